@@ -1,0 +1,93 @@
+# Everything runs in a virtual environment of its own; only make and a Python >= 3.11 are needed.
+#
+#   make demo       the main job, on RANKS=2 ranks; its files go to build/demo
+#   make test       the tests, once per number of ranks in RANKS="1 2 3 4"
+#   make lint       ruff and mypy
+#   make coverage   the tests under coverage, combined over all ranks
+#   make nightly    the tests at 7 ranks too, with more Hypothesis examples
+#   make bench      the benchmarks
+#   make clean      remove the environment and all that was built
+#
+# PYTEST_ARGS goes to pytest:      make test RANKS=2 PYTEST_ARGS="tests/test_layout.py -x"
+# PIP_ARGS goes to pip install:    make test PIP_ARGS="--extra-index-url URL"
+# With the site's own MPI instead of the wheel (mpi4py is then best built against it):
+#                                  make test EXTRAS=test,dev MPIRUN=mpirun
+
+VENV        ?= .venv
+EXTRAS      ?= mpich,test,dev
+PIP_ARGS    ?=
+PYTEST_ARGS ?=
+RANKS       ?= 1 2 3 4
+# Seconds that one mpirun may take (seen by mpich's launcher; each test has a limit of its own).
+TIMEOUT     ?= 2400
+
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+MPIRUN ?= $(VENV)/bin/mpirun
+# The first of these that is new enough, or the one that was given.
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
+
+export MPIEXEC_TIMEOUT = $(TIMEOUT)
+
+.PHONY: demo test lint coverage nightly bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; python=; \
+	for candidate in $(CANDIDATES); do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        python=$$candidate; break; \
+	    fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "make: no Python >= 3.11 among: $(CANDIDATES); name one: make PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$($$python --version) ..."; \
+	rm -rf $(VENV); \
+	if ! $$python -m venv $(VENV) >/dev/null 2>&1; then \
+	    rm -rf $(VENV); \
+	    $$python -m venv --without-pip $(VENV); \
+	    $$python -m pip --python $(PY) install --quiet pip; \
+	fi
+	$(PY) -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+# Target-specific values give way to those of the command line.
+demo: RANKS := 2
+demo: $(STAMP)
+	@mkdir -p build/demo
+	$(MPIRUN) -n $(RANKS) $(PY) -m heat_array_api.demo --output build/demo
+
+test: $(STAMP)
+	@failed=; \
+	for ranks in $(RANKS); do \
+	    echo "== pytest on $$ranks ranks"; \
+	    $(MPIRUN) -n $$ranks $(PY) -m pytest $(PYTEST_ARGS) || failed="$$failed $$ranks"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make test: failed on these numbers of ranks:$$failed" >&2; exit 1; fi
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+coverage: $(STAMP)
+	@rm -rf build/coverage; mkdir -p build/coverage
+	@set -e; for ranks in $(RANKS); do \
+	    echo "== pytest under coverage on $$ranks ranks"; \
+	    $(MPIRUN) -n $$ranks $(PY) -m coverage run -m pytest $(PYTEST_ARGS); \
+	done
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+nightly: $(STAMP)
+	HEAT_ARRAY_API_TEST_EXAMPLES=200 HEAT_ARRAY_API_TEST_TIMEOUT=600 \
+	    $(MAKE) test RANKS="1 2 3 4 7" TIMEOUT=14400
+
+bench: RANKS := 2
+bench: $(STAMP)
+	$(MPIRUN) -n $(RANKS) $(PY) -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

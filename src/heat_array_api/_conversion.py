@@ -1,0 +1,316 @@
+"""Arrays made of values that exist already: `asarray`, `from_dlpack`, `from_local`.
+
+The first two are given the same values on every rank, of which each keeps its shard;
+`from_local` is given each rank's own shard.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._array import Array, Device
+from ._comm import Communicator, as_communicator
+from ._dtypes import (
+    ANY,
+    INTEGER_OR_BOOL,
+    TO_TORCH,
+    WIDE_UNSIGNED,
+    carrier,
+    default_complex,
+    default_float,
+    to_numpy_dtype,
+    to_torch_dtype,
+    uncarry,
+)
+from ._layout import Layout, Shape, normalize_axis
+from ._op import Scalar
+from ._options import UNSET, Unset, default_split
+from ._primitives import shard
+from ._redistribute import resplit
+
+__all__ = ["asarray", "from_dlpack", "from_local"]
+
+Split = int | Unset | None
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def local_device(func: str, device: Any, comm: Communicator) -> torch.device:
+    """Return this rank's torch device for the namespace's `device` (None: the CPU)."""
+    if device is None:
+        return torch.device("cpu")
+    kind = device.type if isinstance(device, (Device, torch.device)) else str(device)
+    if kind.split(":")[0] == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"{func}: device is {device!r}, but torch sees no CUDA device")
+        return torch.device("cuda", comm.node_rank % torch.cuda.device_count())
+    if kind != "cpu":
+        raise ValueError(f"{func}: device is {device!r}; expected 'cpu' or 'cuda'")
+    return torch.device("cpu")
+
+
+def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Layout:
+    """Return the balanced layout that ``split=`` asks for, with the default split applied."""
+    if isinstance(split, Unset):
+        return Layout.balanced(shape, default_split(len(shape)), comm)
+    if split is None or not shape:
+        return Layout.replicated(shape, comm)
+    return Layout.balanced(shape, normalize_axis(func, split, len(shape), "split"), comm)
+
+
+def as_shape(func: str, shape: Any) -> Shape:
+    """Return a shape as a tuple of ints; negative extents raise."""
+    try:
+        extents = (
+            (int(shape.__index__()),)
+            if hasattr(shape, "__index__") and not isinstance(shape, (tuple, list))
+            else tuple(int(n.__index__()) for n in shape)
+        )
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"{func}: shape is {shape!r}; expected an int or a sequence of ints"
+        ) from None
+    if any(n < 0 for n in extents):
+        raise ValueError(f"{func}: shape is {extents}; extents must not be negative")
+    return extents
+
+
+def scalar_dtype(value: Scalar) -> torch.dtype:
+    """Return the default dtype of an array made from a Python scalar."""
+    if isinstance(value, bool):
+        return torch.bool
+    if isinstance(value, int):
+        return torch.int64
+    return default_float() if isinstance(value, float) else default_complex()
+
+
+def filled(shape: Shape, value: Scalar, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a tensor full of `value`; a value that does not fit the dtype raises."""
+    if dtype in INTEGER_OR_BOOL.all and dtype is not torch.bool:
+        info = np.iinfo(to_numpy_dtype(dtype))
+        if isinstance(value, complex):
+            raise TypeError(f"full: cannot store {value} in dtype {info.dtype}")
+        if not (math.isfinite(value) and info.min <= int(value) <= info.max):
+            raise OverflowError(f"full: {value} does not fit {info.dtype}")
+        if dtype in WIDE_UNSIGNED:  # torch's fill takes no integer above int64's
+            bits = torch.from_numpy(np.asarray(int(value), dtype=info.dtype)).to(device)
+            return uncarry(carrier(bits).expand(shape).contiguous(), dtype)
+        value = int(value)
+    return torch.full(shape, value, dtype=dtype, device=device)
+
+
+# ---------------------------------------------------------------------- from values
+
+
+def asarray(
+    obj: Any,
+    /,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
+    split: Split = UNSET,
+    comm: Any = None,
+) -> Array:
+    """Make an array of values that every rank has.
+
+    Parameters
+    ----------
+    obj : Array, scalar, nested sequence, NumPy array or object with the buffer or DLPack protocol
+        The same on every rank.
+    dtype : dtype, optional
+        Inferred if None: Python floats become the default real dtype.
+    device : Device or str, optional
+        "cpu" or "cuda".
+    copy : bool, optional
+        True: always copy. False: raise ValueError if the data must be copied, as that of
+        every object but an Array must. None: copy if needed.
+    split : int or None, optional
+        An Array keeps its layout unless this is given. Other objects: each rank keeps
+        its own shard of the values.
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that hold the array; the world by default.
+
+    Returns
+    -------
+    Array
+        Balanced along `split`. Sends nothing, but for an Array whose `split` changes
+        (see `resplit`).
+    """
+    if isinstance(obj, Array):
+        return _convert(obj, dtype, device, copy, split, comm)
+    if copy is False:
+        raise ValueError(
+            f"asarray: copy=False, but a {type(obj).__name__} must be copied to an array"
+        )
+    communicator = as_communicator(comm)
+    values = _values(obj, None if dtype is None else to_torch_dtype(dtype, "asarray"))
+    layout = new_layout("asarray", tuple(values.shape), split, communicator)
+    where = local_device("asarray", device, communicator)
+    local = uncarry(
+        carrier(shard(values, layout)).clone(memory_format=torch.contiguous_format), values.dtype
+    )
+    return Array(local.to(where), layout)
+
+
+def _convert(
+    x: Array, dtype: Any, device: Any, copy: bool | None, split: Split, comm: Any
+) -> Array:
+    """Return the Array `x` with another dtype, device or split."""
+    if comm is not None and as_communicator(comm) is not x.comm:
+        raise ValueError("asarray: x lives on another communicator; use from_local with its shards")
+    target = x._local.dtype if dtype is None else to_torch_dtype(dtype, "asarray")
+    where = x._local.device if device is None else local_device("asarray", device, x.comm)
+    moves = (
+        not isinstance(split, Unset)
+        and new_layout("asarray", x.shape, split, x.comm).split != x.split
+    )
+    if copy is False and (target is not x._local.dtype or where != x._local.device or moves):
+        raise ValueError("asarray: copy=False, but another dtype, device or split needs a copy")
+    if target is x._local.dtype and where == x._local.device and not moves:
+        return x.__deepcopy__({}) if copy else x
+    if moves:
+        assert not isinstance(split, Unset)
+        x = resplit(x, split)
+    return Array(x._local.to(device=where, dtype=target, copy=bool(copy)), x._layout)
+
+
+def _values(obj: Any, dtype: torch.dtype | None) -> Tensor:
+    """Return `obj` as one CPU tensor of the whole array."""
+    if isinstance(obj, (bool, int, float, complex)) and not isinstance(obj, np.generic):
+        return filled((), obj, scalar_dtype(obj) if dtype is None else dtype, torch.device("cpu"))
+    if isinstance(obj, Tensor):
+        t = obj.detach().cpu().resolve_conj()
+        to_numpy_dtype(t.dtype)
+        return t if dtype is None else t.to(dtype)
+    if isinstance(obj, (list, tuple)):
+        obj = _stacked(obj)
+    values = np.asarray(obj)
+    if values.dtype.kind not in "biufc" and values.dtype not in TO_TORCH:
+        raise TypeError(
+            f"asarray: cannot make an array of {type(obj).__name__} of dtype {values.dtype}"
+        )
+    if dtype is None:
+        if not isinstance(obj, (np.ndarray, np.generic)) and values.dtype == np.float64:
+            dtype = default_float()
+        elif not isinstance(obj, (np.ndarray, np.generic)) and values.dtype == np.complex128:
+            dtype = default_complex()
+        else:
+            dtype = to_torch_dtype(values.dtype, "asarray")
+    numpy_dtype = to_numpy_dtype(dtype)
+    values = np.ascontiguousarray(values.astype(numpy_dtype)).reshape(values.shape)
+    if dtype is torch.bfloat16:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(values)
+
+
+def _stacked(obj: Any) -> Any:
+    """Replace the Arrays in nested sequences by their values, and empty lists by float arrays."""
+    if isinstance(obj, (list, tuple)):
+        return [_stacked(item) for item in obj]
+    return obj.__array__() if isinstance(obj, Array) else obj
+
+
+def from_dlpack(
+    x: Any,
+    /,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    split: Split = UNSET,
+    comm: Any = None,
+) -> Array:
+    """Make an array of an object with the DLPack protocol, the same on every rank.
+
+    Parameters and layout as for `asarray`. An Array comes back with its own layout. With
+    ``copy=False`` a replicated result shares the object's memory.
+    """
+    if isinstance(x, Array):
+        return _convert(x, None, device, copy, split, comm)
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"from_dlpack: x is {type(x).__name__}, which has no __dlpack__ method")
+    communicator = as_communicator(comm)
+    # torch refuses read-only NumPy arrays; they are copied instead.
+    readonly = isinstance(x, np.ndarray) and not x.flags.writeable
+    values = torch.from_numpy(x.copy()) if readonly and copy is not False else torch.from_dlpack(x)
+    layout = new_layout("from_dlpack", tuple(values.shape), split, communicator)
+    where = values.device if device is None else local_device("from_dlpack", device, communicator)
+    local = shard(values, layout)
+    if copy is not False:
+        return Array(local.to(where, copy=True), layout)
+    if layout.split is not None and communicator.size > 1:
+        raise ValueError("from_dlpack: copy=False, but a split array copies its shard")
+    return Array(local.view_as(local), layout)
+
+
+def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> Array:
+    """Make an array of the shards that the ranks hold.
+
+    Parameters
+    ----------
+    local : torch.Tensor or NumPy array
+        This rank's shard. All ranks: the same dtype, number of axes and extents, save
+        that along `split`, where any length (0 too) may differ. If `split` is None,
+        every rank must pass equal values; they are not compared.
+    split : int or None
+        The axis along which the shards follow one another in rank order.
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that hold the shards; the world by default.
+
+    Returns
+    -------
+    Array
+        Shares the memory of `local`, but never writes into it.
+
+    Raises
+    ------
+    ValueError
+        On every rank, if the shards do not fit together.
+
+    Notes
+    -----
+    Messages: one small allgather of the shards' shapes and dtypes.
+    """
+    communicator = as_communicator(comm)
+    t = torch.from_numpy(local) if isinstance(local, np.ndarray) else local
+    problem = None
+    if not isinstance(t, Tensor):
+        problem = f"local is {type(local).__name__}; expected a torch tensor or a NumPy array"
+    elif t.requires_grad:
+        problem = "local requires a gradient, which messages do not carry yet; pass local.detach()"
+    elif t.dtype not in ANY.all:
+        problem = f"local has dtype {t.dtype}, which is not supported"
+    mine = (problem, None if problem else (tuple(t.shape), str(t.dtype)))
+    everyone = communicator.allgather_object(mine) if communicator.size > 1 else [mine]
+    for rank, (text, _) in enumerate(everyone):
+        if text is not None:
+            raise (TypeError if "expected" in text else ValueError)(
+                f"from_local: on rank {rank}, {text}"
+            )
+    shapes = [facts[0] for _, facts in everyone]
+    axis = (
+        None
+        if split is None or not shapes[0]
+        else normalize_axis("from_local", split, len(shapes[0]), "split")
+    )
+    if len({facts[1] for _, facts in everyone}) > 1:
+        raise ValueError(
+            f"from_local: the shards' dtypes differ: {[facts[1] for _, facts in everyone]}"
+        )
+    if len({(len(s), *(n for i, n in enumerate(s) if i != axis)) for s in shapes}) > 1:
+        raise ValueError(
+            f"from_local: shards of shapes {', '.join(map(str, shapes))} do not fit "
+            f"along split {split}"
+        )
+    assert isinstance(t, Tensor)
+    if axis is None:
+        return Array(t.view_as(t), Layout.replicated(tuple(t.shape), communicator))
+    counts = tuple(s[axis] for s in shapes)
+    shape = (*t.shape[:axis], sum(counts), *t.shape[axis + 1 :])
+    return Array(t.view_as(t), Layout.of(shape, axis, counts, communicator))

@@ -1,0 +1,220 @@
+"""Data type functions and dtypes (the standard's chapters "Data Type Functions" and "Data Types").
+
+Dtypes are NumPy's ``dtype`` objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ._array import Array
+from ._conversion import local_device
+from ._dtypes import (
+    COMPLEX,
+    TO_NUMPY,
+    DType,
+    promote,
+    promote_scalar,
+    to_numpy_dtype,
+    to_torch_dtype,
+)
+from ._op import Scalar, check_array
+
+__all__ = [
+    "astype",
+    "bool_",
+    "can_cast",
+    "complex64",
+    "complex128",
+    "finfo",
+    "finfo_object",
+    "float16",
+    "float32",
+    "float64",
+    "iinfo",
+    "iinfo_object",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "isdtype",
+    "result_type",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
+
+bool_: Final = np.dtype("bool")
+int8: Final = np.dtype("int8")
+int16: Final = np.dtype("int16")
+int32: Final = np.dtype("int32")
+int64: Final = np.dtype("int64")
+uint8: Final = np.dtype("uint8")
+uint16: Final = np.dtype("uint16")
+uint32: Final = np.dtype("uint32")
+uint64: Final = np.dtype("uint64")
+float16: Final = np.dtype("float16")
+float32: Final = np.dtype("float32")
+float64: Final = np.dtype("float64")
+complex64: Final = np.dtype("complex64")
+complex128: Final = np.dtype("complex128")
+
+
+def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Array:
+    """Convert an array to a dtype.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout.
+    dtype : dtype
+        Complex to real raises TypeError: take `real` or `abs` first.
+    copy : bool
+        False returns `x` itself where nothing changes.
+    device : Device or str, optional
+        Where the result's shards lie.
+
+    Returns
+    -------
+    Array
+        Layout of `x`. Sends nothing.
+    """
+    check_array("astype", "x", x)
+    target = to_torch_dtype(dtype, "astype")
+    where = x._local.device if device is None else local_device("astype", device, x.comm)
+    source = x._local.dtype
+    if source in COMPLEX.all and target not in COMPLEX.all and target is not to_torch_dtype("bool"):
+        raise TypeError(
+            f"astype: {x.dtype} to {np.dtype(dtype)} loses the imaginary part; use real or abs"
+        )
+    if source is target and where == x._local.device and not copy:
+        return x
+    return Array(x._local.to(device=where, dtype=target, copy=True), x._layout)
+
+
+def can_cast(from_: Any, to: Any, /) -> bool:
+    """Return whether the promotion rules turn dtype (or array) `from_` into dtype `to`."""
+    source = from_._local.dtype if isinstance(from_, Array) else to_torch_dtype(from_, "can_cast")
+    target = to_torch_dtype(to, "can_cast")
+    try:
+        return promote(source, target) is target and _same_kind_up(source, target)
+    except TypeError:
+        return False
+
+
+def _same_kind_up(source: Any, target: Any) -> bool:
+    """Exclude promotions between kinds that the standard leaves open, such as int to float."""
+    kinds = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3, "V": 2}
+    a, b = kinds[to_numpy_dtype(source).kind], kinds[to_numpy_dtype(target).kind]
+    return a == b or (a, b) == (2, 3)
+
+
+def result_type(*arrays_and_dtypes: Array | DType | Scalar) -> DType:
+    """Return the dtype of an operation on arrays, dtypes and Python scalars. Sends nothing.
+
+    The standard's promotion table; beyond it (mixed kinds) NumPy's rules.
+    """
+    strong = []
+    scalars = []
+    for item in arrays_and_dtypes:
+        if isinstance(item, Array):
+            strong.append(item._local.dtype)
+        elif isinstance(item, (bool, int, float, complex)) and not isinstance(item, np.generic):
+            scalars.append(item)
+        else:
+            given = item.dtype if isinstance(item, (np.ndarray, np.generic)) else item
+            strong.append(to_torch_dtype(given, "result_type"))
+    if not strong:
+        raise ValueError("result_type: expected at least one array or dtype")
+    dtype = strong[0]
+    for other in strong[1:]:
+        dtype = promote(dtype, other)
+    for value in scalars:
+        dtype = promote_scalar(dtype, value)
+    return to_numpy_dtype(dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class finfo_object:
+    """Machine limits of a floating-point dtype: Python floats and the real dtype."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class iinfo_object:
+    """Machine limits of an integer dtype: Python ints."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: DType
+
+
+def finfo(type: Any, /) -> finfo_object:
+    """Return the limits of a real or complex dtype, or of an array's. Sends nothing."""
+    dtype = (
+        type.dtype
+        if isinstance(type, (Array, np.ndarray))
+        else TO_NUMPY[to_torch_dtype(type, "finfo")]
+    )
+    if dtype.kind not in "fcV":
+        raise TypeError(f"finfo: dtype is {dtype}; expected a floating-point dtype")
+    if dtype.kind == "V":  # ml_dtypes.bfloat16, unknown to numpy.finfo
+        return finfo_object(
+            16, 2.0**-7, 3.3895313892515355e38, -3.3895313892515355e38, 2.0**-126, dtype
+        )
+    info = np.finfo(dtype)
+    return finfo_object(
+        info.bits,
+        float(info.eps),
+        float(info.max),
+        float(info.min),
+        float(info.smallest_normal),
+        np.dtype(info.dtype),
+    )
+
+
+def iinfo(type: Any, /) -> iinfo_object:
+    """Return the limits of an integer dtype, or of an array's. Sends nothing."""
+    dtype = (
+        type.dtype
+        if isinstance(type, (Array, np.ndarray))
+        else TO_NUMPY[to_torch_dtype(type, "iinfo")]
+    )
+    if dtype.kind not in "iu":
+        raise TypeError(f"iinfo: dtype is {dtype}; expected an integer dtype")
+    info = np.iinfo(dtype)
+    return iinfo_object(info.bits, int(info.max), int(info.min), dtype)
+
+
+_KINDS: Final[dict[str, str]] = {
+    "bool": "b",
+    "signed integer": "i",
+    "unsigned integer": "u",
+    "integral": "iu",
+    "real floating": "fV",
+    "complex floating": "c",
+    "numeric": "iufcV",
+}
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Return whether a dtype is of a kind, or of one of a tuple of kinds or dtypes."""
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, k) for k in kind)
+    given = to_numpy_dtype(to_torch_dtype(dtype, "isdtype"))
+    if isinstance(kind, str):
+        if kind not in _KINDS:
+            raise ValueError(f"isdtype: kind is {kind!r}; expected one of {', '.join(_KINDS)}")
+        return given.kind in _KINDS[kind]
+    return given == to_numpy_dtype(to_torch_dtype(kind, "isdtype"))

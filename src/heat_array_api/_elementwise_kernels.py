@@ -1,0 +1,121 @@
+"""Local elementwise kernels where torch has none for a dtype of the standard, or differs from it.
+
+They must not raise for any value: an error on the one rank whose shard holds that value
+would leave the others waiting.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._dtypes import numpy_kernel
+
+__all__ = [
+    "ceil",
+    "conj",
+    "floor",
+    "floor_divide",
+    "imag",
+    "left_shift",
+    "nextafter",
+    "positive",
+    "pow",
+    "real",
+    "remainder",
+    "right_shift",
+    "round",
+    "sign",
+    "trunc",
+]
+
+
+def positive(t: Tensor) -> Tensor:
+    return t.view_as(t)
+
+
+def conj(t: Tensor) -> Tensor:
+    return torch.conj_physical(t) if t.is_complex() else t.view_as(t)
+
+
+def real(t: Tensor) -> Tensor:
+    return torch.real(t).clone()
+
+
+def imag(t: Tensor) -> Tensor:
+    return torch.imag(t).clone()
+
+
+def ceil(t: Tensor) -> Tensor:
+    return torch.ceil(t) if t.is_floating_point() else t.view_as(t)
+
+
+def floor(t: Tensor) -> Tensor:
+    return torch.floor(t) if t.is_floating_point() else t.view_as(t)
+
+
+def trunc(t: Tensor) -> Tensor:
+    return torch.trunc(t) if t.is_floating_point() else t.view_as(t)
+
+
+def round(t: Tensor) -> Tensor:
+    if t.is_complex():
+        return torch.complex(torch.round(t.real), torch.round(t.imag))
+    return torch.round(t) if t.is_floating_point() else t.view_as(t)
+
+
+def sign(t: Tensor) -> Tensor:
+    if t.is_complex():
+        return torch.sgn(t)
+    if t.is_floating_point():
+        return torch.where(torch.isnan(t), t, torch.sign(t))  # torch's sign(NaN) is 0
+    return torch.sign(t)
+
+
+def nextafter(a: Tensor, b: Tensor) -> Tensor:
+    if a.dtype is torch.float16:  # torch has no such kernel
+        return numpy_kernel("nextafter", a, b)
+    return torch.nextafter(a, b)
+
+
+def left_shift(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(b >= 8 * a.element_size(), 0, torch.bitwise_left_shift(a, _shift(a, b)))
+
+
+def right_shift(a: Tensor, b: Tensor) -> Tensor:
+    return torch.bitwise_right_shift(a, _shift(a, b))
+
+
+def _shift(a: Tensor, b: Tensor) -> Tensor:
+    """Limit shifts to the dtype's width; beyond it C++ leaves the result undefined."""
+    return torch.clamp(b, max=8 * a.element_size() - 1)
+
+
+def pow(a: Tensor, b: Tensor | complex) -> Tensor:
+    return torch.pow(a, b)
+
+
+def floor_divide(a: Tensor, b: Tensor) -> Tensor:
+    """Divide and round down; an integer divided by 0 gives 0, as in NumPy."""
+    if not a.is_floating_point():
+        # The least integer // -1 overflows: a trap on some processors.
+        minus_one = (b == -1) if b.dtype.is_signed else torch.zeros_like(b, dtype=torch.bool)
+        quotient = torch.floor_divide(a, torch.where((b == 0) | minus_one, 1, b))
+        return torch.where(b == 0, 0, torch.where(minus_one, -a, quotient))
+    # Python's rule, as in NumPy: the quotient of what the remainder leaves, rounded.
+    quotient = (a - remainder(a, b)) / b
+    rounded = torch.round(quotient)
+    rounded = torch.where(rounded == 0, torch.copysign(torch.zeros_like(a), a / b), rounded)
+    return torch.where(
+        (b == 0) | torch.isnan(rounded), torch.where(b == 0, a / b, quotient), rounded
+    )
+
+
+def remainder(a: Tensor, b: Tensor) -> Tensor:
+    """Return what `floor_divide` leaves, with the sign of `b`; 0 for an integer modulo 0."""
+    if not a.is_floating_point():
+        trap = (b == 0) | (b == -1) if b.dtype.is_signed else b == 0
+        return torch.remainder(a, torch.where(trap, 1, b))
+    left = torch.fmod(a, b)
+    left = torch.where((left != 0) & ((b < 0) != (left < 0)), left + b, left)
+    return torch.where(left == 0, torch.copysign(torch.zeros_like(left), b), left)

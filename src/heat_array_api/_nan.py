@@ -1,0 +1,118 @@
+"""Reductions that pass over NaN, as NumPy's.
+
+Beyond the standard, because xarray and others look for them.
+
+All are composites: NaN is replaced by the reduction's identity, or counted out.
+Layout and messages are those of the reductions they are made of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ._array import Array
+from ._comparison import isnan, logical_not
+from ._dtypes import COMPLEX, FLOATING, REAL_FLOATING
+from ._elementary import sqrt
+from ._elementwise import abs as absolute
+from ._elementwise import divide, square, subtract
+from ._op import check_array
+from ._statistical import max as max_
+from ._statistical import mean, prod, std, var
+from ._statistical import min as min_
+from ._statistical import sum as sum_
+from ._utility import all as all_
+
+__all__ = ["nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar"]
+
+Axis = int | Sequence[int] | None
+
+
+def _filled(x: Array, value: float) -> Array:
+    """Return `x` with `value` for NaN."""
+    return Array(torch.where(torch.isnan(x._local), value, x._local), x._layout)
+
+
+def _has_nan(x: Array) -> bool:
+    """Return whether the dtype has NaN at all."""
+    return x._local.dtype in FLOATING.all
+
+
+def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """Sum over axes, NaN as 0. As `sum` otherwise."""
+    x = check_array("nansum", "x", x)
+    return sum_(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """Multiply over axes, NaN as 1. As `prod` otherwise."""
+    x = check_array("nanprod", "x", x)
+    return prod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+def nanmax(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Maximum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
+    return _extreme(max_, -math.inf, check_array("nanmax", "x", x), axis, keepdims)
+
+
+def nanmin(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Minimum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
+    return _extreme(min_, math.inf, check_array("nanmin", "x", x), axis, keepdims)
+
+
+def _extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: bool) -> Array:
+    result: Array = reduce(
+        _filled(x, identity) if x._local.dtype in REAL_FLOATING.all else x,
+        axis=axis,
+        keepdims=keepdims,
+    )
+    if not _has_nan(x):
+        return result
+    void = all_(isnan(x), axis=axis, keepdims=keepdims)
+    return Array(torch.where(void._local, math.nan, result._local), result._layout)
+
+
+def nanmean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Mean over axes of what is not NaN; NaN where all are. Messages: two reductions."""
+    x = check_array("nanmean", "x", x)
+    if not _has_nan(x):
+        return mean(x, axis=axis, keepdims=keepdims)
+    return divide(nansum(x, axis=axis, keepdims=keepdims), _count(x, axis, keepdims))
+
+
+def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
+    """Return how many elements are not NaN, in the real dtype of `x`."""
+    n = sum_(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
+    real = x._local.real.dtype if x._local.dtype in COMPLEX.all else x._local.dtype
+    return Array(n._local.to(real), n._layout)
+
+
+def nanvar(
+    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Array:
+    """Variance over axes of what is not NaN; NaN where too few are left.
+
+    Messages: four reductions.
+    """
+    x = check_array("nanvar", "x", x)
+    if not _has_nan(x):
+        return var(x, axis=axis, correction=correction, keepdims=keepdims)
+    distance = absolute(subtract(x, nanmean(x, axis=axis, keepdims=True)))
+    squares = nansum(square(distance), axis=axis, keepdims=keepdims)
+    left = _count(x, axis, keepdims)
+    freedom = torch.where(left._local > correction, left._local - correction, math.nan)
+    return Array(squares._local / freedom, squares._layout)
+
+
+def nanstd(
+    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Array:
+    """Standard deviation over axes of what is not NaN: the square root of `nanvar`."""
+    x = check_array("nanstd", "x", x)
+    if not _has_nan(x):
+        return std(x, axis=axis, correction=correction, keepdims=keepdims)
+    return sqrt(nanvar(x, axis=axis, correction=correction, keepdims=keepdims))

@@ -1,0 +1,121 @@
+"""Process-wide options: the default split and the default real dtype.
+
+Options are part of the program, so every rank must set the same values; nothing
+is communicated.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+__all__ = ["UNSET", "Unset", "default_dtype", "default_split", "get_options", "set_options"]
+
+
+class Unset:
+    """Type of the default of ``split=``: the caller passed nothing (None means replicated)."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<default split>"
+
+
+UNSET: Final = Unset()
+
+
+def _split_from_environment() -> int | None:
+    text = os.environ.get("HEAT_ARRAY_API_SPLIT", "").strip()
+    if text.lower() in ("", "none"):
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f"HEAT_ARRAY_API_SPLIT is {text!r}; expected an axis number or 'None'"
+        ) from None
+
+
+_values: dict[str, Any] = {
+    "default_split": _split_from_environment(),
+    "default_dtype": np.dtype("float64"),
+}
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "default_split":
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TypeError(f"set_options: default_split is {value!r}; expected an int or None")
+        return value
+    if name == "default_dtype":
+        dtype = np.dtype(value)
+        if dtype not in (np.dtype("float32"), np.dtype("float64")):
+            raise ValueError(f"set_options: default_dtype is {dtype}; expected float32 or float64")
+        return dtype
+    raise TypeError(f"set_options: unknown option {name!r}; known options: {', '.join(_values)}")
+
+
+class set_options:
+    """Set options, for good or for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    default_split : int or None
+        The axis along which creation functions split an array when their caller passes
+        no ``split``. Negative axes count from the end; an axis beyond the array's rank
+        is clipped to it. 0-d arrays are always replicated. Initially the environment's
+        ``HEAT_ARRAY_API_SPLIT``, else None (replicated).
+    default_dtype : dtype
+        The real floating-point dtype of creation functions: ``float64`` (initially) or
+        ``float32``.
+
+    Notes
+    -----
+    Sends nothing. Every rank must set the same values.
+
+    Examples
+    --------
+    >>> import heat_array_api as xp
+    >>> with xp.set_options(default_split=0):
+    ...     x = xp.zeros((10, 3))
+    >>> x.split
+    0
+    """
+
+    def __init__(self, **options: Any) -> None:
+        checked = {name: _checked(name, value) for name, value in options.items()}
+        self._previous = {name: _values[name] for name in checked}
+        _values.update(checked)
+
+    def __enter__(self) -> set_options:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _values.update(self._previous)
+
+
+def get_options() -> dict[str, Any]:
+    """Return a copy of the options now in force, by name."""
+    return dict(_values)
+
+
+def default_split(ndim: int) -> int | None:
+    """Return the default split axis of an array of `ndim` axes, or None."""
+    axis: int | None = _values["default_split"]
+    if axis is None or ndim == 0:
+        return None
+    return max(axis + ndim, 0) if axis < 0 else min(axis, ndim - 1)
+
+
+def default_dtype() -> np.dtype[Any]:
+    """Return the default real floating-point dtype."""
+    dtype: np.dtype[Any] = _values["default_dtype"]
+    return dtype

@@ -1,0 +1,129 @@
+"""From any layout to any other of the same shape, by at most one collective.
+
+A split axis that changes is a blocked transpose; counts that change are an exchange of
+intervals. Both are one all-to-all in which each rank sends only what the receiver's
+shard needs, so no rank ever holds more than its old and its new shard.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._array import Array
+from ._layout import Layout, normalize_axis
+from ._primitives import all_to_all, gather, shard
+
+__all__ = ["move", "rebalance", "redistribute", "resplit"]
+
+
+def move(t: Tensor, source: Layout, target: Layout) -> Tensor:
+    """Return this rank's shard under `target` of the array whose shard under `source` is `t`."""
+    if source is target or source == target:
+        return t
+    if source.split is None:
+        return shard(t, target)
+    if target.split is None:
+        return gather(t, source)
+    if source.split == target.split:
+        return _recount(t, source, target)
+    return _transpose(t, source, target)
+
+
+def _recount(t: Tensor, source: Layout, target: Layout) -> Tensor:
+    """Exchange intervals of the split axis: the same axis, other counts."""
+    comm, axis = source.comm, source.split
+    assert axis is not None
+    blocks = []
+    shapes = []
+    for rank in range(comm.size):
+        begin = max(source.start, target.offsets[rank])
+        end = min(source.start + source.count, target.offsets[rank + 1])
+        blocks.append(
+            t.narrow(axis, max(begin - source.start, 0) if end > begin else 0, max(end - begin, 0))
+        )
+        begin = max(target.start, source.offsets[rank])
+        end = min(target.start + target.count, source.offsets[rank + 1])
+        shapes.append((*t.shape[:axis], max(end - begin, 0), *t.shape[axis + 1 :]))
+    return torch.cat(all_to_all(blocks, shapes, comm), dim=axis)
+
+
+def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
+    """Exchange blocks: the split axis moves from `source.split` to `target.split`."""
+    comm = source.comm
+    assert source.split is not None
+    assert target.split is not None
+    blocks = list(t.split(list(target.counts), dim=target.split))
+    shapes = []
+    for rank in range(comm.size):
+        shape = list(source.shape_of(rank))
+        shape[target.split] = target.count
+        shapes.append(tuple(shape))
+    return torch.cat(all_to_all(blocks, shapes, comm), dim=source.split)
+
+
+def redistribute(x: Array, layout: Layout) -> Array:
+    """Return `x` with another layout of the same shape.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout.
+    layout : Layout
+        The layout of the result; its shape and communicator are those of `x`.
+
+    Returns
+    -------
+    Array
+        Equal to `x`, split as `layout` says.
+
+    Notes
+    -----
+    Messages: none if the layouts are equal or `x` is replicated; one allgather if the
+    result is replicated; else one all-to-all.
+    """
+    if layout.shape != x.shape or layout.comm is not x.layout.comm:
+        raise ValueError(
+            f"redistribute: layout has shape {layout.shape}, x has shape {x.shape}; "
+            "both must live on one communicator"
+        )
+    t = move(x._local, x._layout, layout)
+    return Array(t.view_as(t) if t is x._local else t, layout)
+
+
+def resplit(x: Array, axis: int | None, /) -> Array:
+    """Return `x` split evenly along another axis, or replicated.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout.
+    axis : int or None
+        The new split axis (negative counts from the end); None: a full copy on every
+        rank. 0-d arrays stay replicated.
+
+    Returns
+    -------
+    Array
+        Equal to `x`; balanced counts along `axis`. If `x` is already split along `axis`
+        it keeps its counts (see `rebalance`).
+
+    Notes
+    -----
+    Messages: none if the split does not change or `x` is replicated; one allgather to
+    replicate; one all-to-all from axis to axis.
+    """
+    axis = None if axis is None or not x.shape else normalize_axis("resplit", axis, x.ndim)
+    if axis == x._layout.split:
+        return redistribute(x, x._layout)
+    return redistribute(x, Layout.balanced(x.shape, axis, x._layout.comm))
+
+
+def rebalance(x: Array, /) -> Array:
+    """Return `x` with even counts along its split axis.
+
+    Notes
+    -----
+    Messages: none if `x.is_balanced`, else one all-to-all of the rows that change rank.
+    """
+    return redistribute(x, Layout.balanced(x.shape, x._layout.split, x._layout.comm))

@@ -1,0 +1,161 @@
+"""How arrays print: `repr` of one rank's view, `str` of the corners, HTML of the blocks."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import torch
+
+from ._array import Array
+from ._layout import Layout
+from ._op import check_array
+from ._primitives import gather
+
+__all__ = ["html", "short", "to_string"]
+
+
+def short(x: Array) -> str:
+    """Return ``repr(x)``: global shape, dtype, split and this rank's shard. Never communicates."""
+    layout = x._layout
+    where = f"Array(shape={layout.shape}, dtype={x.dtype}, split={layout.split}"
+    if x.device != "cpu":
+        where += f", device={x.device}"
+    t = x._local.detach().cpu()
+    values = t.float() if t.dtype is torch.bfloat16 else t
+    text = np.array2string(
+        values.resolve_conj().resolve_neg().numpy(),
+        separator=", ",
+        threshold=20,
+        edgeitems=3,
+        prefix="  ",
+    )
+    if layout.split is None:
+        return f"{where},\n  {text})"
+    first = layout.start
+    rows = f"rows {first}:{first + layout.count} of axis {layout.split}"
+    return f"{where}, rank {layout.comm.rank} of {layout.comm.size} holds {rows}:\n  {text})"
+
+
+def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precision: int = 8) -> str:
+    """Return the array's values as NumPy prints them, from all ranks.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout.
+    edgeitems : int
+        How many elements at each end of an axis are shown of a long array.
+    threshold : int
+        Arrays of more elements are shown by their corners.
+    precision : int
+        Digits after the decimal point.
+
+    Returns
+    -------
+    str
+        The same on every rank.
+
+    Notes
+    -----
+    Collective. Messages: one allgather of the corner, at most ``2 * edgeitems`` rows.
+    """
+    check_array("to_string", "x", x)
+    corner, cut = _corner(x, edgeitems) if x.size > threshold else (x, False)
+    values = np.asarray(corner)
+    if values.dtype.kind == "V":
+        values = values.astype(np.float32)
+    limit = 1 if cut else max(values.size, 1)
+    return np.array2string(
+        values,
+        separator=" ",
+        threshold=limit - 1 if cut else limit,
+        edgeitems=edgeitems,
+        precision=precision,
+    )
+
+
+def _corner(x: Array, edgeitems: int) -> tuple[Array, bool]:
+    """Return the ends of every axis, with one element more than is shown, and if any was cut."""
+    t = x._local
+    layout = x._layout
+    cut = False
+    for axis, n in enumerate(layout.shape):
+        keep = 2 * edgeitems + 1
+        if n <= keep:
+            continue
+        cut = True
+        first = layout.start if layout.split == axis else 0
+        index = torch.arange(first, first + t.shape[axis], device=t.device)
+        chosen = torch.nonzero((index <= edgeitems) | (index >= n - edgeitems)).flatten()
+        t = t.index_select(axis, chosen)
+        shape = (*layout.shape[:axis], keep, *layout.shape[axis + 1 :])
+        if layout.split != axis:
+            layout = layout.with_shape(shape, layout.split)
+            continue
+        ends = zip(layout.offsets, layout.offsets[1:], strict=False)
+        counts = tuple(
+            sum(i <= edgeitems or i >= n - edgeitems for i in _near(a, b, n, edgeitems))
+            for a, b in ends
+        )
+        layout = Layout.of(shape, axis, counts, layout.comm)
+    full = gather(t, layout)
+    return Array(full, Layout.replicated(layout.shape, layout.comm)), cut
+
+
+def _near(begin: int, end: int, n: int, edgeitems: int) -> list[int]:
+    """Return the indices of [begin, end) that lie at either end of an axis of length n."""
+    low = range(begin, min(end, edgeitems + 1))
+    high = range(max(begin, n - edgeitems), end)
+    return sorted({*low, *high})
+
+
+def html(x: Array) -> str:
+    """Return a table of facts and a drawing of the blocks over the ranks. Never communicates."""
+    layout = x._layout
+    facts = [
+        ("shape", layout.shape),
+        ("dtype", x.dtype),
+        ("bytes", f"{x.nbytes:,}"),
+        ("split", layout.split),
+        ("ranks", layout.comm.size),
+        ("shard here", layout.local_shape),
+    ]
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{name}</th><td>{escape(str(value))}</td></tr>"
+        for name, value in facts
+    )
+    return (
+        "<table style='border-collapse:collapse'><tr><td><table>"
+        f"{rows}</table></td><td>{_drawing(layout)}</td></tr></table>"
+    )
+
+
+def _drawing(layout: Layout) -> str:
+    """Return an SVG of the last two axes, cut into the ranks' blocks along the split axis."""
+    shape = layout.shape[-2:] if layout.ndim > 1 else (1, *layout.shape) if layout.ndim else (1, 1)
+    longest = max(*shape, 1)
+    height, width = (max(160 * n / longest, 24) for n in shape)
+    axis = None if layout.split is None else layout.split - layout.ndim
+    total = max(1, layout.shape[layout.split]) if layout.split is not None else 1
+    parts = []
+    for rank in range(layout.comm.size if axis is not None else 1):
+        begin, end = (0, 1) if axis is None else (layout.offsets[rank], layout.offsets[rank + 1])
+        a, b = (begin / total, end / total) if axis is not None else (0.0, 1.0)
+        mine = axis is None or rank == layout.comm.rank
+        if axis == -1:
+            box = (a * width, 0.0, (b - a) * width, height)
+        else:  # rows; an axis before the last two is drawn as slabs of rows too
+            box = (0.0, a * height, width, (b - a) * height)
+        label = "every rank" if axis is None else str(rank)
+        x, y, w, h = box
+        parts.append(
+            f"<rect x='{x:.1f}' y='{y:.1f}' width='{w:.1f}' height='{h:.1f}' "
+            f"fill='{'#f4a261' if mine else '#a8dadc'}' stroke='#1d3557'/>"
+        )
+        if w > 8 and h > 8:
+            parts.append(
+                f"<text x='{x + w / 2:.1f}' y='{y + h / 2 + 4:.1f}' font-size='11' "
+                f"text-anchor='middle'>{label}</text>"
+            )
+    return f"<svg width='{width + 2:.0f}' height='{height + 2:.0f}'>{''.join(parts)}</svg>"

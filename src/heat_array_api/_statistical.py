@@ -1,0 +1,369 @@
+"""Statistical functions (the standard's chapter "Statistical Functions").
+
+A reduction over the split axis is a local reduction and one allreduce of the result,
+which is then replicated and bitwise equal on all ranks; over other axes the result stays
+split and nothing is sent. Where the result would be bigger than one rank's share of the
+operand, the operand is first split along a kept axis (`_op.plan_reduction`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._array import Array
+from ._dtypes import (
+    FLOATING,
+    INTEGER,
+    INTEGER_OR_BOOL,
+    ORDERED,
+    WIDE_UNSIGNED,
+    default_float,
+    numpy_kernel,
+    to_numpy_dtype,
+    to_torch_dtype,
+)
+from ._layout import Layout, Shape, normalize_axes, normalize_axis
+from ._op import ReductionPlan, cast, check_array, plan_reduction, reduction
+from ._primitives import exscan, preduce
+from ._redistribute import move
+
+__all__ = [
+    "cumulative_prod",
+    "cumulative_sum",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]
+
+Axis = int | Sequence[int] | None
+
+
+# ---------------------------------------------------------------------- local kernels
+
+
+def _sum(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
+    return torch.sum(t, dim=axes, keepdim=keepdims) if axes else t.view_as(t)
+
+
+def _prod(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
+    t = t.view_as(t)
+    for axis in reversed(axes):  # torch.prod takes one axis
+        t = torch.prod(t, dim=axis, keepdim=keepdims)
+    return t
+
+
+def _extremum(torch_kernel: Any, name: str) -> Any:
+    def kernel(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
+        if not axes:
+            return t.view_as(t)
+        if t.dtype in WIDE_UNSIGNED:
+            return numpy_kernel(name, t, axis=axes, keepdims=keepdims)
+        reduced: Tensor = torch_kernel(t, dim=axes, keepdim=keepdims)
+        return reduced
+
+    return kernel
+
+
+_max = _extremum(torch.amax, "max")
+_min = _extremum(torch.amin, "min")
+
+
+def _as_accumulator(t: Tensor, dtype: Any, func: str) -> tuple[Tensor, torch.dtype]:
+    """Return `t` in the dtype that sums and products of it have, and the result's dtype.
+
+    The standard: integers accumulate in the default integer dtype of their signedness.
+    uint64 is summed as int64, whose arithmetic modulo 2**64 is the same.
+    """
+    if dtype is not None:
+        target = to_torch_dtype(dtype, func)
+    elif t.dtype in INTEGER_OR_BOOL.all:
+        signed = t.dtype is torch.bool or t.dtype.is_signed
+        target = torch.int64 if signed else torch.uint64
+    else:
+        target = t.dtype
+    t = cast(t, target)
+    if target in WIDE_UNSIGNED:
+        t = t.view(torch.int64) if target is torch.uint64 else t.to(torch.int64)
+    return t, target
+
+
+def _from_accumulator(t: Tensor, target: torch.dtype) -> Tensor:
+    if target is torch.uint64:
+        return t.view(torch.uint64)
+    return cast(t, target)
+
+
+# ---------------------------------------------------------------------- sums and products
+
+
+def sum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """Sum over axes.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; dtype numeric or boolean.
+    axis : int or tuple of int, optional
+        All axes by default.
+    dtype : dtype, optional
+        Of the sum; by default the default integer dtype (int64, uint64) for integers,
+        else that of `x`.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        Layout and messages: see the module's notes. The sum of no elements is 0.
+    """
+    return _accumulate("sum", _sum, x, axis, dtype, keepdims)
+
+
+def prod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """Multiply over axes; the product of no elements is 1. As `sum` otherwise."""
+    return _accumulate("prod", _prod, x, axis, dtype, keepdims)
+
+
+def _accumulate(func: str, kernel: Any, x: Array, axis: Axis, dtype: Any, keepdims: bool) -> Array:
+    check_array(func, "x", x)
+    if dtype is None and x._local.dtype in FLOATING.all:
+        return reduction(func, kernel, x, axis, keepdims, combine=func)
+    t, target = _as_accumulator(x._local, dtype, func)
+    result = reduction(func, kernel, Array(t, x._layout), axis, keepdims, combine=func)
+    return Array(_from_accumulator(result._local, target), result._layout)
+
+
+def cumulative_sum(
+    x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Array:
+    """Running sums along an axis.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; dtype numeric.
+    axis : int, optional
+        May be omitted for one axis only.
+    dtype : dtype, optional
+        As for `sum`.
+    include_initial : bool
+        Begin with 0: one more element along `axis`, held by the first rank.
+
+    Returns
+    -------
+    Array
+        Split as `x`. Messages: one exscan of the shards' totals if `axis` is the split
+        axis, else none.
+    """
+    return _scan("cumulative_sum", torch.cumsum, "sum", x, axis, dtype, include_initial)
+
+
+def cumulative_prod(
+    x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Array:
+    """Running products along an axis; parameters, layout and messages as for `cumulative_sum`."""
+    return _scan("cumulative_prod", torch.cumprod, "prod", x, axis, dtype, include_initial)
+
+
+def _scan(
+    func: str, kernel: Any, op: str, x: Array, axis: int | None, dtype: Any, include_initial: bool
+) -> Array:
+    check_array(func, "x", x)
+    if x.ndim == 0:
+        raise ValueError(f"{func}: x is 0-d; expected at least one axis")
+    if axis is None:
+        if x.ndim != 1:
+            raise ValueError(f"{func}: x has {x.ndim} axes; name one with axis=")
+        axis = 0
+    axis = normalize_axis(func, axis, x.ndim)
+    t, target = _as_accumulator(x._local, dtype, func)
+    layout = x._layout
+    local = kernel(t, dim=axis)
+    neutral = 0 if op == "sum" else 1
+    if layout.split == axis and layout.comm.size > 1:
+        shape = (*t.shape[:axis], 1, *t.shape[axis + 1 :])
+        empty = t.shape[axis] == 0
+        total = (
+            local.new_full(shape, neutral) if empty else local.narrow(axis, t.shape[axis] - 1, 1)
+        )
+        before = exscan(total, op, layout.comm)
+        local = local + before if op == "sum" else local * before
+    if include_initial:
+        local, layout = _with_initial(local, layout, axis, neutral)
+    return Array(_from_accumulator(local, target), layout)
+
+
+def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tuple[Tensor, Layout]:
+    shape = (*layout.shape[:axis], layout.shape[axis] + 1, *layout.shape[axis + 1 :])
+    if layout.split != axis:
+        grown = layout.with_shape(shape, layout.split)
+    else:
+        grown = Layout.of(shape, axis, (layout.counts[0] + 1, *layout.counts[1:]), layout.comm)
+        if layout.comm.rank != 0:
+            return local, grown
+    first = local.new_full((*local.shape[:axis], 1, *local.shape[axis + 1 :]), neutral)
+    return torch.cat([first, local], dim=axis), grown
+
+
+# ---------------------------------------------------------------------- extrema
+
+
+def _limits(dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the least and the greatest value of a dtype: the identities of max and min."""
+    if dtype is torch.bool:
+        return False, True
+    if dtype in INTEGER.all:
+        info = np.iinfo(to_numpy_dtype(dtype))
+        return int(info.min), int(info.max)
+    return -math.inf, math.inf
+
+
+def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Maximum over axes; NaN where any element is NaN.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; dtype real (boolean too). The reduced axes must not be empty.
+    axis : int or tuple of int, optional
+        All axes by default.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        Layout and messages: see the module's notes.
+    """
+    return _extreme("max", _max, x, axis, keepdims)
+
+
+def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Minimum over axes; NaN where any element is NaN. As `max` otherwise."""
+    return _extreme("min", _min, x, axis, keepdims)
+
+
+def _extreme(func: str, kernel: Any, x: Array, axis: Axis, keepdims: bool) -> Array:
+    check_array(func, "x", x, ORDERED)
+    axes = normalize_axes(func, axis, x.ndim)
+    if 0 in [x.shape[i] for i in axes]:
+        raise ValueError(
+            f"{func}: x has shape {x.shape}; axis {axes} has no elements to choose from"
+        )
+    identity = _limits(x._local.dtype)[0 if func == "max" else 1]
+    return reduction(func, kernel, x, axes, keepdims, combine=func, identity=identity)
+
+
+# ---------------------------------------------------------------------- moments
+
+
+def _as_floating(x: Array, func: str) -> Array:
+    check_array(func, "x", x)
+    if x._local.dtype in INTEGER_OR_BOOL.all:
+        return Array(x._local.to(default_float()), x._layout)
+    return check_array(func, "x", x, FLOATING)
+
+
+def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Arithmetic mean over axes.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; integers are averaged as the default real dtype.
+    axis : int or tuple of int, optional
+        All axes by default.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        NaN where there are no elements. Layout and messages as for `sum`.
+    """
+    x = _as_floating(x, "mean")
+    axes = normalize_axes("mean", axis, x.ndim)
+    # float16 sums overflow where the mean does not: sum in float32.
+    half = x._local.dtype in (torch.float16, torch.bfloat16)
+    wide = Array(x._local.to(torch.float32), x._layout) if half else x
+    total = reduction("mean", _sum, wide, axes, keepdims, combine="sum")
+    n = math.prod(x.shape[i] for i in axes)
+    return Array(
+        cast(total._local / n if n else total._local * math.nan, x._local.dtype), total._layout
+    )
+
+
+def var(
+    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Array:
+    """Variance over axes: the sum of squared distances from the mean, over ``n - correction``.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; integers as the default real dtype; of complex numbers, the squared
+        absolute distances.
+    axis : int or tuple of int, optional
+        All axes by default.
+    correction : float
+        Degrees of freedom to subtract; 1 gives the unbiased estimate.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        Real. Layout as for `sum`; messages over the split axis: two allreduces.
+
+    References
+    ----------
+    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance": the shards'
+    variances about their own means combine exactly.
+    """
+    x = _as_floating(x, "var")
+    plan = plan_reduction("var", x._layout, axis, keepdims)
+    t = move(x._local, x._layout, plan.source)
+    real = t.real.dtype if t.is_complex() else t.dtype
+    wide = cast(t, torch.float32) if real in (torch.float16, torch.bfloat16) else t
+    n = math.prod(x.shape[i] for i in plan.axes)
+    squares = _squared_distances(wide, plan, n, keepdims)
+    # No elements left to divide by: the sign of infinity or NaN is NumPy's, 0/0 or x/0.
+    divisor = n - correction
+    result = squares / divisor if divisor > 0 else squares * (math.nan if n == 0 else math.inf)
+    return Array(cast(result, real), plan.result)
+
+
+def _squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
+    """Return the sum over the plan's axes of the squared distances from the global mean."""
+    axes = plan.axes
+    if not axes or n == 0:
+        return torch.abs(_sum(t, axes, keepdims)) * 0
+    if not plan.combines:
+        return torch.var(t, dim=axes, correction=0, keepdim=keepdims) * n
+    m = math.prod(t.shape[i] for i in axes)
+    total = _sum(t, axes, keepdims)
+    mean = preduce(total, "sum", plan.result.comm) / n
+    if m == 0:
+        squares = torch.abs(total)
+    else:
+        shift = torch.abs(total / m - mean)
+        squares = torch.var(t, dim=axes, correction=0, keepdim=keepdims) * m + m * shift * shift
+    return preduce(squares, "sum", plan.result.comm)
+
+
+def std(
+    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Array:
+    """Standard deviation over axes: the square root of `var`. As `var` otherwise."""
+    variance = var(x, axis=axis, correction=correction, keepdims=keepdims)
+    return Array(torch.sqrt(variance._local), variance._layout)

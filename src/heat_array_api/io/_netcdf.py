@@ -1,0 +1,191 @@
+"""NetCDF through netCDF4: independent read-only opens, one slab per rank, CF decoding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .._array import Array
+from .._creation import Split
+from .._layout import Shape
+from .._options import UNSET
+from ._slab import Source, load, members, missing_package
+
+__all__ = ["load_netcdf"]
+
+Values = np.ndarray[Any, Any]
+
+
+def load_netcdf(
+    path: str | os.PathLike[str],
+    variable: str,
+    *,
+    split: Split = UNSET,
+    dtype: Any = None,
+    device: Any = None,
+    raw: bool = False,
+    comm: Any = None,
+) -> Array:
+    """Load a variable of a NetCDF file, each rank only its own slab.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; every rank must be able to read it.
+    variable : str
+        The name of the variable, with its groups: ``"group/name"``.
+    split : int or None, optional
+        The axis along which the array is split evenly; None: every rank reads all of it.
+        The default split if not given (see `set_options`).
+    dtype : dtype, optional
+        Convert to this dtype. By default the file's own, or that of the decoded values.
+    device : Device or str, optional
+        "cpu" or "cuda".
+    raw : bool
+        True: the values as they are stored. False: decoded by the CF conventions, that
+        is unpacked (``scale_factor``, ``add_offset``, ``_Unsigned``) and with NaN where
+        they are missing (``_FillValue``, ``missing_value``, ``valid_min`` ..., cells
+        never written).
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that hold the array; the world by default.
+
+    Returns
+    -------
+    Array
+        Shape and values of the variable; balanced along `split`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or read on any rank. All errors are raised on all ranks.
+    KeyError
+        If it has no such variable.
+    TypeError
+        If its dtype is not one of the standard's (strings, compounds ...).
+    ValueError
+        If `dtype` has no NaN and values are missing.
+
+    Notes
+    -----
+    Messages: two small allgathers, by which the ranks learn of each other's errors.
+
+    The decoded dtype depends on the file's metadata alone, never on its values. A float
+    variable keeps its dtype. A packed one becomes float32 if its packed integers have at
+    most 16 bits and the attributes are float32, else float64. An integer variable that
+    declares a fill value becomes float32 (up to 16 bits) or float64, as xarray has it;
+    with an integer `dtype` it stays exact, and raises if values are missing. One that
+    declares none keeps its dtype and values.
+    """
+
+    @contextmanager
+    def open_source(name: str) -> Iterator[Source]:
+        try:
+            import netCDF4
+        except ImportError:
+            raise missing_package("netCDF4", "io") from None
+        with netCDF4.Dataset(name, "r") as file:
+            yield _Variable(_find(file, variable, name), raw)
+
+    return load("load_netcdf", open_source, path, split, dtype, device, comm)
+
+
+def _find(file: Any, variable: str, name: str) -> Any:
+    """Return the variable of a file, by its path through the groups."""
+    *groups, last = variable.strip("/").split("/")
+    place = file
+    for group in groups:
+        if group not in place.groups:
+            listed = members("groups", list(place.groups))
+            raise KeyError(f"variable {variable!r} is not in {name!r}; {listed}")
+        place = place.groups[group]
+    if last not in place.variables:
+        listed = members("variables", list(place.variables))
+        raise KeyError(f"variable {variable!r} is not in {name!r}; {listed}")
+    return place.variables[last]
+
+
+class _Variable:
+    """A variable as a `Source`: decodes by the CF conventions unless `raw`."""
+
+    def __init__(self, found: Any, raw: bool) -> None:
+        self._found = found
+        attributes = {} if raw else {name: found.getncattr(name) for name in found.ncattrs()}
+        self._scale = attributes.get("scale_factor")
+        self._offset = attributes.get("add_offset")
+        self._packed = self._scale is not None or self._offset is not None
+        stored = self._stored = self._storage()
+        unsigned = str(attributes.get("_Unsigned", "false")).lower() == "true"
+        if unsigned and stored.kind == "i":
+            stored = np.dtype(f"u{stored.itemsize}")
+        declares = {"_FillValue", "missing_value", "valid_min", "valid_max", "valid_range"}
+        self._fills = not raw and (
+            stored.kind == "f" or self._packed or not declares.isdisjoint(attributes)
+        )
+        self._values = stored
+        self._dtype = self._decoded()
+        found.set_auto_maskandscale(False)
+        found.set_auto_mask(self._fills)
+        found.set_always_mask(True)
+
+    def _storage(self) -> np.dtype[Any]:
+        """Return the dtype in the file, in native byte order; one of no array for strings and the like."""
+        datatype = self._found.datatype
+        if isinstance(datatype, np.dtype):
+            return datatype.newbyteorder("=")
+        # An enumeration is its integers; compounds, strings and ragged rows are no array's.
+        if type(datatype).__name__ == "EnumType":
+            return np.dtype(datatype.dtype).newbyteorder("=")
+        return np.dtype(object)
+
+    def _decoded(self) -> np.dtype[Any]:
+        """Return the dtype of the decoded values."""
+        values = self._values
+        if not (self._packed or self._fills) or values.kind not in "fiu":
+            return values
+        if values.kind == "f" and not self._packed:
+            return values
+        attributes = [np.asarray(a).dtype for a in (self._scale, self._offset) if a is not None]
+        single = all(dtype == np.float32 for dtype in attributes) and (
+            values.itemsize <= 2 or values == np.float32
+        )
+        return np.dtype("float32" if single else "float64")
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(int(n) for n in self._found.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    def read(self, slab: tuple[slice, ...], dtype: np.dtype[Any] | None) -> Values:
+        found = self._found[slab] if slab else self._found[...]
+        mask = np.ma.getmaskarray(found) if self._fills else None
+        values = np.asarray(np.ma.getdata(found))
+        if values.dtype.newbyteorder("=") != self._values:
+            values = values.astype(self._stored).view(self._values)
+        if self._packed:
+            values = self._unpack(values)
+        if mask is None or not mask.any():
+            return values
+        wanted = self._dtype if dtype is None else dtype
+        if wanted.kind not in "fc":
+            raise ValueError(
+                f"variable {self._found.name!r} has missing values, which {wanted} cannot hold; "
+                "pass a floating-point dtype, or raw=True"
+            )
+        values = values.astype(wanted)
+        values[mask] = np.nan
+        return values
+
+    def _unpack(self, values: Values) -> Values:
+        values = values.astype(self._dtype)
+        if self._scale is not None:
+            values *= self._scale
+        if self._offset is not None:
+            values += self._offset
+        return values
