@@ -84,9 +84,10 @@ nightly: $(STAMP)
 	HEAT_ARRAY_API_TEST_EXAMPLES=200 HEAT_ARRAY_API_TEST_TIMEOUT=600 \
 	    $(MAKE) test RANKS="1 2 3 4 7" TIMEOUT=14400
 
-bench: RANKS := 2
 bench: $(STAMP)
-	$(MPIRUN) -n $(RANKS) $(PY) -m benchmarks
+	$(MPIRUN) -n 1 $(PY) benchmarks/overhead.py
+	$(MPIRUN) -n 2 $(PY) benchmarks/overhead.py
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) benchmarks/workloads.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,9 +7,15 @@ array-agnostic libraries look for beyond it.
 
 from __future__ import annotations
 
-import sys
+import sys as _sys
 
-from . import _repr
+from . import _indexing as _indexing
+from . import _repr as _repr
+from . import _setitem as _setitem
+from . import _utility as _utility
+from . import io as io
+from . import random as random
+from . import special as special
 from ._array import (
     Array,
     Device,
@@ -94,6 +100,9 @@ from ._data_type import (
 from ._data_type import (
     bool_ as bool,
 )
+from ._einsum import (
+    einsum,
+)
 from ._elementary import (
     acos,
     acosh,
@@ -144,7 +153,14 @@ from ._elementwise import (
     trunc,
 )
 from ._errors import (
+    CollectiveMismatchError,
     CommunicatorMismatchError,
+    LauncherMismatchError,
+    MPIUnavailableError,
+)
+from ._indexing import (
+    take,
+    take_along_axis,
 )
 from ._inspection import (
     __array_namespace_info__,
@@ -152,10 +168,42 @@ from ._inspection import (
 from ._layout import (
     Layout,
 )
-from ._operators import bind_namespace
+from ._linalg import (
+    matmul,
+    matrix_transpose,
+    tensordot,
+    vecdot,
+)
+from ._manipulation import (
+    concat,
+    expand_dims,
+    moveaxis,
+    permute_dims,
+    squeeze,
+    stack,
+    transpose,
+    unstack,
+)
+from ._nan import (
+    nanmax,
+    nanmean,
+    nanmin,
+    nanprod,
+    nanstd,
+    nansum,
+    nanvar,
+)
+from ._operators import bind_namespace as _bind_namespace
 from ._options import (
     get_options,
     set_options,
+)
+from ._rearrange import (
+    flip,
+    pad,
+    repeat,
+    roll,
+    tile,
 )
 from ._redistribute import (
     rebalance,
@@ -164,6 +212,36 @@ from ._redistribute import (
 )
 from ._repr import (
     to_string,
+)
+from ._reshape import (
+    broadcast_arrays,
+    broadcast_shapes,
+    broadcast_to,
+    reshape,
+)
+from ._searching import (
+    argmax,
+    argmin,
+    bincount,
+    count_nonzero,
+    nonzero,
+    searchsorted,
+    where,
+)
+from ._set import (
+    UniqueAllResult,
+    UniqueCountsResult,
+    UniqueInverseResult,
+    isin,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from ._sorting import (
+    argsort,
+    median,
+    sort,
 )
 from ._statistical import (
     cumulative_prod,
@@ -176,20 +254,34 @@ from ._statistical import (
     sum,
     var,
 )
+from ._trace import (
+    trace,
+)
+from ._utility import (
+    all,
+    any,
+    diff,
+)
 
 __version__ = "0.1.0"
 __array_api_version__ = "2025.12"
 SUPPORTED_API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 
-bind_namespace(sys.modules[__name__])
+_bind_namespace(_sys.modules[__name__])
 
 __all__ = [
     "SUPPORTED_API_VERSIONS",
     "Array",
+    "CollectiveMismatchError",
     "Communicator",
     "CommunicatorMismatchError",
     "Device",
+    "LauncherMismatchError",
     "Layout",
+    "MPIUnavailableError",
+    "UniqueAllResult",
+    "UniqueCountsResult",
+    "UniqueInverseResult",
     "__array_api_version__",
     "__array_namespace_info__",
     "__version__",
@@ -197,7 +289,12 @@ __all__ = [
     "acos",
     "acosh",
     "add",
+    "all",
+    "any",
     "arange",
+    "argmax",
+    "argmin",
+    "argsort",
     "asarray",
     "asin",
     "asinh",
@@ -205,6 +302,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "bincount",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -212,26 +310,35 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "bool",
+    "broadcast_arrays",
+    "broadcast_shapes",
+    "broadcast_to",
     "can_cast",
     "ceil",
     "clip",
     "complex64",
     "complex128",
+    "concat",
     "conj",
     "copysign",
     "cos",
     "cosh",
+    "count_nonzero",
     "cumulative_prod",
     "cumulative_sum",
+    "diff",
     "divide",
     "e",
+    "einsum",
     "empty",
     "empty_like",
     "equal",
     "exp",
+    "expand_dims",
     "expm1",
     "eye",
     "finfo",
+    "flip",
     "float16",
     "float32",
     "float64",
@@ -252,8 +359,10 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "io",
     "isdtype",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
     "less",
@@ -268,45 +377,74 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "matmul",
+    "matrix_transpose",
     "max",
     "maximum",
     "mean",
+    "median",
     "meshgrid",
     "min",
     "minimum",
+    "moveaxis",
     "multiply",
     "nan",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
     "negative",
     "newaxis",
     "nextafter",
+    "nonzero",
     "not_equal",
     "ones",
     "ones_like",
+    "pad",
+    "permute_dims",
     "pi",
     "positive",
     "pow",
     "prod",
+    "random",
     "real",
     "rebalance",
     "reciprocal",
     "redistribute",
     "remainder",
+    "repeat",
+    "reshape",
     "resplit",
     "result_type",
+    "roll",
     "round",
+    "searchsorted",
     "set_options",
     "sign",
     "signbit",
     "sin",
     "sinh",
+    "sort",
+    "special",
     "sqrt",
     "square",
+    "squeeze",
+    "stack",
     "std",
     "subtract",
     "sum",
+    "take",
+    "take_along_axis",
     "tan",
     "tanh",
+    "tensordot",
+    "tile",
     "to_string",
+    "trace",
+    "transpose",
     "tril",
     "triu",
     "trunc",
@@ -314,7 +452,14 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+    "unstack",
     "var",
+    "vecdot",
+    "where",
     "world",
     "zeros",
     "zeros_like",

@@ -323,13 +323,15 @@ class Array(Operators):
         return result
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
-        namespace()._indexing.setitem(self, key, value)
+        namespace()._setitem.setitem(self, key, value)
 
     def writable(self) -> Tensor:
-        """Return this rank's shard for writing: a fresh copy if any other array can see it."""
+        """Return this rank's shard for writing: a fresh copy if anyone else can see it."""
         storage = self._local.untyped_storage()
         # Two owners are the tensor and the handle just made; a third is somebody's view.
-        if torch._C._storage_Use_Count(storage._cdata) > 2 or 0 in self._local.stride():
+        # Memory that torch did not allocate (not resizable) is NumPy's or another library's.
+        shared = torch._C._storage_Use_Count(storage._cdata) > 2 or not storage.resizable()
+        if shared or 0 in self._local.stride():
             self._local = self._local.clone(memory_format=torch.contiguous_format)
         return self._local
 

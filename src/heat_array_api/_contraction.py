@@ -19,7 +19,8 @@ than one rank's share of the other; else its shards rotate round the ring of ran
 rank ever holds more than one of them beside its own.
 
 The way that moves the fewest words is taken; on a tie the first of the table. That
-depends on shapes and layouts alone, so every rank takes the same, and it is remembered.
+depends on shapes and layouts alone, so every rank takes the same, and it is remembered. A
+result is small if it has less than what one rank holds of the larger operand.
 """
 
 from __future__ import annotations
@@ -109,8 +110,6 @@ def plan_product(layout1: Layout, layout2: Layout) -> Plan:
     if x1.axis is None and x2.axis is None:
         return Plan(0, _local, (x1, x2), Layout.replicated(shape, comm))
     ways = (_keep(x1, x2, 1), _keep(x2, x1, 0), _contract(x1, x2))
-    first = _words(layout1, x1.layout) + _words(layout2, x2.layout)
-    assert first >= 0
     return min((way for way in ways if way is not None), key=lambda way: way.words)
 
 
@@ -141,15 +140,17 @@ def _keep(stay: Operand, go: Operand, moving: int) -> Plan | None:
     layout, comm = go.layout, go.layout.comm
     result = Layout.of(stay.shape, axis, stay.layout.counts, comm)
     own = go.own(axis)
-    run = _local
+    run, words = _local, float(layout.size)
     if own is not None:
         there = Layout.of(layout.shape, own, stay.layout.counts, comm)
+        words = _words(layout, there)
+    elif layout.split is None:
+        there, words = layout, 0
     elif layout.size * comm.size <= stay.layout.size:
         there = Layout.replicated(layout.shape, comm)
     else:
         there = layout
-        run = _local if comm.size == 1 or layout.split is None else _rotate
-    words = go.layout.size if run is _rotate else _words(layout, there)
+        run = _rotate if comm.size > 1 else _local
     gone = go._replace(layout=there)
     return Plan(words, run, (stay, gone) if moving else (gone, stay), result, moving)
 
@@ -165,12 +166,16 @@ def _contract(x1: Operand, x2: Operand) -> Plan:
     there = [x._replace(layout=Layout.of(x.layout.shape, x.inner, counts, comm)) for x in (x1, x2)]
     words = sum(_words(x.layout, y.layout) for x, y in zip((x1, x2), there, strict=True))
     size = math.prod(x1.shape)
-    share = sum(x.layout.size / (1 if x.layout.split is None else comm.size) for x in (x1, x2))
+    share = max(x.layout.size / (1 if x.layout.split is None else comm.size) for x in (x1, x2))
     operands = (there[0], there[1])
-    if size <= max(share, 1):
+    if size < share or size <= 1:
         return Plan(words + 2 * size, _allreduce, operands, Layout.replicated(x1.shape, comm))
     # Born split: along the first axis, or the longest where the first has fewer rows than ranks.
-    axis = 0 if x1.shape[0] >= comm.size else max(range(len(x1.shape)), key=lambda i: x1.shape[i])
+    axis = (
+        0
+        if x1.shape[0] >= max(comm.size, 2)
+        else max(range(len(x1.shape)), key=lambda i: x1.shape[i])
+    )
     result = Layout.balanced(x1.shape, axis, comm)
     return Plan(words + size, _reduce_scatter, operands, result)
 
@@ -233,7 +238,8 @@ def _rotate(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
     along = stay.own(axis)
     summed = axis == CONTRACTED
     wide = torch.float32 if summed and t1.dtype in _HALF else t1.dtype
-    out = torch.zeros(plan.result.local_shape, dtype=wide, device=t1.device)
+    make = torch.zeros if summed else torch.empty
+    out = make(plan.result.local_shape, dtype=wide, device=t1.device)
     for step in range(comm.size):
         owner = (comm.rank - step) % comm.size
         start, count = layout.offsets[owner], layout.counts[owner]

@@ -33,7 +33,17 @@ from ._options import UNSET, Unset, default_split
 from ._primitives import shard
 from ._redistribute import resplit
 
-__all__ = ["asarray", "from_dlpack", "from_local"]
+__all__ = [
+    "Split",
+    "as_shape",
+    "asarray",
+    "filled",
+    "from_dlpack",
+    "from_local",
+    "local_device",
+    "new_layout",
+    "scalar_dtype",
+]
 
 Split = int | Unset | None
 

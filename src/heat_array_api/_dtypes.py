@@ -14,6 +14,33 @@ import torch
 
 from ._options import default_dtype
 
+__all__ = [
+    "ANY",
+    "BOOL",
+    "COMPLEX",
+    "FLOATING",
+    "INTEGER",
+    "INTEGER_OR_BOOL",
+    "NUMERIC",
+    "ORDERED",
+    "REAL",
+    "REAL_FLOATING",
+    "TO_NUMPY",
+    "TO_TORCH",
+    "WIDE_UNSIGNED",
+    "DType",
+    "Kind",
+    "carrier",
+    "default_complex",
+    "default_float",
+    "numpy_kernel",
+    "promote",
+    "promote_scalar",
+    "to_numpy_dtype",
+    "to_torch_dtype",
+    "uncarry",
+]
+
 DType = np.dtype[Any]
 
 _TABLE: Final[tuple[tuple[str, torch.dtype], ...]] = (

@@ -38,6 +38,7 @@ from ._primitives import preduce
 from ._redistribute import move, redistribute
 
 __all__ = [
+    "ReductionPlan",
     "Scalar",
     "align",
     "as_operands",

@@ -82,7 +82,7 @@ def caller() -> tuple[str, str]:
         code = frame.f_code
         path = code.co_filename
         if not path.startswith(_PACKAGE):
-            if "torch" not in frame.f_globals.get("__name__", "").partition(".")[0]:
+            if not f"{frame.f_globals.get('__name__')}.".startswith("torch."):
                 return operation, f"{path}:{frame.f_lineno}"
         elif path.startswith(_PROGRAMS) or frame.f_globals.get("__name__") == "__main__":
             return operation, f"{path}:{frame.f_lineno}"
@@ -195,7 +195,9 @@ class Trace:
             for key, group in groups.items()
         ]
         rows.sort(key=lambda row: -row[3])
-        table = [("operation", "collective", "calls", "bytes", "seconds", "line")]
+        table: list[tuple[str, ...]] = [
+            ("operation", "collective", "calls", "bytes", "seconds", "line")
+        ]
         table += [
             (operation, collective, str(calls), _size(nbytes), f"{seconds:.6f}", _short(key[2]))
             for operation, collective, calls, nbytes, seconds, key in rows

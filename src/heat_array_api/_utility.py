@@ -132,7 +132,7 @@ def array_ufunc(
     here returns NotImplemented, and NumPy raises TypeError.
     """
     xp = namespace()
-    if any_not_none(kwargs, "out", "where", "casting", "order", "signature"):
+    if _any_given(kwargs, "out", "where", "casting", "order", "signature"):
         return NotImplemented
     name = ufunc.__name__
     if method == "reduce" and name in _REDUCTIONS and len(inputs) == 1:
@@ -149,6 +149,6 @@ def array_ufunc(
     return result if dtype is None else xp.astype(result, dtype, copy=False)
 
 
-def any_not_none(kwargs: dict[str, Any], *names: str) -> bool:
+def _any_given(kwargs: dict[str, Any], *names: str) -> bool:
     """Return whether any of the named keyword arguments was given and is not None."""
     return next((True for name in names if kwargs.get(name) is not None), False)

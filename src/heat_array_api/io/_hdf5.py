@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._array import Array
-from .._creation import Split
+from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
 from ._slab import Source, load, members, missing_package

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._array import Array
-from .._creation import Split
+from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
 from ._slab import Source, load, members, missing_package
@@ -132,14 +132,15 @@ class _Variable:
         found.set_always_mask(True)
 
     def _storage(self) -> np.dtype[Any]:
-        """Return the dtype in the file, in native byte order; one of no array for strings and the like."""
+        """Return the dtype in the file, in native byte order; object for what no array can hold."""
         datatype = self._found.datatype
-        if isinstance(datatype, np.dtype):
-            return datatype.newbyteorder("=")
         # An enumeration is its integers; compounds, strings and ragged rows are no array's.
-        if type(datatype).__name__ == "EnumType":
-            return np.dtype(datatype.dtype).newbyteorder("=")
-        return np.dtype(object)
+        if not isinstance(datatype, np.dtype):
+            if type(datatype).__name__ != "EnumType":
+                return np.dtype(object)
+            datatype = np.dtype(datatype.dtype)
+        native: np.dtype[Any] = datatype.newbyteorder("=")
+        return native
 
     def _decoded(self) -> np.dtype[Any]:
         """Return the dtype of the decoded values."""

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from .._array import Array
 from .._comm import Communicator, as_communicator
-from .._creation import Split, local_device, new_layout
-from .._dtypes import COMPLEX, TO_TORCH, to_torch_dtype
+from .._conversion import Split, local_device, new_layout
+from .._dtypes import COMPLEX, TO_TORCH, to_numpy_dtype, to_torch_dtype
 from .._layout import Layout, Shape
 
 __all__ = ["Source", "attempt", "load", "members", "missing_package"]
@@ -37,10 +37,10 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype that `read` returns where the caller asks for none, as the file's metadata give it."""
+        """The dtype of the values where the caller asks for none; of the file's metadata alone."""
 
     def read(self, slab: tuple[slice, ...], dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-        """Return the values of a slab; `dtype` is what they will be converted to (None: `self.dtype`)."""
+        """Return the values of a slab, which the caller then converts to `dtype`."""
 
 
 def attempt(
@@ -166,7 +166,7 @@ def _read(source: Source, layout: Layout, dtype: torch.dtype) -> Tensor:
     if layout.split is not None:
         slab[layout.split] = slice(layout.start, layout.start + layout.count)
     # NumPy has no bfloat16 of its own: read as float32, and let torch round.
-    wanted = np.dtype("float32") if dtype is torch.bfloat16 else _numpy(dtype)
+    wanted = np.dtype("float32") if dtype is torch.bfloat16 else to_numpy_dtype(dtype)
     if 0 in layout.local_shape:  # not every library reads nothing
         values = np.empty(layout.local_shape, wanted)
     else:
@@ -175,7 +175,3 @@ def _read(source: Source, layout: Layout, dtype: torch.dtype) -> Tensor:
     if not values.flags.writeable:
         values = values.copy()
     return torch.from_numpy(values).to(dtype)
-
-
-def _numpy(dtype: torch.dtype) -> np.dtype[Any]:
-    return next(numpy for numpy, other in TO_TORCH.items() if other is dtype)

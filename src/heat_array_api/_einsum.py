@@ -1,0 +1,287 @@
+"""Sums of products over named axes, `einsum`: a composite of products, sums and permutations.
+
+Every operand is first reduced to distinct axes (diagonals, sums over axes that no one
+else has); then two operands at a time become one, by `multiply` or by the stack of matrix
+products that `contract_axes` makes of them.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ._array import Array
+from ._dtypes import NUMERIC, carrier, promote, to_numpy_dtype, uncarry
+from ._elementwise import multiply
+from ._layout import Layout
+from ._linalg import contract_axes, permute
+from ._op import as_operands, cast, check_array
+from ._redistribute import redistribute
+from ._statistical import sum as array_sum
+
+__all__ = ["einsum"]
+
+Labels = tuple[str, ...]
+
+
+class Term(NamedTuple):
+    """An operand and the names of its axes."""
+
+    x: Array
+    labels: Labels
+
+
+def einsum(subscripts: str, /, *operands: Array) -> Array:
+    """Sum of products over named axes (Einstein's convention), as `numpy.einsum`.
+
+    Parameters
+    ----------
+    subscripts : str
+        One letter for each axis, terms separated by commas: ``"ij,jk->ik"``. Without ``->``
+        the result has the letters that occur once, in alphabetical order. ``...`` stands for
+        any number of leading axes, which broadcast. A letter repeated in one term takes the
+        diagonal. Blanks are ignored.
+    *operands : Array
+        One for each term, any layouts; dtypes numeric.
+
+    Returns
+    -------
+    Array
+        The axes that stand after the arrow, of the promoted dtype.
+
+    Raises
+    ------
+    ValueError
+        If `subscripts` cannot be read, does not fit the operands' axes, or a letter's axes
+        differ in length.
+
+    Notes
+    -----
+    Beyond the standard. More than two operands are combined pair by pair, that pair first
+    whose product is smallest beside its factors. Split and messages of each pair are those
+    of `matmul` where axes are summed, those of `multiply` where not; a sum over a split axis
+    of one operand is one allreduce; diagonals and permutations send nothing.
+    """
+    arrays = _operands(subscripts, operands)
+    labels, output = _parse(subscripts, [x.ndim for x in arrays])
+    extents = _extents(subscripts, arrays, labels)
+    dtype = arrays[0]._local.dtype
+    for x in arrays[1:]:
+        dtype = promote(dtype, x._local.dtype)
+    terms = [
+        _distinct(Term(Array(cast(x._local, dtype), x._layout), names), extents)
+        for x, names in zip(arrays, labels, strict=True)
+    ]
+    while len(terms) > 1:
+        i, j = _cheapest_pair(terms, output, extents)
+        others = [term for at, term in enumerate(terms) if at not in (i, j)]
+        terms = [*others, _combine(terms[i], terms[j], _needed(others, output))]
+    x, names = _sum_out(terms[0], set(output))
+    return permute(x, tuple(names.index(name) for name in output))
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def _operands(subscripts: Any, operands: tuple[Any, ...]) -> list[Array]:
+    """Check the types of the arguments and return the operands as arrays."""
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts is {type(subscripts).__name__}; expected a str")
+    if not operands:
+        raise ValueError("einsum: there are no operands")
+    arrays = as_operands("einsum", *operands)
+    for i, x in enumerate(arrays):
+        check_array("einsum", f"operand {i}", x, NUMERIC)
+    return arrays
+
+
+def _parse(subscripts: str, ndims: list[int]) -> tuple[list[Labels], Labels]:
+    """Return the axis names of every operand and of the result.
+
+    The axes under an ellipsis are named by their distance from its end: "0", "1", ...
+    """
+    text = subscripts.replace(" ", "").replace("...", ".")
+    left, arrow, right = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(
+            f"einsum: subscripts {subscripts!r} has {len(terms)} terms for {len(ndims)} operands"
+        )
+    for term in (*terms, right):
+        if not all(c == "." or (c.isalpha() and c.isascii()) for c in term) or term.count(".") > 1:
+            raise ValueError(
+                f"einsum: subscripts {subscripts!r}; expected letters, commas, '...' and one '->'"
+            )
+    hidden = []
+    for i, (term, ndim) in enumerate(zip(terms, ndims, strict=True)):
+        hidden.append(ndim - len(term.replace(".", "")))
+        if hidden[-1] < 0 or ("." not in term and hidden[-1]):
+            raise ValueError(
+                f"einsum: term {term.replace('.', '...')!r} of subscripts {subscripts!r} does not "
+                f"fit operand {i}, which has {ndim} axes"
+            )
+    labels = [_expand(term, n) for term, n in zip(terms, hidden, strict=True)]
+    if arrow:
+        return labels, _output(subscripts, right, labels, max(hidden))
+    single = sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1)
+    return labels, (*_expand(".", max(hidden)), *single)
+
+
+def _expand(term: str, hidden: int) -> Labels:
+    """Return a term's axis names, its ellipsis standing for `hidden` axes."""
+    before, dots, after = term.partition(".")
+    between = [str(i) for i in reversed(range(hidden))] if dots else []
+    return (*before, *between, *after)
+
+
+def _output(subscripts: str, right: str, labels: list[Labels], hidden: int) -> Labels:
+    """Return the axis names that stand after the arrow."""
+    output = _expand(right, hidden)
+    if len(set(output)) != len(output):
+        raise ValueError(f"einsum: subscripts {subscripts!r} repeats a letter after the arrow")
+    unknown = set(output) - {name for names in labels for name in names}
+    if unknown:
+        raise ValueError(
+            f"einsum: subscripts {subscripts!r}: {sorted(unknown)} stand only after the arrow"
+        )
+    if "." not in right and hidden:
+        raise ValueError(
+            f"einsum: subscripts {subscripts!r} lacks '...' after the arrow, but it stands for axes"
+        )
+    return output
+
+
+def _extents(subscripts: str, arrays: list[Array], labels: list[Labels]) -> dict[str, int]:
+    """Return the length of every named axis; axes of length 1 broadcast."""
+    extents: dict[str, int] = {}
+    for x, names in zip(arrays, labels, strict=True):
+        for name, n in zip(names, x.shape, strict=True):
+            if extents.setdefault(name, n) == 1:
+                extents[name] = n
+            elif n not in (1, extents[name]):
+                what = f"axis {name!r}" if name.isalpha() else "an axis under '...'"
+                raise ValueError(
+                    f"einsum: subscripts {subscripts!r}: {what} has lengths {extents[name]} and {n}"
+                )
+    return extents
+
+
+# ---------------------------------------------------------------------- one operand
+
+
+def _distinct(term: Term, extents: dict[str, int]) -> Term:
+    """Return the term with every name once, and without the axes that broadcast."""
+    x, labels = _drop_broadcast(term, extents)
+    while len(set(labels)) < len(labels):
+        first = next(i for i, name in enumerate(labels) if name in labels[i + 1 :])
+        second = labels.index(labels[first], first + 1)
+        x = _diagonal(x, first, second)
+        labels = (*labels[:second], *labels[second + 1 :])
+    return Term(x, labels)
+
+
+def _drop_broadcast(term: Term, extents: dict[str, int]) -> Term:
+    """Return the term without its axes of length 1 whose name is longer elsewhere.
+
+    An axis of length 1 multiplies all of a longer one alike, as if it were not there.
+    """
+    x, labels = term
+    keep = [i for i, name in enumerate(labels) if x.shape[i] == extents[name]]
+    if len(keep) == len(labels):
+        return term
+    layout = x._layout
+    if layout.split is not None and layout.split not in keep:
+        # One rank holds all of it: spread it along the longest axis that stays.
+        split = max(keep, key=lambda i: layout.shape[i]) if keep else None
+        x = redistribute(x, Layout.balanced(layout.shape, split, layout.comm))
+        layout = x._layout
+    shape = tuple(layout.shape[i] for i in keep)
+    target = layout.with_shape(shape, None if layout.split is None else keep.index(layout.split))
+    local = carrier(x._local).reshape(target.local_shape)
+    names = tuple(labels[i] for i in keep)
+    return Term(Array(uncarry(local, x._local.dtype), target), names)
+
+
+def _diagonal(x: Array, first: int, second: int) -> Array:
+    """Return the diagonal of two axes of equal length, in the place of `first`: no message."""
+    layout = x._layout
+    local: Tensor = carrier(x._local)
+    split = layout.split
+    if split in (first, second):
+        # Rows start to start + count meet the columns of the same numbers.
+        other = second if split == first else first
+        local = local.narrow(other, layout.start, layout.count)
+        split = first
+    elif split is not None and split > second:
+        split -= 1
+    local = local.diagonal(dim1=first, dim2=second).movedim(-1, first)
+    shape = (*layout.shape[:second], *layout.shape[second + 1 :])
+    return Array(uncarry(local, x._local.dtype), layout.with_shape(shape, split))
+
+
+def _sum_out(term: Term, needed: set[str]) -> Term:
+    """Return the term summed over the axes whose names are not needed."""
+    x, labels = term
+    axes = tuple(i for i, name in enumerate(labels) if name not in needed)
+    if not axes:
+        return term
+    reduced = array_sum(x, axis=axes, dtype=to_numpy_dtype(x._local.dtype))
+    return Term(reduced, tuple(name for name in labels if name in needed))
+
+
+# ---------------------------------------------------------------------- pairs
+
+
+def _needed(others: list[Term], output: Labels) -> set[str]:
+    """Return the names that must outlive a pair: those of the other terms and of the result."""
+    return set(output).union(*(term.labels for term in others))
+
+
+def _cheapest_pair(terms: list[Term], output: Labels, extents: dict[str, int]) -> tuple[int, int]:
+    """Return the pair whose product is smallest beside its factors (the first on a tie)."""
+
+    def growth(pair: tuple[int, int]) -> int:
+        two = [terms[i] for i in pair]
+        others = [term for at, term in enumerate(terms) if at not in pair]
+        left = set(two[0].labels + two[1].labels) & _needed(others, output)
+        return math.prod(extents[name] for name in left) - two[0].x.size - two[1].x.size
+
+    return min(combinations(range(len(terms)), 2), key=growth)
+
+
+def _combine(one: Term, two: Term, needed: set[str]) -> Term:
+    """Return the product of two terms, summed over the names that are not needed."""
+    one = _sum_out(one, needed | set(two.labels))
+    two = _sum_out(two, needed | set(one.labels))
+    (x1, labels1), (x2, labels2) = one, two
+    shared = [name for name in labels1 if name in labels2]
+    stack = [name for name in shared if name in needed]
+    summed = [name for name in shared if name not in needed]
+    free1 = tuple(name for name in labels1 if name not in shared)
+    free2 = tuple(name for name in labels2 if name not in shared)
+    if not summed and not (free1 and free2):
+        return _multiply(one, two, (*stack, *free1, *free2))
+    axes = [
+        tuple(labels.index(name) for name in names)
+        for names in (stack, summed)
+        for labels in (labels1, labels2)
+    ]
+    return Term(contract_axes(x1, x2, *axes), (*stack, *free1, *free2))
+
+
+def _multiply(one: Term, two: Term, labels: Labels) -> Term:
+    """Return the product of two terms, the axes of one of which the other has, too."""
+    fewer, more = sorted((one, two), key=lambda term: len(term.labels))
+    # The names that only `more` has lead, so `fewer` broadcasts against the rest.
+    order = (
+        *(n for n in labels if n not in fewer.labels),
+        *(n for n in labels if n in fewer.labels),
+    )
+    x, y = (
+        permute(term.x, tuple(term.labels.index(n) for n in order if n in term.labels))
+        for term in (fewer, more)
+    )
+    return Term(multiply(x, y), order)

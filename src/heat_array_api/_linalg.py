@@ -1,0 +1,394 @@
+"""Products of matrices and vectors, and the transpose (the standard's "Linear Algebra Functions").
+
+All products are one: stacks of matrices whose shards meet as `_contraction` plans it from
+their layouts. No rank ever holds a full copy of an operand that is bigger than one rank's
+share of the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ._array import Array, common_communicator
+from ._contraction import plan_product, product
+from ._dtypes import NUMERIC, carrier, promote, uncarry
+from ._layout import Layout, Shape, normalize_axes, normalize_axis
+from ._op import as_operands, cast, check_array
+from ._redistribute import redistribute
+
+__all__ = ["contract_axes", "matmul", "matrix_transpose", "permute", "tensordot", "vecdot"]
+
+
+def matmul(x1: Array, x2: Array, /) -> Array:
+    """Multiply matrices, or stacks of them, or vectors.
+
+    Parameters
+    ----------
+    x1 : Array
+        Shape ``(..., M, K)`` or ``(K,)``, any layout; dtype numeric.
+    x2 : Array
+        Shape ``(..., K, N)`` or ``(K,)``, any layout; dtype numeric.
+
+    Returns
+    -------
+    Array
+        Shape ``(..., M, N)``, the stacks broadcast together; without the axis ``M`` or ``N``
+        where an operand is a vector. Of the promoted dtype.
+
+    Raises
+    ------
+    ValueError
+        If an operand is 0-d, the contracted axes differ in length, or the stacks do not
+        broadcast.
+
+    Notes
+    -----
+    Where the result is split, and what is sent, if the operands do not fit one rank:
+
+    ======================  ======================  =======================  ====================
+    x1 split along          x2 split along          result split along       messages
+    ======================  ======================  =======================  ====================
+    None                    None                    None                     none
+    rows                    None                    rows                     none
+    None                    columns                 columns                  none
+    stack                   None, or equal          stack                    none
+    stack                   other                   stack                    all-to-all of `x2`
+    contracted              contracted              None if small, else 0    sum of the result
+    contracted              None                    None if small, else 0    sum of the result
+    rows                    any                     rows                     all shards of `x2`
+    contracted              columns                 columns                  all shards of `x1`
+    ======================  ======================  =======================  ====================
+
+    Small: less than one rank's share of the larger operand; then the sum is one allreduce, else
+    a ring of P - 1 sends of the result's blocks. "All shards": one allgather if the operand is
+    no bigger than one rank's share of the other, else a ring of P - 1 sends. Where the
+    lengths make another way cheaper (a small `x1` with rows split, a large `x2` with columns
+    split), the operand with more words stays where it is. Contracted axes with different
+    counts: one all-to-all of the smaller operand first.
+    """
+    x1, x2 = as_operands("matmul", x1, x2)
+    for name, x in (("x1", x1), ("x2", x2)):
+        check_array("matmul", name, x, NUMERIC)
+        if not x.ndim:
+            raise ValueError(f"matmul: {name} is 0-d; use multiply")
+    row, column = x1.ndim == 1, x2.ndim == 1
+    inner = -1 if column else -2
+    if x1.shape[-1] != x2.shape[inner]:
+        raise ValueError(
+            f"matmul: x1.shape[-1] is {x1.shape[-1]} but x2.shape[{inner}] is {x2.shape[inner]}"
+        )
+    if row:
+        x1 = _insert_axis(x1, 0)
+    if column:
+        x2 = _insert_axis(x2, 1)
+    result = _product(x1, x2)
+    if column:
+        result = _drop_axis(result, result.ndim - 1)
+    return _drop_axis(result, result.ndim - (1 if column else 2)) if row else result
+
+
+def _product(x1: Array, x2: Array) -> Array:
+    """Multiply stacks of matrices whose contracted axes agree."""
+    layouts = (x1._layout, x2._layout)
+    plan = plan_product(*layouts)
+    dtype = promote(x1._local.dtype, x2._local.dtype)
+    # Sums and products modulo 2**n are the same for signed and unsigned integers.
+    t1, t2 = (carrier(cast(x._local, dtype)) for x in (x1, x2))
+    return Array(uncarry(product(t1, t2, layouts, plan), dtype), plan.result)
+
+
+def _insert_axis(x: Array, axis: int) -> Array:
+    """Return `x` with an axis of length 1; the split follows its axis."""
+    layout = x._layout
+    split = layout.split
+    shape = (*layout.shape[:axis], 1, *layout.shape[axis:])
+    after = split if split is None or split < axis else split + 1
+    return Array(
+        uncarry(carrier(x._local).unsqueeze(axis), x._local.dtype), layout.with_shape(shape, after)
+    )
+
+
+def _drop_axis(x: Array, axis: int) -> Array:
+    """Return `x` without an axis of length 1, which is not the split axis."""
+    layout = x._layout
+    split = layout.split
+    assert split != axis
+    shape = layout.shape[:axis] + layout.shape[axis + 1 :]
+    after = split if split is None or split < axis else split - 1
+    return Array(
+        uncarry(carrier(x._local).squeeze(axis), x._local.dtype), layout.with_shape(shape, after)
+    )
+
+
+def matrix_transpose(x: Array, /) -> Array:
+    """Exchange the last two axes.
+
+    Parameters
+    ----------
+    x : Array
+        Shape ``(..., M, N)``, any layout and dtype.
+
+    Returns
+    -------
+    Array
+        Shape ``(..., N, M)``; the split follows its axis. A view of the shards; nothing is sent.
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer than two axes.
+    """
+    check_array("matrix_transpose", "x", x)
+    if x.ndim < 2:
+        raise ValueError(f"matrix_transpose: x has shape {x.shape}; expected two axes or more")
+    last = x.ndim - 1
+    return permute(x, (*range(last - 1), last, last - 1))
+
+
+def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
+    """Sum of products along an axis, ``sum(conj(x1) * x2)``.
+
+    Parameters
+    ----------
+    x1, x2 : Array
+        Any layout; dtypes numeric. Broadcast together, but for `axis`, on which their
+        lengths are equal. A complex `x1` is conjugated.
+    axis : int
+        Counted from the end (negative), as the operands may have different numbers of axes.
+
+    Returns
+    -------
+    Array
+        The broadcast shape without `axis`, of the promoted dtype. Split and messages as of
+        `matmul` of a stack of rows and a stack of columns: none if `axis` is not split, one
+        allreduce if it is.
+
+    Raises
+    ------
+    ValueError
+        If the lengths along `axis` differ, or the other axes do not broadcast.
+    IndexError
+        If an operand lacks the axis.
+    """
+    x1, x2 = as_operands("vecdot", x1, x2)
+    check_array("vecdot", "x1", x1, NUMERIC)
+    check_array("vecdot", "x2", x2, NUMERIC)
+    if x1.ndim != x2.ndim and axis >= 0:
+        raise ValueError(
+            f"vecdot: axis is {axis}, but x1 and x2 have {x1.ndim} and {x2.ndim} axes; "
+            "count it from the end"
+        )
+    own1, own2 = (normalize_axis("vecdot", axis, x.ndim) for x in (x1, x2))
+    if x1.shape[own1] != x2.shape[own2]:
+        raise ValueError(
+            f"vecdot: x1 has length {x1.shape[own1]} along axis {axis}, x2 {x2.shape[own2]}"
+        )
+    if x1._local.is_complex():
+        x1 = Array(x1._local.conj(), x1._layout)
+    x1 = _insert_axis(_axis_last(x1, own1), x1.ndim - 1)
+    x2 = _insert_axis(_axis_last(x2, own2), x2.ndim)
+    result = _product(x1, x2)
+    return _drop_axis(_drop_axis(result, result.ndim - 1), result.ndim - 2)
+
+
+def _axis_last(x: Array, axis: int) -> Array:
+    return permute(x, (*range(axis), *range(axis + 1, x.ndim), axis))
+
+
+def permute(x: Array, order: Shape) -> Array:
+    """Return `x` with its axes in another order: a view; the split follows its axis."""
+    layout = x._layout
+    split = None if layout.split is None else order.index(layout.split)
+    shape = tuple(layout.shape[i] for i in order)
+    return Array(
+        uncarry(carrier(x._local).permute(order), x._local.dtype), layout.with_shape(shape, split)
+    )
+
+
+def tensordot(
+    x1: Array, x2: Array, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2
+) -> Array:
+    """Sum of products over several axes.
+
+    Parameters
+    ----------
+    x1, x2 : Array
+        Any layout; dtypes numeric.
+    axes : int or pair of sequences of int
+        An int N: the last N axes of `x1` with the first N of `x2`. A pair: those axes of `x1`
+        with those of `x2`, in that order.
+
+    Returns
+    -------
+    Array
+        The other axes of `x1`, then those of `x2`. Split and messages as of `matmul`, with the
+        contracted axes as one.
+
+    Raises
+    ------
+    ValueError
+        If contracted axes differ in number or length.
+    """
+    x1, x2 = as_operands("tensordot", x1, x2)
+    check_array("tensordot", "x1", x1, NUMERIC)
+    check_array("tensordot", "x2", x2, NUMERIC)
+    axes1, axes2 = _tensordot_axes(x1, x2, axes)
+    for i, j in zip(axes1, axes2, strict=True):
+        if x1.shape[i] != x2.shape[j]:
+            raise ValueError(
+                f"tensordot: axis {i} of x1 has length {x1.shape[i]}, "
+                f"axis {j} of x2 has length {x2.shape[j]}"
+            )
+    return contract_axes(x1, x2, (), (), axes1, axes2)
+
+
+def _tensordot_axes(x1: Array, x2: Array, axes: Any) -> tuple[Shape, Shape]:
+    """Return the contracted axes of both operands."""
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(x1.ndim, x2.ndim):
+            raise ValueError(
+                f"tensordot: axes is {axes}; expected 0 to {min(x1.ndim, x2.ndim)}, the number "
+                "of axes of the operands"
+            )
+        return tuple(range(x1.ndim - axes, x1.ndim)), tuple(range(axes))
+    try:
+        first, second = axes
+        pairs = [(i,) if isinstance(i, int) else tuple(i) for i in (first, second)]
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"tensordot: axes is {axes!r}; expected an int or a pair of sequences of ints"
+        ) from None
+    if len(pairs[0]) != len(pairs[1]):
+        raise ValueError(
+            f"tensordot: axes names {len(pairs[0])} axes of x1 but {len(pairs[1])} of x2"
+        )
+    for pair, x in zip(pairs, (x1, x2), strict=True):
+        normalize_axes("tensordot", pair, x.ndim, "axes")  # refuses an axis named twice
+    axes1, axes2 = (
+        tuple(normalize_axis("tensordot", i, x.ndim, "axes") for i in pair)
+        for pair, x in zip(pairs, (x1, x2), strict=True)
+    )
+    return axes1, axes2
+
+
+# ---------------------------------------------------------------------- the general contraction
+
+
+def contract_axes(
+    x1: Array, x2: Array, stack1: Shape, stack2: Shape, summed1: Shape, summed2: Shape
+) -> Array:
+    """Multiply over named axes: a stack of matrix products.
+
+    `stack1` of `x1` and `stack2` of `x2` are the same axes of the result, `summed1` and
+    `summed2` are contracted; each list in one order for both operands. Lengths agree.
+
+    Returns
+    -------
+    Array
+        The stack axes, then the free axes of `x1`, then those of `x2`, each in their order.
+
+    Notes
+    -----
+    The axes of a group become one by a local reshape: the split axis leads its group, so its
+    shards stay whole. Only operands split along different contracted axes need an
+    all-to-all, of the smaller one.
+    """
+    common_communicator("tensordot", x1, x2)
+    lead = _leading_pair(x1, x2, summed1, summed2)
+    if lead:
+        summed1, summed2 = (
+            (axes[lead], *axes[:lead], *axes[lead + 1 :]) for axes in (summed1, summed2)
+        )
+    x1, x2 = (_lead_split(x, axes) for x, axes in ((x1, summed1), (x2, summed2)))
+    free1, free2 = (
+        _free_axes(x, (*stack, *summed))
+        for x, stack, summed in ((x1, stack1, summed1), (x2, stack2, summed2))
+    )
+    rows = _merged(x1, (*((i,) for i in stack1), free1, summed1))
+    columns = _merged(x2, (*((i,) for i in stack2), summed2, free2))
+    result = _product(rows, columns)
+    n = len(stack1)
+    extents = [tuple(x.shape[i] for i in free) for x, free in ((x1, free1), (x2, free2))]
+    result = _unmerged(result, n + 1, extents[1])
+    result = _unmerged(result, n, extents[0])
+    order = [*range(n), *(n + i for i in _ranks_of(free1))]
+    order += [len(order) + i for i in _ranks_of(free2)]
+    return permute(result, tuple(order))
+
+
+def _ranks_of(axes: Shape) -> list[int]:
+    """Return the positions in `axes` of its members in increasing order."""
+    return [axes.index(i) for i in sorted(axes)]
+
+
+def _leading_pair(x1: Array, x2: Array, summed1: Shape, summed2: Shape) -> int:
+    """Return which contracted pair of axes leads its group: that along which the shards lie."""
+    pairs = [
+        (x.size, axes.index(x._layout.split))
+        for x, axes in ((x1, summed1), (x2, summed2))
+        if x._layout.split in axes
+    ]
+    return max(pairs, key=lambda pair: pair[0])[1] if pairs else 0
+
+
+def _lead_split(x: Array, summed: Shape) -> Array:
+    """Return `x` split along the first of the contracted axes if it is split along another."""
+    if x._layout.split not in summed[1:]:
+        return x
+    return redistribute(x, Layout.balanced(x.shape, summed[0], x._layout.comm))
+
+
+def _free_axes(x: Array, taken: Shape) -> Shape:
+    """Return the axes not taken: the split axis first, else the longest first."""
+    free = [i for i in range(x.ndim) if i not in taken]
+    split = x._layout.split
+    if free:
+        first = split if split in free else max(free, key=lambda i: x.shape[i])
+        free.remove(first)
+        free.insert(0, first)
+    return tuple(free)
+
+
+def _merged(x: Array, groups: tuple[Shape, ...]) -> Array:
+    """Return `x` with each group of axes as one; the split axis is the first of its group."""
+    layout = x._layout
+    shape = tuple(math.prod(layout.shape[i] for i in group) for group in groups)
+    order = tuple(i for group in groups for i in group)
+    local = carrier(x._local).permute(order)
+    if layout.split is None:
+        merged = Layout.replicated(shape, layout.comm)
+    else:
+        at = next(i for i, group in enumerate(groups) if layout.split in group)
+        assert groups[at][0] == layout.split
+        inner = math.prod(layout.shape[i] for i in groups[at][1:])
+        merged = Layout.of(shape, at, tuple(n * inner for n in layout.counts), layout.comm)
+    return Array(uncarry(local.reshape(merged.local_shape), x._local.dtype), merged)
+
+
+def _unmerged(x: Array, axis: int, extents: Shape) -> Array:
+    """Return `x` with one axis as several; the split, if it is there, goes to the first of them.
+
+    Shards that end within a row of the first of them are first moved to whole rows.
+    """
+    layout = x._layout
+    shape = (*layout.shape[:axis], *extents, *layout.shape[axis + 1 :])
+    split = layout.split
+    if split is None or split < axis:
+        target = layout.with_shape(shape, split)
+    elif split > axis:
+        target = layout.with_shape(shape, split + len(extents) - 1)
+    else:
+        inner = math.prod(extents[1:])
+        if inner == 0 or any(n % inner for n in layout.counts):
+            even = Layout.balanced(extents, 0, layout.comm).counts
+            counts = tuple(n * inner for n in even)
+            x = redistribute(x, Layout.of(layout.shape, axis, counts, layout.comm))
+        else:
+            even = tuple(n // inner for n in layout.counts)
+        target = Layout.of(shape, split, even, layout.comm)
+    local: Tensor = carrier(x._local).reshape(target.local_shape)
+    return Array(uncarry(local, x._local.dtype), target)

@@ -1,0 +1,411 @@
+"""Other shapes of the same elements: `reshape` (row-major), and `broadcast_to`.
+
+To reshape, both shapes are cut into groups of axes with equal products: ``(4, 6, 5)`` into
+``(24, 5)`` has the groups ``4 * 6 = 24`` and ``5 = 5``. Only the group of the split axis
+matters. Seen as one merged axis, each rank's part of it is periodic: an interval of a row,
+the same in each of the `outer` rows. Where the split axis leads its group there is one row,
+and the data is where the result needs it if the bounds fall between the result's rows.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._array import Array, common_communicator
+from ._assemble import overlap
+from ._comm import Communicator
+from ._dtypes import carrier, uncarry
+from ._layout import Layout, Shape, balanced_counts
+from ._op import broadcast_shape, check_array
+from ._primitives import all_to_all, counts_of, shard
+from ._redistribute import redistribute
+
+__all__ = ["broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
+
+
+def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Array:
+    """Return the elements in row-major order in another shape.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout and dtype.
+    shape : tuple of int
+        The new shape, with as many elements; one entry may be -1, "what is left".
+    copy : bool, optional
+        True: always copy. False: never copy. None: copy only if need be.
+
+    Returns
+    -------
+    Array
+        Replicated if `x` is. Else, among the axes that the split axis becomes, the split is
+        on the first one where no element then changes rank (whatever the counts); otherwise
+        on the first of at least as many rows as there are ranks, or the longest. Counts
+        stay close to those of `x` where the rows keep their order, or are balanced.
+
+    Raises
+    ------
+    ValueError
+        If `shape` has another number of elements, or `copy` is False and they must be
+        copied or moved.
+
+    Notes
+    -----
+    Messages: none if the split axis leads its group of axes and the ranks' bounds fall
+    between rows of the result; else one all-to-all. Two if the split axis neither led its
+    group nor leads it in the result because the first axis there is shorter than the
+    number of ranks. ``copy=False`` costs a small allgather to agree on the outcome.
+    The standard: "Manipulation Functions", reshape.
+    """
+    check_array("reshape", "x", x)
+    layout = x._layout
+    plan = _plan(layout, _shape("reshape", shape))
+    if plan.hops and copy is False:
+        raise ValueError(
+            f"reshape: copy is False, but elements of shape {layout.shape}, split "
+            f"{layout.split}, must change rank to form shape {plan.result.shape}"
+        )
+    if plan.gathers:
+        x = redistribute(x, Layout.replicated(layout.shape, layout.comm))
+    t = x._local
+    shard_shape = plan.result.local_shape
+    if copy is False:
+        return Array(_view(t, shard_shape, layout.comm), plan.result)
+    if plan.hops:
+        first = plan.hops[0]
+        low, high = first.bounds[layout.comm.rank : layout.comm.rank + 2]
+        moved = carrier(t).reshape(plan.before, first.outer * (high - low), plan.after)
+        for source, target in pairwise(plan.hops):
+            moved = _move(moved, source, target, layout.comm)
+        return Array(uncarry(moved.reshape(shard_shape), t.dtype), plan.result)
+    if copy:
+        return Array(t.clone(memory_format=torch.contiguous_format).view(shard_shape), plan.result)
+    return Array(t.reshape(shard_shape), plan.result)
+
+
+def _view(t: Tensor, shape: Shape, comm: Communicator) -> Tensor:
+    """Return a view of `t` as `shape`, or raise on every rank if one of them would need a copy."""
+    try:
+        view = t.view(shape)
+    except RuntimeError:
+        view = None
+    # The strides of the shards may differ from rank to rank.
+    if view is None or comm.size > 1:
+        failed = counts_of(int(view is None), comm)
+        if view is None or any(failed):
+            raise ValueError(
+                f"reshape: copy is False, but a shard of shape {tuple(t.shape)} and strides "
+                f"{t.stride()} must be copied to become {shape}; pass copy=None"
+            )
+    return view
+
+
+# ---------------------------------------------------------------------- the plan of a reshape
+
+
+class _Periodic(NamedTuple):
+    """Which elements of a merged axis every rank holds: an interval of each row.
+
+    The axis is `outer` rows of length ``bounds[-1]``; rank r holds
+    ``[bounds[r], bounds[r + 1])`` of each of them.
+    """
+
+    outer: int
+    bounds: Shape
+
+
+class _Plan(NamedTuple):
+    """How a reshape goes: decided once for a layout and a shape, from metadata alone."""
+
+    result: Layout
+    before: int = 1  # the product of the axes before the group of the split axis
+    after: int = 1
+    hops: tuple[_Periodic, ...] = ()  # from ... to: one all-to-all between neighbours
+    gathers: bool = False  # a single element becomes 0-d, hence replicated
+
+
+def _complete(layout: Layout, shape: Shape) -> Shape:
+    """Return `shape` with its -1 filled in; raise if it does not fit."""
+    holes = sum(n == -1 for n in shape)
+    known = math.prod(n for n in shape if n != -1)
+    size = layout.size
+    if holes == 1 and known > 0 and size % known == 0:
+        shape = tuple(size // known if n == -1 else n for n in shape)
+    if min(shape, default=0) < 0 or math.prod(shape) != size:
+        raise ValueError(f"reshape: cannot turn shape {layout.shape} into {shape}")
+    return shape
+
+
+@lru_cache(maxsize=4096)
+def _plan(layout: Layout, shape: Shape) -> _Plan:
+    shape = _complete(layout, shape)
+    comm, split = layout.comm, layout.split
+    if split is None:
+        return _Plan(Layout.replicated(shape, comm))
+    if not shape:
+        return _Plan(Layout.replicated(shape, comm), gathers=True)
+    if shape == layout.shape:
+        return _Plan(layout)
+    if layout.size == 0:
+        return _Plan(Layout.balanced(shape, 0, comm))
+    if layout.size == 1:
+        return _Plan(Layout.of(shape, 0, layout.counts, comm))
+    before, length, source = _group(layout, shape)
+    first, *others = _candidates(shape, before, length)
+    inner = length // shape[first]
+    if source.outer == 1 and not any(bound % inner for bound in source.bounds):
+        counts = tuple((b - a) // inner for a, b in pairwise(source.bounds))
+        return _Plan(Layout.of(shape, first, counts, comm))
+    axis = next(
+        (i for i in (first, *others) if shape[i] >= comm.size),
+        max((first, *others), key=lambda i: shape[i]),
+    )
+    outer = math.prod(shape[:axis]) // before
+    inner = length // outer // shape[axis]
+    if axis == first and source.outer == 1:
+        # The nearest bounds between rows: as little as may be changes rank.
+        offsets = [(bound + inner // 2) // inner for bound in source.bounds]
+        counts = tuple(b - a for a, b in pairwise(offsets))
+    else:
+        counts = balanced_counts(shape[axis], comm.size)
+    result = Layout.of(shape, axis, counts, comm)
+    hops = [source, _Periodic(outer, tuple(n * inner for n in result.offsets))]
+    if source.outer > 1 and outer > 1:
+        hops.insert(1, _Periodic(1, (0, *accumulate(balanced_counts(length, comm.size)))))
+    after = layout.size // before // length
+    return _Plan(result, before, after, tuple(hops))
+
+
+def _group(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
+    """Return the group of the split axis: the product before it, its own, and what ranks hold."""
+    split = layout.split
+    assert split is not None
+    old = [1, *accumulate(layout.shape, operator.mul)]
+    common = sorted(set(old).intersection([1, *accumulate(shape, operator.mul)]))
+    # A trailing split axis of length 1 belongs to the last group, others to the next one.
+    begin = max(n for n in common[:-1] if n <= old[split])
+    end = min(n for n in common if n > begin and n >= old[split + 1])
+    length = end // begin
+    if max(layout.counts) == layout.shape[split]:  # one rank holds everything
+        scale, outer = length // layout.shape[split], 1
+    else:
+        scale, outer = end // old[split + 1], old[split] // begin
+    return begin, length, _Periodic(outer, tuple(n * scale for n in layout.offsets))
+
+
+def _candidates(shape: Shape, before: int, length: int) -> list[int]:
+    """Return the axes of the new shape that make up the group, less those of length 1."""
+    axes = []
+    product = 1
+    for axis, n in enumerate(shape):
+        if n > 1 and before <= product < before * length:
+            axes.append(axis)
+        product *= n
+    return axes
+
+
+# ---------------------------------------------------------------------- the exchange
+
+
+def _below(part: _Periodic, rank: int, position: int) -> int:
+    """Return how many elements `rank` holds before `position` on the merged axis."""
+    low, high = part.bounds[rank], part.bounds[rank + 1]
+    rows, rest = divmod(position, part.bounds[-1])
+    return rows * (high - low) + min(max(rest - low, 0), high - low)
+
+
+def _move(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -> Tensor:
+    """Exchange parts of axis 1 of `t`: one all-to-all. In one of the two there is one row."""
+    me, size = comm.rank, comm.size
+    whole, cut = (source, target) if source.outer == 1 else (target, source)
+    spans = list(pairwise(whole.bounds))
+
+    def common(interval: int, part: int) -> tuple[int, int]:
+        """Return which of its elements the rank `part` shares with the rank `interval`."""
+        begin, end = spans[interval]
+        return _below(cut, part, begin), _below(cut, part, end)
+
+    if source.outer == 1:
+        pieces = [_select(t, *spans[me], target, rank) for rank in range(size)]
+        lengths = [b - a for a, b in (common(rank, me) for rank in range(size))]
+    else:
+        bounds = [common(rank, me) for rank in range(size)]
+        pieces = [t.narrow(1, a, b - a) for a, b in bounds]
+        lengths = [b - a for a, b in (common(me, rank) for rank in range(size))]
+    own = pieces[me]
+    pieces[me] = own.narrow(1, 0, 0)  # what stays is not sent
+    lengths[me] = 0
+    received = all_to_all(pieces, [(t.shape[0], n, t.shape[2]) for n in lengths], comm)
+    received[me] = own
+    if source.outer == 1:
+        return torch.cat(received, dim=1)
+    return _interleave(received, *spans[me], source)
+
+
+def _rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
+    """Cut ``[begin, end)`` at multiples of `row`.
+
+    Returns the interval of the row that it begins in, the number of whole rows, and how far
+    it reaches into the row that it ends in.
+    """
+    first, last = -(-begin // row), end // row
+    if first > last:
+        return begin - last * row, end - last * row, 0, 0
+    return row - (first * row - begin), row, last - first, end - last * row
+
+
+def _select(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tensor:
+    """Return, of the elements ``[begin, end)`` on axis 1 of `t`, those that are `rank`'s."""
+    row, low, high = part.bounds[-1], part.bounds[rank], part.bounds[rank + 1]
+    a, b, rows, rest = _rows(begin, end, row)
+    middle = t.narrow(1, b - a, rows * row)
+    pieces = [
+        _within(t.narrow(1, 0, b - a), a, b, low, high),
+        middle.reshape(t.shape[0], rows, row, t.shape[2]).narrow(2, low, high - low).flatten(1, 2),
+        _within(t.narrow(1, t.shape[1] - rest, rest), 0, rest, low, high),
+    ]
+    return torch.cat(pieces, dim=1)
+
+
+def _within(t: Tensor, begin: int, end: int, low: int, high: int) -> Tensor:
+    """Return the elements ``[low, high)`` of a stretch of a row that holds ``[begin, end)``."""
+    first, last = overlap(begin, end, low, high)
+    return t.narrow(1, first - begin if last > first else 0, last - first)
+
+
+def _interleave(parts: Sequence[Tensor], begin: int, end: int, source: _Periodic) -> Tensor:
+    """Put the ranks' parts of ``[begin, end)`` in order: row by row, in each rank by rank."""
+    a, b, rows, _ = _rows(begin, end, source.bounds[-1])
+    heads, middles, tails = [], [], []
+    for part, (low, high) in zip(parts, pairwise(source.bounds), strict=True):
+        first, last = overlap(a, b, low, high)
+        head = last - first
+        body = rows * (high - low)
+        heads.append(part.narrow(1, 0, head))
+        middle = part.narrow(1, head, body)
+        middles.append(middle.reshape(part.shape[0], rows, high - low, part.shape[2]))
+        tails.append(part.narrow(1, head + body, part.shape[1] - head - body))
+    return torch.cat([*heads, torch.cat(middles, dim=2).flatten(1, 2), *tails], dim=1)
+
+
+# ---------------------------------------------------------------------- broadcasting
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
+    """Return the shape that shapes broadcast to: ``()`` for none of them.
+
+    Parameters
+    ----------
+    *shapes : tuple of int
+        Any number of shapes.
+
+    Raises
+    ------
+    ValueError
+        If they do not broadcast together.
+
+    Notes
+    -----
+    The standard: "Broadcasting", and "Manipulation Functions", broadcast_shapes.
+    """
+    return broadcast_shape("broadcast_shapes", *(tuple(shape) for shape in shapes))
+
+
+def broadcast_arrays(*arrays: Array) -> tuple[Array, ...]:
+    """Return the arrays broadcast to their common shape.
+
+    Parameters
+    ----------
+    *arrays : Array
+        Any layouts and dtypes.
+
+    Returns
+    -------
+    tuple of Array
+        Each as of `broadcast_to`, with the messages said there; their layouts may differ.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast together.
+
+    Notes
+    -----
+    The standard: "Manipulation Functions", broadcast_arrays.
+    """
+    for i, x in enumerate(arrays):
+        check_array("broadcast_arrays", f"arrays[{i}]", x)
+    if not arrays:
+        return ()
+    common_communicator("broadcast_arrays", *arrays)
+    shape = broadcast_shape("broadcast_arrays", *(x._layout.shape for x in arrays))
+    return tuple(broadcast_to(x, shape) for x in arrays)
+
+
+def broadcast_to(x: Array, /, shape: int | Sequence[int]) -> Array:
+    """Return the array repeated along new axes and axes of length 1, without copies.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout and dtype.
+    shape : tuple of int
+        What `x` broadcasts to.
+
+    Returns
+    -------
+    Array
+        A view (of stride 0) of the shards; the split follows its axis. Where a split axis
+        of length 1 becomes longer, the result is split evenly: along that axis if it is
+        then the longest of those that `x` has, else along the longest of the others.
+
+    Raises
+    ------
+    ValueError
+        If `x` does not broadcast to `shape`.
+
+    Notes
+    -----
+    Messages: none, unless a split axis of length 1 becomes longer: then one allgather of
+    `x` (which one rank holds; a row of the result) or one all-to-all, respectively. The
+    standard: "Manipulation Functions", broadcast_to.
+    """
+    check_array("broadcast_to", "x", x)
+    wanted = _shape("broadcast_to", shape)
+    lead = len(wanted) - x.ndim
+    if (
+        lead < 0
+        or min(wanted, default=0) < 0
+        or any(m != n and m != 1 for m, n in zip(x.shape, wanted[lead:], strict=True))
+    ):
+        raise ValueError(f"broadcast_to: cannot broadcast shape {x.shape} to {wanted}")
+    split = x._layout.split
+    if split is not None and x.shape[split] != wanted[lead + split]:
+        axis = max(range(x.ndim), key=lambda i: wanted[lead + i] if i == split else x.shape[i])
+        if axis == split or x.shape[axis] != wanted[lead + axis]:  # all of length 1
+            x = redistribute(x, Layout.replicated(x.shape, x._layout.comm))
+            layout = Layout.balanced(wanted, lead + split, x._layout.comm)
+            return Array(shard(x._local.expand(wanted), layout), layout)
+        x = redistribute(x, Layout.balanced(x.shape, axis, x._layout.comm))
+    layout = x._layout
+    split = layout.split
+    result = layout.with_shape(wanted, None if split is None else lead + split)
+    return Array(x._local.expand(result.local_shape), result)
+
+
+def _shape(func: str, shape: int | Sequence[int]) -> Shape:
+    """Return a shape as a tuple of Python's ints."""
+    try:
+        if isinstance(shape, Sequence):
+            return tuple(operator.index(n) for n in shape)
+        return (operator.index(shape),)
+    except TypeError:
+        raise TypeError(f"{func}: shape is {shape!r}; expected a tuple of ints") from None

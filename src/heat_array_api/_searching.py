@@ -1,0 +1,450 @@
+"""Searching functions (the standard's chapter "Searching Functions"), and bincount.
+
+Reductions over the split axis leave a replicated result, by two small allreduces
+(`argmax`, `argmin`) or one; where the result would be bigger than one rank's share of the
+operand, the operand is first split along a kept axis (`_op.plan_reduction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._array import Array, common_communicator
+from ._dtypes import (
+    ANY,
+    BOOL,
+    INTEGER,
+    INTEGER_OR_BOOL,
+    ORDERED,
+    carrier,
+    promote,
+    uncarry,
+)
+from ._kernels import integers_as, order_keys, searchsorted_local
+from ._layout import Layout, balanced_counts
+from ._op import Scalar, align, as_operands, cast, check_array, plan_reduction, reduction
+from ._operators import namespace
+from ._primitives import counts_of, exchange, gather, preduce, reduce_scatter, ring_shift, shard
+from ._redistribute import move, redistribute
+from ._trace import note
+
+__all__ = ["argmax", "argmin", "bincount", "count_nonzero", "nonzero", "searchsorted", "where"]
+
+NOWHERE = torch.iinfo(torch.int64).max
+Axis = int | Sequence[int] | None
+
+
+# ---------------------------------------------------------------------- extremes
+
+
+def argmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Index of the first maximum along an axis.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; dtype real or boolean.
+    axis : int, optional
+        Without it: the index into the flattened array (row-major).
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        int64. The first NaN counts as the maximum, as in NumPy. Replicated where the split
+        axis is reduced, else split as before.
+
+    Raises
+    ------
+    ValueError
+        If the reduced axes have no elements.
+
+    Notes
+    -----
+    Messages: none if the split axis is kept; else two allreduces of the result (values,
+    then candidate indices), after one all-to-all of `x` where the result is bigger than one
+    rank's share of it.
+    """
+    return _arg_extreme("argmax", x, axis, keepdims)
+
+
+def argmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Index of the first minimum along an axis; otherwise as `argmax` (NaN first, too)."""
+    return _arg_extreme("argmin", x, axis, keepdims)
+
+
+def _arg_extreme(func: str, x: Array, axis: int | None, keepdims: bool) -> Array:
+    check_array(func, "x", x, ORDERED)
+    plan = plan_reduction(func, x._layout, axis, keepdims)
+    if len(plan.axes) != 1 and axis is not None:
+        raise TypeError(f"{func}: axis is {axis!r}; expected an int or None")
+    dim = None if axis is None else plan.axes[0]
+    if any(x.shape[a] == 0 for a in plan.axes):
+        raise ValueError(f"{func}: no elements to reduce: shape {x.shape}, axis {axis}")
+    source = plan.source
+    t = _comparable(move(x._local, x._layout, source), func)
+    shape = plan.result.local_shape
+    if not plan.combines:
+        index = _local_arg(t, func, dim)[1]
+        return Array(index.view(shape), plan.result)
+    if t.numel() == 0 and source.count == 0:
+        # Any value that never wins; its index is out of range, so that it loses ties as well.
+        lowest = -torch.inf if t.is_floating_point() else torch.iinfo(t.dtype).min
+        highest = torch.inf if t.is_floating_point() else torch.iinfo(t.dtype).max
+        value = t.new_full(shape, lowest if func == "argmax" else highest)
+        index = torch.full(shape, NOWHERE, dtype=torch.int64, device=t.device)
+    else:
+        value, index = (part.view(shape) for part in _local_arg(t, func, dim))
+        index = _global_index(index, source, dim)
+    best = preduce(value, "max" if func == "argmax" else "min", source.comm)
+    wins = (value == best) | (value != value)
+    index = torch.where(wins, index, NOWHERE)
+    return Array(preduce(index, "min", source.comm), plan.result)
+
+
+def _comparable(t: Tensor, func: str) -> Tensor:
+    """Return a tensor of the same order that torch's kernels take."""
+    if t.dtype is torch.bool:
+        return t.view(torch.uint8)
+    return t if t.dtype is torch.uint8 or t.dtype not in INTEGER.all else order_keys(t)[0]
+
+
+def _local_arg(t: Tensor, func: str, axis: int | None) -> tuple[Tensor, Tensor]:
+    """Return the extreme along `axis` and its first index (NaN wins)."""
+    if axis is not None and t.shape[axis] != 0:
+        kernel = torch.max if func == "argmax" else torch.min
+        return kernel(t, dim=axis)  # torch: the first of equal values, and of NaNs
+    if axis is not None:
+        shape = t.shape[:axis] + t.shape[axis + 1 :]
+        return t.new_empty(shape), torch.empty(shape, dtype=torch.int64, device=t.device)
+    flat = t.reshape(-1)
+    if t.device.type == "cpu" and t.dtype is not torch.bfloat16:
+        # NumPy's kernel is vectorised for contiguous data.
+        index = torch.as_tensor(getattr(flat.numpy(), func)())
+    else:
+        index = flat.argmax() if func == "argmax" else flat.argmin()
+    return flat[index], index
+
+
+def _global_index(index: Tensor, layout: Layout, axis: int | None) -> Tensor:
+    """Turn indices into this rank's shard into indices into the whole array."""
+    if axis is not None:
+        return index + layout.start
+    assert layout.split is not None
+    inner = int(np.prod(layout.shape[layout.split + 1 :], dtype=np.int64))
+    local, whole = layout.count * inner, layout.shape[layout.split] * inner
+    return index // local * whole + layout.start * inner + index % local
+
+
+# ---------------------------------------------------------------------- nonzero
+
+
+def _count(t: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    nonzero_here = carrier(t) != 0
+    if not axes:
+        return nonzero_here.long()
+    return nonzero_here.sum(dim=axes, keepdim=keepdims)
+
+
+def count_nonzero(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Count the elements that are not zero (NaN is not).
+
+    Parameters
+    ----------
+    x : Array
+        Any layout and dtype.
+    axis : int or tuple of int, optional
+        All axes by default.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        int64. Layout and messages: those of `sum`.
+    """
+    check_array("count_nonzero", "x", x, ANY)
+    return reduction("count_nonzero", _count, x, axis, keepdims, combine="sum")
+
+
+def nonzero(x: Array, /) -> tuple[Array, ...]:
+    """Indices of the elements that are not zero, in row-major order.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout and dtype, not 0-d.
+
+    Returns
+    -------
+    tuple of Array
+        For each axis of `x` an int64 array of the indices along it. If `x` is split: split
+        along axis 0, each rank holding the indices of its rows (uneven); else replicated.
+
+    Raises
+    ------
+    ValueError
+        If `x` is 0-d.
+
+    Notes
+    -----
+    Messages: one small allgather of counts; if the split axis is not the first, before it
+    one all-to-all that makes it the first.
+    """
+    check_array("nonzero", "x", x, ANY)
+    if x.ndim == 0:
+        raise ValueError("nonzero: x is 0-d; expected an array of one axis or more")
+    layout = x._layout
+    if layout.split is not None and layout.split != 0:
+        x = redistribute(x, Layout.balanced(x.shape, 0, layout.comm))
+        layout = x._layout
+    local = torch.nonzero(carrier(x._local), as_tuple=True)
+    if layout.split is None:
+        found = Layout.replicated((local[0].shape[0],), layout.comm)
+        return tuple(Array(index, found) for index in local)
+    counts = counts_of(local[0].shape[0], layout.comm)
+    found = Layout.of((sum(counts),), 0, counts, layout.comm)
+    first = local[0] + layout.start
+    return tuple(Array(index, found) for index in (first, *local[1:]))
+
+
+def where(
+    condition: Array, x1: Array | Scalar | None = None, x2: Array | Scalar | None = None, /
+) -> Any:
+    """Choose between two arrays, element by element.
+
+    Parameters
+    ----------
+    condition : Array
+        dtype bool; any layout.
+    x1, x2 : Array or scalar
+        Taken where `condition` is True, and where it is False. They promote, and all three
+        broadcast. Without both of them: ``nonzero(condition)``, as in NumPy.
+
+    Returns
+    -------
+    Array
+        The layout of the operand with the most bytes. Messages: those of an elementwise
+        function.
+    """
+    if type(condition) is Array and type(x1) is Array and type(x2) is Array:
+        c, t1, t2 = condition._local, x1._local, x2._local
+        layout = condition._layout
+        same = x1._layout is layout and x2._layout is layout and t1.dtype is t2.dtype
+        if same and c.dtype is torch.bool and t1.dtype in ANY.direct:
+            return Array(torch.where(c, t1, t2), layout)
+    check_array("where", "condition", condition, BOOL)
+    if x1 is None and x2 is None:
+        return nonzero(condition)
+    if x1 is None or x2 is None:
+        raise TypeError("where: only one of x1 and x2 is given; expected both or none")
+    names = ("condition", "x1", "x2")
+    _, first, second = as_operands("where", condition, x1, x2, names=names)
+    dtype = promote(first._local.dtype, second._local.dtype)
+    (c, t1, t2), layout = align("where", condition, first, second)
+    t1, t2 = carrier(cast(t1, dtype)), carrier(cast(t2, dtype))
+    return Array(uncarry(torch.where(c, t1, t2), dtype), layout)
+
+
+# ---------------------------------------------------------------------- searchsorted
+
+
+def searchsorted(
+    x1: Array,
+    x2: Array | Scalar,
+    /,
+    *,
+    side: str = "left",
+    sorter: Array | None = None,
+) -> Array:
+    """Find where the elements of `x2` belong in the sorted `x1`.
+
+    Parameters
+    ----------
+    x1 : Array
+        One-dimensional, ascending (NaN last), any layout.
+    x2 : Array or scalar
+        Any shape and layout.
+    side : {"left", "right"}
+        Before or after the elements of `x1` that are equal.
+    sorter : Array, optional
+        Integers that sort `x1`.
+
+    Returns
+    -------
+    Array
+        int64; shape and layout of `x2`. Integers of any two dtypes compare exactly.
+
+    Notes
+    -----
+    Messages: none if `x1` is replicated; one allreduce of the result if only `x2` is. If
+    both are split: one gather of `x1`, or of `x2`, where it is no bigger than one rank's
+    share of the other; else the queries go to the ranks whose part of `x1` they fall into
+    and the answers back, two all-to-alls, or, where that would give a rank four times its
+    share of the queries, the shards of `x1` go round the ring.
+    """
+    if side not in ("left", "right"):
+        raise ValueError(f"searchsorted: side is {side!r}; expected 'left' or 'right'")
+    check_array("searchsorted", "x1", x1, ANY)
+    if x1.ndim != 1:
+        raise ValueError(f"searchsorted: x1 has shape {x1.shape}; expected one axis")
+    if sorter is not None:
+        check_array("searchsorted", "sorter", sorter, INTEGER)
+        if sorter.shape != x1.shape:
+            raise ValueError(
+                f"searchsorted: sorter has shape {sorter.shape}, x1 {x1.shape}; expected the same"
+            )
+        x1 = namespace().take(x1, sorter)
+    x1, x2 = as_operands("searchsorted", x1, x2)
+    common_communicator("searchsorted", x1, x2)
+    queries = _Queries(x1, x2, side)
+    return Array(queries.answers().view(x2._local.shape), x2._layout)
+
+
+class _Queries:
+    """The elements of `x2` on this rank, in the dtype in which they are compared with `x1`."""
+
+    def __init__(self, x1: Array, x2: Array, side: str) -> None:
+        self.side = side
+        self.first, self.second = x1._layout, x2._layout
+        self.comm = self.first.comm
+        run, values = x1._local, x2._local.reshape(-1)
+        self.low = self.high = None
+        if run.dtype in INTEGER_OR_BOOL.all and values.dtype in INTEGER_OR_BOOL.all:
+            values, self.low, self.high = integers_as(values, run.dtype)
+        else:
+            dtype = promote(run.dtype, values.dtype)
+            run, values = cast(run, dtype), cast(values, dtype)
+        self.run, self.values = run, values
+
+    def answers(self) -> Tensor:
+        """Return the places of this rank's queries."""
+        places = self._places()
+        # What x1's dtype cannot hold lies before or after all of it.
+        if self.low is not None and self.high is not None:
+            places = places.masked_fill(self.low, 0).masked_fill(self.high, self.first.shape[0])
+        return places
+
+    def _places(self) -> Tensor:
+        size = self.comm.size
+        if self.first.split is None or size == 1:
+            return searchsorted_local(self.run, self.values, self.side)
+        if self.second.split is None:
+            return preduce(searchsorted_local(self.run, self.values, self.side), "sum", self.comm)
+        if self.first.size * size <= self.second.size:
+            note("gather of a small x1", self.run.nbytes, size)
+            whole = gather(self.run, self.first)
+            return searchsorted_local(whole, self.values, self.side)
+        if self.second.size * size <= self.first.size:
+            lengths = tuple(int(np.prod(self.second.shape_of(r))) for r in range(size))
+            flat = Layout.of((sum(lengths),), 0, lengths, self.comm)
+            note("gather of a small x2", self.values.nbytes, size)
+            queries = gather(self.values, flat)
+            places = searchsorted_local(self.run, queries, self.side)
+            return shard(preduce(places, "sum", self.comm), flat)
+        return self._routed()
+
+    def _routed(self) -> Tensor:
+        """Ask the ranks whose shards of `x1` the queries fall into."""
+        comm, counts = self.comm, self.first.counts
+        owners = [r for r, n in enumerate(counts) if n]
+        filled = Layout.of((len(owners),), 0, tuple(int(n > 0) for n in counts), comm)
+        last = gather(self.run[-1:].contiguous(), filled)
+        owner = searchsorted_local(last, self.values, self.side).clamp_(max=len(owners) - 1)
+        rank = torch.tensor(owners, device=owner.device)[owner]
+        order = torch.argsort(rank, stable=True)
+        sends = torch.bincount(rank, minlength=comm.size)
+        each = [1] * comm.size
+        receives = exchange(sends.cpu(), each, each, comm)
+        load = int(preduce(receives.sum(), "max", comm).item())
+        if load > 4 * self.second.size // comm.size + 1024:
+            return self._round_the_ring()
+        values = uncarry(carrier(self.values).index_select(0, order), self.values.dtype)
+        questions = exchange(values, sends.tolist(), receives.tolist(), comm)
+        found = searchsorted_local(self.run, questions, self.side) + self.first.start
+        came = exchange(found, receives.tolist(), sends.tolist(), comm)
+        return torch.empty_like(came).index_copy_(0, order, came)
+
+    def _round_the_ring(self) -> Tensor:
+        """Show every shard of `x1` to every rank, one after the other."""
+        comm, run = self.comm, self.run.contiguous()
+        places = searchsorted_local(run, self.values, self.side)
+        for step in range(1, comm.size):
+            origin = (comm.rank - step) % comm.size
+            run = ring_shift(run, (self.first.counts[origin],), comm)
+            places += searchsorted_local(run, self.values, self.side)
+        return places
+
+
+# ---------------------------------------------------------------------- bincount
+
+
+def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> Array:
+    """Count how often each non-negative integer occurs.
+
+    Beyond the standard; values as NumPy's.
+
+    Parameters
+    ----------
+    x : Array
+        One-dimensional, of integers or booleans; any layout.
+    weights : Array, optional
+        Shape of `x`: what each element adds instead of 1.
+    minlength : int
+        The least length of the result.
+
+    Returns
+    -------
+    Array
+        int64, or float64 with `weights`. Replicated if it is no bigger than one rank's share
+        of `x`, else split along axis 0.
+
+    Raises
+    ------
+    ValueError
+        If an element is negative: on every rank.
+
+    Notes
+    -----
+    Messages: if `x` is split one small allreduce of the extremes, and one allreduce or
+    reduce-scatter of the result; `weights` of another layout are redistributed.
+    """
+    check_array("bincount", "x", x, INTEGER_OR_BOOL)
+    if x.ndim != 1:
+        raise ValueError(f"bincount: x has shape {x.shape}; expected one axis")
+    if minlength < 0:
+        raise ValueError(f"bincount: minlength is {minlength}; expected 0 or more")
+    layout = x._layout
+    added = None
+    if weights is not None:
+        check_array("bincount", "weights", weights, ORDERED)
+        if weights.shape != x.shape:
+            raise ValueError(
+                f"bincount: weights has shape {weights.shape}, x {x.shape}; expected the same"
+            )
+        added = move(weights._local, weights._layout, layout).to(torch.float64)
+    split = layout.split is not None and layout.comm.size > 1
+    t = cast(x._local, torch.int64)
+    ends = torch.tensor([-int(t.min()), int(t.max())] if t.numel() else [0, -1])
+    if split:
+        ends = preduce(ends, "max", layout.comm)
+    if int(ends[0]) > 0:
+        raise ValueError(f"bincount: x has the negative element {-int(ends[0])}")
+    length = max(int(ends[1]) + 1, minlength)
+    counts = torch.bincount(t, added, length)
+    if added is not None and not t.numel():
+        counts = counts.to(torch.float64)
+    if not split:
+        return Array(counts, Layout.replicated((length,), layout.comm))
+    if length * layout.comm.size <= max(x.size, 1024):
+        return Array(preduce(counts, "sum", layout.comm), Layout.replicated((length,), layout.comm))
+    shares = balanced_counts(length, layout.comm.size)
+    return Array(
+        reduce_scatter(counts, shares, layout.comm), Layout.of((length,), 0, shares, layout.comm)
+    )

@@ -1,0 +1,332 @@
+"""Set functions (the standard's chapter "Set Functions").
+
+Each rank reduces its shard to its distinct values; these, not the data, travel. The exact
+splitters of `_samplesort`, drawn between values and not through them, bring equal values
+of different ranks together, and give every rank its share of all distinct values whatever
+their distribution (one value that fills the array is one element from each rank). No full
+copy is made: results of a split operand are split, with the counts that arise; those of a
+replicated one are replicated.
+
+Values are sorted. Each NaN is a value of its own; -0.0 and 0.0 are one value, represented
+by its first occurrence; complex numbers have NumPy's order. Indices are into the flattened
+array (row-major) and name first occurrences.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._array import Array
+from ._dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote, uncarry
+from ._kernels import (
+    argsort_keys,
+    integers_as,
+    order_keys,
+    searchsorted_local,
+    sort_last,
+    sort_with_order,
+    starts_of_groups,
+    take_last,
+)
+from ._layout import Layout
+from ._op import Scalar, as_operands, cast, check_array
+from ._primitives import counts_of, gather, preduce
+from ._samplesort import Route, find_cuts
+from ._trace import note
+
+__all__ = [
+    "UniqueAllResult",
+    "UniqueCountsResult",
+    "UniqueInverseResult",
+    "isin",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+]
+
+
+class UniqueAllResult(NamedTuple):
+    """What `unique_all` returns."""
+
+    values: Array
+    indices: Array
+    inverse_indices: Array
+    counts: Array
+
+
+class UniqueCountsResult(NamedTuple):
+    """What `unique_counts` returns."""
+
+    values: Array
+    counts: Array
+
+
+class UniqueInverseResult(NamedTuple):
+    """What `unique_inverse` returns."""
+
+    values: Array
+    inverse_indices: Array
+
+
+# ---------------------------------------------------------------------- one rank
+
+
+class _Distinct(NamedTuple):
+    """The distinct values of a one-dimensional tensor, sorted."""
+
+    values: Tensor
+    first: Tensor  # index of the first occurrence of each
+    counts: Tensor
+    inverse: Tensor  # for each element, which of the values it is
+
+
+def _is_nan(t: Tensor) -> Tensor:
+    if t.dtype in FLOATING.all:
+        return torch.isnan(t)
+    return torch.zeros(t.shape, dtype=torch.bool, device=t.device)
+
+
+def _distinct(t: Tensor, runs: bool = False, ranking: Tensor | None = None) -> _Distinct:
+    """Return the distinct values of `t`, with everything about them.
+
+    `runs` as for `argsort_keys`; `ranking`, if given, decides which of equal values is first.
+    """
+    keys = order_keys(t)
+    if ranking is None:
+        keys, order = sort_with_order(keys, runs)
+    else:
+        keys, order = sort_with_order((*keys, ranking))
+        keys = keys[:-1]
+    ordered = take_last(t, order)
+    new = starts_of_groups(keys, _is_nan(ordered))
+    starts = new.nonzero().view(-1)
+    end = torch.tensor([t.shape[0]], device=t.device)
+    counts = torch.diff(starts, append=end) if t.shape[0] else starts
+    group = new.cumsum(0) - 1
+    inverse = torch.empty_like(order).index_copy_(0, order, group)
+    return _Distinct(take_last(ordered, starts), take_last(order, starts), counts, inverse)
+
+
+def _distinct_values(t: Tensor) -> Tensor:
+    """Return the distinct values of `t`, sorted: without an argsort."""
+    ordered = sort_last(t)
+    new = starts_of_groups(order_keys(ordered), _is_nan(ordered))
+    return take_last(ordered, new.nonzero().view(-1))
+
+
+# ---------------------------------------------------------------------- all ranks
+
+
+def _meeting(values: Tensor, layout: Layout) -> Route:
+    """Return the route on which the ranks' sorted distinct values meet their equals."""
+    comm = layout.comm
+    total = sum(counts_of(values.shape[0], comm))
+    targets = [total * r // comm.size for r in range(1, comm.size)]
+    (cuts,) = find_cuts([order_keys(values)], targets, total, comm, whole=values.dtype)
+    return Route([[0, *cuts, values.shape[0]]], comm)
+
+
+def _send(route: Route, t: Tensor) -> Tensor:
+    (came,) = route.forward([carrier(t)])
+    return uncarry(came, t.dtype)
+
+
+def _spread(n: int, layout: Layout) -> Layout:
+    """Return the layout of results of which this rank holds `n`: one small allgather."""
+    counts = counts_of(n, layout.comm)
+    return Layout.of((sum(counts),), 0, counts, layout.comm)
+
+
+def _flat_indices(local: Tensor, layout: Layout) -> Tensor:
+    """Turn indices into this rank's flattened shard into indices into the flattened array."""
+    if layout.split is None:
+        return local
+    inner = math.prod(layout.shape[layout.split + 1 :])
+    block, whole = max(layout.count * inner, 1), layout.shape[layout.split] * inner
+    return local // block * whole + layout.start * inner + local % block
+
+
+def _unique(
+    x: Array, want_indices: bool, want_inverse: bool, want_counts: bool
+) -> tuple[Array, Array | None, Array | None, Array | None]:
+    """Return values, indices, inverse and counts of the distinct elements, as far as wanted."""
+    layout = x._layout
+    local = _distinct(x._local.reshape(-1))
+    if layout.split is None or layout.comm.size == 1:
+        split = None if layout.split is None else 0
+        found = Layout.balanced((local.values.shape[0],), split, layout.comm)
+        inverse = Array(local.inverse.view(x._local.shape), layout)
+        return (
+            Array(local.values, found), Array(local.first, found), inverse,
+            Array(local.counts, found),
+        )  # fmt: skip
+    route = _meeting(local.values, layout)
+    values = _send(route, local.values)
+    first = None
+    # Equal values meet in the order of the ranks. That is the order of their indices only
+    # if the array is split along its first axis of more than one element.
+    assert layout.split is not None
+    in_order = math.prod(layout.shape[: layout.split]) == 1
+    if want_indices or not in_order:
+        first = _send(route, _flat_indices(local.first, layout))
+    met = _distinct(values, in_order, None if in_order else first)
+    found = _spread(met.values.shape[0], layout)
+    indices = inverse_indices = counts = None
+    if want_indices and first is not None:
+        indices = Array(take_last(first, met.first), found)
+    if want_counts:
+        numbers = _send(route, local.counts)
+        totals = torch.zeros_like(met.counts).index_add_(0, met.inverse, numbers)
+        counts = Array(totals, found)
+    if want_inverse:
+        places = route.back(met.inverse + found.start)
+        inverse_indices = Array(take_last(places, local.inverse).view(x._local.shape), layout)
+    return Array(met.values, found), indices, inverse_indices, counts
+
+
+def unique_all(x: Array, /) -> UniqueAllResult:
+    """Distinct elements, their first places, which of them each element is, and their counts.
+
+    Parameters
+    ----------
+    x : Array
+        Any shape, layout and dtype.
+
+    Returns
+    -------
+    UniqueAllResult
+        ``values`` (dtype of `x`), ``indices`` and ``counts`` (int64): one-dimensional,
+        replicated if `x` is, else split along axis 0 (uneven); ``inverse_indices`` (int64):
+        shape and layout of `x`.
+
+    Notes
+    -----
+    Messages, if `x` is split: small ones for counts and splitters; all-to-alls of the
+    ranks' distinct values, of their indices and their counts, and of the answers back.
+    """
+    check_array("unique_all", "x", x, ANY)
+    values, indices, inverse, counts = _unique(x, True, True, True)
+    assert indices is not None
+    assert inverse is not None
+    assert counts is not None
+    return UniqueAllResult(values, indices, inverse, counts)
+
+
+def unique_counts(x: Array, /) -> UniqueCountsResult:
+    """Distinct elements and how many of each there are; as `unique_all`."""
+    check_array("unique_counts", "x", x, ANY)
+    values, _, _, counts = _unique(x, False, False, True)
+    assert counts is not None
+    return UniqueCountsResult(values, counts)
+
+
+def unique_inverse(x: Array, /) -> UniqueInverseResult:
+    """Distinct elements and, for each element, which of them it is; as `unique_all`."""
+    check_array("unique_inverse", "x", x, ANY)
+    values, _, inverse, _ = _unique(x, False, True, False)
+    assert inverse is not None
+    return UniqueInverseResult(values, inverse)
+
+
+def unique_values(x: Array, /) -> Array:
+    """Distinct elements, sorted; as `unique_all`. One all-to-all of the ranks' distinct values."""
+    check_array("unique_values", "x", x, ANY)
+    layout = x._layout
+    values = _distinct_values(x._local.reshape(-1))
+    if layout.split is None or layout.comm.size == 1:
+        split = None if layout.split is None else 0
+        return Array(values, Layout.balanced((values.shape[0],), split, layout.comm))
+    met = _distinct_values(_send(_meeting(values, layout), values))
+    return Array(met, _spread(met.shape[0], layout))
+
+
+# ---------------------------------------------------------------------- isin
+
+
+def isin(
+    x1: Array | Scalar,
+    x2: Array | Scalar,
+    /,
+    *,
+    assume_unique: bool = False,
+    invert: bool = False,
+) -> Array:
+    """Tell, for each element of `x1`, whether `x2` has it.
+
+    Parameters
+    ----------
+    x1, x2 : Array or scalar
+        Any shapes and layouts. NaN is in nothing. Integers of any two dtypes compare
+        exactly.
+    assume_unique : bool
+        Accepted for the standard's sake; it changes nothing.
+    invert : bool
+        Tell whether `x2` lacks it.
+
+    Returns
+    -------
+    Array
+        bool; shape and layout of `x1`.
+
+    Notes
+    -----
+    Messages: none if `x2` is replicated; one gather of `x2` if it is no bigger than one
+    rank's share of `x1`; one allreduce of the result if `x1` is replicated; else all-to-alls
+    of the distinct values of both and of the answers back.
+    """
+    x1, x2 = as_operands("isin", x1, x2)
+    layout, other = x1._layout, x2._layout
+    comm = layout.comm
+    values, members = x1._local.reshape(-1), x2._local.reshape(-1)
+    outside = None
+    if values.dtype in INTEGER_OR_BOOL.all and members.dtype in INTEGER_OR_BOOL.all:
+        values, low, high = integers_as(values, members.dtype)
+        outside = low | high
+    else:
+        dtype = promote(values.dtype, members.dtype)
+        values, members = cast(values, dtype), cast(members, dtype)
+    if other.split is None or comm.size == 1:
+        hit = _isin_local(values, members)
+    elif layout.split is None:
+        hit = preduce(_isin_local(values, members).view(torch.uint8), "max", comm).view(torch.bool)
+    elif x2.size * comm.size <= x1.size:
+        note("gather of a small x2", members.nbytes, comm.size)
+        lengths = tuple(math.prod(other.shape_of(r)) for r in range(comm.size))
+        hit = _isin_local(values, gather(members, Layout.of((x2.size,), 0, lengths, comm)))
+    else:
+        hit = _isin_split(values, members, layout)
+    if outside is not None:
+        hit &= ~outside
+    return Array((~hit if invert else hit).view(x1._local.shape), layout)
+
+
+def _isin_local(values: Tensor, members: Tensor) -> Tensor:
+    """Tell which of `values` are among `members`, both one-dimensional."""
+    if members.shape[0] == 0:
+        return torch.zeros(values.shape, dtype=torch.bool, device=values.device)
+    ordered = sort_last(members)
+    place = searchsorted_local(ordered, values, "left").clamp_(max=members.shape[0] - 1)
+    return carrier(take_last(ordered, place)) == carrier(values)
+
+
+def _isin_split(values: Tensor, members: Tensor, layout: Layout) -> Tensor:
+    """As `_isin_local`, of the members on all ranks: the distinct values of both meet."""
+    asked = _distinct(values)
+    known = _distinct_values(members)
+    both = uncarry(torch.cat([carrier(asked.values), carrier(known)]), values.dtype)
+    order = argsort_keys(order_keys(both), runs=True)
+    is_member = order >= asked.values.shape[0]
+    run = take_last(both, order)
+    route = _meeting(run, layout)
+    came = _send(route, run)
+    (marks,) = route.forward([is_member.view(torch.uint8)])
+    met = _distinct(came, runs=True)
+    found = torch.zeros_like(met.counts).index_add_(0, met.inverse, marks.long()) > 0
+    answers = route.back((found[met.inverse] & ~_is_nan(came)).view(torch.uint8))
+    answer = torch.empty_like(answers).index_copy_(0, order, answers).view(torch.bool)
+    return answer[: asked.values.shape[0]][asked.inverse]

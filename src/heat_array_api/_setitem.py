@@ -1,0 +1,289 @@
+"""Writing by index: `x[key] = value`.
+
+The value travels to where the selection lies; nothing else moves. Only the array itself
+changes: a shard that a view can see is copied first (`Array.writable`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._array import Array, common_communicator
+from ._conversion import asarray, filled
+from ._dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
+from ._indexing import aligned_indices, box, indexed_first, mask_in_order, permuted
+from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
+from ._layout import Layout
+from ._op import broadcast_shape
+from ._primitives import counts_of, gather, shard
+from ._rearrange import flip
+from ._redistribute import move, redistribute, resplit
+from ._reshape import broadcast_to
+from ._routing import place, store
+from ._searching import nonzero
+
+__all__ = ["setitem"]
+
+
+def setitem(x: Array, key: Any, value: Any) -> None:
+    """Write `value` into ``x[key]``; keys as for reading.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; only it changes, and it keeps its layout and dtype.
+    key
+        As for `getitem`. Where an index array names an element twice, the last value in
+        row-major order stands.
+    value : Array, NumPy array or scalar
+        Broadcasts to the selection; of a dtype that converts to that of `x` within its
+        kind or from a lower one.
+
+    Raises
+    ------
+    IndexError, ValueError, TypeError
+        On every rank, before anything is written.
+
+    Notes
+    -----
+    Messages: none for a scalar or a replicated value, unless index arrays select along the
+    split axis and are split themselves; a split value is redistributed to the selection by
+    one all-to-all.
+    """
+    written = _as_value(x, value)
+    basic = parse_basic(key, x.shape)
+    if basic is not None:
+        _write_box(x, basic, written)
+    elif is_mask(key):
+        _write_masked(x, key, written)
+    else:
+        parsed = parse(key, x.shape, x.comm, nonzero)
+        if parsed.arrays:
+            _write_points(x, parsed, written)
+        else:
+            _write_box(x, parsed.basic, written)
+
+
+def _as_value(x: Array, value: Any) -> Array:
+    """Return the value as an Array of the dtype of `x`."""
+    dtype = x._local.dtype
+    if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
+        _check_kind(x, torch.tensor(value).dtype)
+        local = filled((), value, dtype, x._local.device)
+        return Array(local, Layout.replicated((), x.comm))
+    if not isinstance(value, Array):
+        value = asarray(value, split=None, comm=x.comm, device=x.device)
+    common_communicator("setitem", x, value)
+    _check_kind(x, value._local.dtype)
+    return Array(value._local.to(dtype), value._layout)
+
+
+def _check_kind(x: Array, given: torch.dtype) -> None:
+    """Raise unless a value of dtype `given` is of the kind of `x` or of a lower one."""
+    kinds = (BOOL.all, INTEGER.all, REAL_FLOATING.all, COMPLEX.all)
+    own, other = (next(i for i, k in enumerate(kinds) if d in k) for d in (x._local.dtype, given))
+    if other > own:
+        raise TypeError(
+            f"setitem: cannot store {given} in an array of {x.dtype}; convert the value with astype"
+        )
+
+
+def _fitted(value: Array, layout: Layout) -> Tensor:
+    """Return this rank's part of the value, broadcast to the selection of `layout`."""
+    broadcast_shape("setitem", value.shape, layout.shape)
+    extra = value.ndim - layout.ndim
+    if any(n != 1 for n in value.shape[: max(extra, 0)]) or any(
+        m not in (1, n) for m, n in zip(reversed(value.shape), reversed(layout.shape), strict=False)
+    ):
+        raise ValueError(
+            f"setitem: a value of shape {value.shape} does not broadcast to {layout.shape}"
+        )
+    if extra > 0:  # leading axes of length 1, as NumPy allows
+        value = Array(
+            value.full_tensor().reshape(value.shape[extra:]),
+            Layout.replicated(value.shape[extra:], value.comm),
+        )
+    if value.split is None:
+        full = value._local.expand(layout.shape)
+        return shard(full, layout)
+    grown = broadcast_to(value, layout.shape)
+    return move(grown._local, grown._layout, layout)
+
+
+def _write_box(x: Array, basic: tuple[Basic, ...], value: Array) -> None:
+    layout = x._layout
+    descending = [
+        axis
+        for axis, item in enumerate(i for i in basic if not isinstance(i, int))
+        if isinstance(item, Range) and item.step < 0 and item.length > 1
+    ]
+    ascending = tuple(item.ascending if isinstance(item, Range) else item for item in basic)
+    own = None
+    if layout.split is not None:
+        own = [item for item in ascending if item is not None][layout.split]
+    if not isinstance(own, int):
+        target = box(x._local, layout, ascending)[1]
+        values = _flipped(value, descending, target)
+        local = _fitted(values, target)
+        box(x.writable(), layout, ascending)[0].copy_(local)
+        return
+    assert layout.split is not None
+    shape = tuple(1 if i is None else i.length for i in ascending if not isinstance(i, int))
+    target = Layout.replicated(shape, layout.comm)
+    local = _fitted(_flipped(value, descending, target), target)
+    t = x.writable()
+    if layout.start <= own < layout.start + layout.count:
+        position = [i for i, item in enumerate(ascending) if item is not None][layout.split]
+        here = (*ascending[:position], own - layout.start, *ascending[position + 1 :])
+        whole = Layout.replicated(tuple(t.shape), layout.comm)
+        box(t, whole, here)[0].copy_(local)
+
+
+def _flipped(value: Array, axes: list[int], target: Layout) -> Array:
+    """Reverse the value along the selection's axes that are written in descending order."""
+    axes = [axis - target.ndim for axis in axes]
+    axes = [axis for axis in axes if -axis <= value.ndim and value.shape[axis] > 1]
+    return flip(value, axis=tuple(axes)) if axes else value
+
+
+def _write_masked(x: Array, key: Any, value: Array) -> None:
+    mask = key if isinstance(key, Array) else asarray(key, split=None, comm=x.comm)
+    common_communicator("setitem", x, mask)
+    if mask.shape != x.shape[: mask.ndim]:
+        raise IndexError(f"index: a mask of shape {mask.shape} for an array of shape {x.shape}")
+    rest = x.shape[mask.ndim :]
+    if value.ndim <= len(rest):  # the same for every selected element
+        broadcast_shape("setitem", value.shape, rest)
+        _fill_masked(x, mask, value)
+        return
+    ordered, local = mask_in_order(x, mask)
+    layout = ordered._layout
+    n = int(torch.count_nonzero(local))
+    if layout.split is None or layout.split >= mask.ndim:
+        split = None if layout.split is None else layout.split - mask.ndim + 1
+        target = layout.with_shape((n, *rest), split)
+    else:
+        counts = counts_of(n, x.comm)
+        target = Layout.of((sum(counts), *rest), 0, counts, x.comm)
+    values = _fitted(value, target)
+    if layout == x._layout:
+        carrier(x.writable())[local] = carrier(values)
+        return
+    t = ordered._local.clone()
+    carrier(t)[local] = carrier(values)
+    x._local = redistribute(Array(t, layout), x._layout)._local
+
+
+def _fill_masked(x: Array, mask: Array, value: Array) -> None:
+    layout = x._layout
+    if layout.split is None or layout.split >= mask.ndim:
+        local = mask.full_tensor()
+    else:
+        local = move(mask._local, mask._layout, layout.with_shape(mask.shape, layout.split))
+    local = local.reshape((*local.shape, *[1] * (x.ndim - mask.ndim)))
+    rest = layout.shape[mask.ndim :]
+    inner = layout.split is not None and layout.split >= mask.ndim
+    target = Layout.replicated(rest, layout.comm)
+    if inner and layout.split is not None:
+        target = layout.with_shape(rest, layout.split - mask.ndim)
+    values = _fitted(value, target)
+    dtype = x._local.dtype
+    result = torch.where(local, carrier(values), carrier(x._local))
+    x._local = result if dtype is result.dtype else result.view(dtype)
+
+
+def _write_points(x: Array, parsed: Key, value: Array) -> None:
+    layout = x._layout
+    ascending = tuple(i.ascending if isinstance(i, Range) else i for i in parsed.basic)
+    target_box = box(x._local, layout, ascending)[1]
+    indices, index_layout = aligned_indices(parsed, target_box.shape)
+    order = indexed_first(target_box, parsed.axes)
+    rows = permuted(target_box, order)
+    k = len(indices)
+    rest = rows.shape[k:]
+    value = _in_front(value, parsed, index_layout, len(rest))
+    descending = _descending(parsed, order, k, index_layout.ndim)
+    if rows.split is not None and rows.split >= k or rows.split is None:
+        _place_locally(x, ascending, order, rows, indices, index_layout, value, descending)
+        return
+    if index_layout.split is None:
+        index_layout = (
+            Layout.balanced(index_layout.shape, 0, x.comm) if index_layout.shape else index_layout
+        )
+        indices = [shard(index, index_layout) for index in indices]
+    selection = index_layout.with_shape((*index_layout.shape, *rest), index_layout.split)
+    local = _fitted(_flipped(value, descending, selection), selection)
+    positions = _positions(index_layout)
+    view = box(x.writable(), layout, ascending)[0].permute(order)
+    columns = [index.reshape(-1) for index in indices]
+    if not index_layout.shape and x.comm.rank != 0:  # one element: rank 0 asks
+        columns = [column[:0] for column in columns]
+        positions, local = positions[:0], local.reshape(1, *rest)[:0]
+    store(view, rows, columns, local.reshape(len(columns[0]), *view.shape[k:]), positions)
+
+
+def _descending(parsed: Key, order: tuple[int, ...], k: int, ndim: int) -> list[int]:
+    """Return which axes of the selection, after the index's `ndim`, run in descending order."""
+    kept = [item for item in parsed.basic if not isinstance(item, int)]
+    rest = [kept[axis] for axis in order[k:]]
+    return [
+        ndim + i
+        for i, item in enumerate(rest)
+        if isinstance(item, Range) and item.step < 0 and item.length > 1
+    ]
+
+
+def _in_front(value: Array, parsed: Key, index_layout: Layout, rest: int) -> Array:
+    """Move the value's index axes, which lie where NumPy puts them, to the front."""
+    at = 0 if parsed.front else parsed.axes[0]
+    n = index_layout.ndim
+    if at == 0 or value.ndim <= rest - at:
+        return value
+    missing = n + rest - value.ndim
+    if missing > 0:
+        shape = (*[1] * missing, *value.shape)
+        value = Array(
+            value._local.reshape((*[1] * missing, *value._local.shape)),
+            value._layout.with_shape(shape, None if value.split is None else value.split + missing),
+        )
+    order = (*range(at, at + n), *range(at), *range(at + n, value.ndim))
+    return Array(value._local.permute(order), permuted(value._layout, order))
+
+
+def _positions(layout: Layout) -> Tensor:
+    """Return the row-major position, in the whole index, of this rank's elements."""
+    flat = torch.zeros((1,) * layout.ndim, dtype=torch.int64)
+    for axis, n in enumerate(layout.local_shape):
+        first = layout.start if layout.split == axis else 0
+        line = torch.arange(first, first + n)
+        flat = flat * layout.shape[axis] + line.reshape(
+            [-1 if i == axis else 1 for i in range(layout.ndim)]
+        )
+    return flat.reshape(-1)
+
+
+def _place_locally(
+    x: Array,
+    ascending: tuple[Basic, ...],
+    order: tuple[int, ...],
+    rows: Layout,
+    indices: list[Tensor],
+    index_layout: Layout,
+    value: Array,
+    descending: list[int],
+) -> None:
+    """Write points where no indexed axis is split: every rank needs the whole index."""
+    k = len(indices)
+    indices = [gather(index, index_layout) for index in indices]
+    full = Layout.replicated(index_layout.shape, x.comm)
+    shape = (*full.shape, *rows.shape[k:])
+    split = None if rows.split is None else rows.split - k + full.ndim
+    selection = rows.with_shape(shape, split)
+    local = _fitted(_flipped(value, descending, selection), selection)
+    view = box(x.writable(), x._layout, ascending)[0].permute(order)
+    columns = [index.reshape(-1) for index in indices]
+    place(view, columns, local.reshape(len(columns[0]), *view.shape[k:]), _positions(full))

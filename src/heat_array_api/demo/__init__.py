@@ -1,0 +1,12 @@
+"""The main job: climate zones of North America, from a NetCDF file to a map.
+
+``mpirun -n 4 python -m heat_array_api.demo`` reads temperatures in parallel, clusters the
+grid cells by k-means and writes the zones to NetCDF and PNG. `kmeans` and the functions of
+`_climate` are plain array-API code: they run on any namespace's arrays, NumPy's too.
+"""
+
+from __future__ import annotations
+
+from ._kmeans import Clusters, kmeans, kmeans_plus_plus
+
+__all__ = ["Clusters", "kmeans", "kmeans_plus_plus"]
