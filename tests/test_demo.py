@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import json
 from functools import partial
 from pathlib import Path
 
@@ -221,7 +222,8 @@ def test_demo_unsplit_and_small(comm, folder, capsys):
     comm.barrier()
     for split in ("none", "time"):
         arguments = ["--input", str(path), "--variable", "t", "--zones", "2", "--seed", "3"]
-        assert main([*arguments, "--split", split, "--output", str(folder)]) == 0
+        assert main([*arguments, "--split", split, "--output", str(folder), "--trace"]) == 0
+        assert json.loads((folder / "climate_zones.trace.json").read_text())["traceEvents"]
         out, _ = capsys.readouterr()
         if comm.rank == 0:
             assert f"split      {split}" in out

@@ -94,16 +94,16 @@ def fetch(
     parts = received.split_with_sizes([n for row in sizes for n in row])
     results = []
     for i, want in enumerate(wants[me]):
+        split = layouts[want.source].split
+        assert split is not None
         pieces = []
         attached = i > 0  # a received piece, even an empty one, keeps the result on the tape
         for rank, row in enumerate(shapes):
             if rank == me:
                 pieces.append(_piece(tensors, layouts, axis, me, want))
-            elif sizes[rank][i] or not attached:
+            elif row[i][split] or not attached:
                 pieces.append(parts[rank * len(row) + i].view(row[i]))
                 attached = True
-        split = layouts[want.source].split
-        assert split is not None
         results.append(uncarry(join(pieces, split), dtype))
     return results
 
@@ -159,11 +159,11 @@ def _is_local(layouts: Sequence[Layout], axis: int, rank: int, wants: Sequence[W
     """Whether `rank` holds all that it wants."""
     for k, begin, end in wants:
         layout = layouts[k]
-        if begin >= end or layout.comm.size == 1:
+        if layout.comm.size == 1:
             continue
         if layout.split != axis:
             return False
-        if begin < layout.offsets[rank] or end > layout.offsets[rank + 1]:
+        if begin < end and (begin < layout.offsets[rank] or end > layout.offsets[rank + 1]):
             return False
     return True
 

@@ -15,19 +15,28 @@ import torch
 from torch import Tensor
 
 from ._array import Array, common_communicator
+from ._boxes import hashable, plan_view, select
 from ._conversion import asarray
-from ._dtypes import INTEGER, carrier, uncarry
-from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
+from ._dtypes import ANY, INTEGER, carrier, uncarry
+from ._keys import Key, Range, is_mask, parse, parse_basic
 from ._layout import Layout, Shape, normalize_axis
 from ._op import broadcast_shape, check_array
-from ._primitives import broadcast, counts_of, gather, preduce, shard
-from ._rearrange import flip
+from ._primitives import counts_of, gather, preduce, shard
 from ._redistribute import move, redistribute, resplit
 from ._reshape import broadcast_to
 from ._routing import fetch, pick
 from ._searching import nonzero
 
-__all__ = ["getitem", "take", "take_along_axis"]
+__all__ = [
+    "aligned_indices",
+    "check_bounds",
+    "getitem",
+    "indexed_first",
+    "mask_in_order",
+    "permuted",
+    "take",
+    "take_along_axis",
+]
 
 
 def getitem(x: Array, key: Any) -> Array:
@@ -62,149 +71,19 @@ def getitem(x: Array, key: Any) -> Array:
     small allgather of counts, after one all-to-all if the split axis is not the first
     masked one.
     """
-    basic = parse_basic(key, x._layout.shape)
-    if basic is not None:
-        return _select(x, basic)
+    items = hashable(key)
+    if items is not None:
+        view = plan_view(x._layout, items)
+        if view is not None and x._local.dtype in ANY.direct:
+            return Array(x._local[view.where], view.result)
+        return select(x, parse_basic(key, x._layout.shape))
     if is_mask(key):
         return _masked(x, _as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
-    box = _select(x, parsed.basic)
+    box = select(x, parsed.basic)
     if not parsed.arrays:
         return box
     return _pick_points(box, parsed)
-
-
-# ---------------------------------------------------------------------- boxes
-
-
-def _select(x: Array, basic: tuple[Basic, ...]) -> Array:
-    """Return the box of the basic items: one per axis, and None for new axes."""
-    layout = x._layout
-    split = layout.split
-    if split is not None:
-        own = [item for item in basic if item is not None][split]
-        if isinstance(own, int):
-            return _select_row(x, basic, own)
-        if own.step < 0 and own.length > 1:
-            result = _select(x, _ascending(basic, split))
-            axis = _position(basic, split)
-            return flip(result, axis=axis)
-    t, result_layout = box(x._local, layout, basic)
-    return Array(t, result_layout)
-
-
-def _ascending(basic: tuple[Basic, ...], split: int) -> tuple[Basic, ...]:
-    """Return the items with the range of axis `split` in ascending order."""
-    items = list(basic)
-    axis = -1
-    for i, item in enumerate(items):
-        if item is not None:
-            axis += 1
-            if axis == split:
-                assert isinstance(item, Range)
-                items[i] = item.ascending
-    return tuple(items)
-
-
-def _position(basic: tuple[Basic, ...], axis: int) -> int:
-    """Return which axis of the box axis `axis` of the array becomes."""
-    position = taken = 0
-    for item in basic:
-        if item is not None:
-            if taken == axis:
-                break
-            taken += 1
-        position += not isinstance(item, int)
-    return position
-
-
-def _local_range(item: Range, layout: Layout, rank: int) -> tuple[int, int]:
-    """Return which of an ascending range's elements a rank holds, as first and one past last."""
-    begin, end = layout.offsets[rank], layout.offsets[rank + 1]
-    step = item.step
-    first = min(max(-((item.start - begin) // step), 0), item.length)
-    last = min(max(-((item.start - end) // step), 0), item.length)
-    return first, last
-
-
-def box(t: Tensor, layout: Layout, basic: tuple[Basic, ...]) -> tuple[Tensor, Layout]:
-    """Return a view of this rank's part of the box, and the box's layout. Sends nothing.
-
-    On the split axis the item must be a Range of positive step, or of at most one element.
-    """
-    split = layout.split
-    shape: list[int] = []
-    new_split = None
-    counts: Shape = ()
-    axis = dim = 0  # of the array, of the view as it shrinks and grows
-    carried = carrier(t)
-    for item in basic:
-        if item is None:
-            carried = carried.unsqueeze(dim)
-            shape.append(1)
-            dim += 1
-            continue
-        if isinstance(item, int):
-            carried = carried.select(dim, item)
-        elif axis == split:
-            item = item.ascending
-            parts = [_local_range(item, layout, rank) for rank in range(layout.comm.size)]
-            counts = tuple(last - first for first, last in parts)
-            first, last = parts[layout.comm.rank]
-            begin = item.start + first * item.step - layout.start if last > first else 0
-            carried = _strided(carried, dim, begin, item.step, last - first)
-            new_split = dim
-            shape.append(item.length)
-            dim += 1
-        else:
-            ascending = item.ascending
-            carried = _strided(carried, dim, ascending.start, ascending.step, item.length)
-            carried = carried.flip(dim) if item.step < 0 and item.length > 1 else carried
-            shape.append(item.length)
-            dim += 1
-        axis += 1
-    view = carried.view_as(carried) if carried is t else carried
-    return uncarry(view, t.dtype), Layout.of(tuple(shape), new_split, counts, layout.comm)
-
-
-def _strided(t: Tensor, dim: int, start: int, step: int, length: int) -> Tensor:
-    if length == t.shape[dim] and step == 1:
-        return t
-    if length == 0:
-        return t.narrow(dim, 0, 0)
-    if step == 1:
-        return t.narrow(dim, start, length)
-    index = [slice(None)] * dim + [slice(start, start + (length - 1) * step + 1, step)]
-    return t[tuple(index)]
-
-
-def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
-    """Return the box where an integer selects from the split axis: the owner broadcasts it."""
-    layout = x._layout
-    assert layout.split is not None
-    comm = layout.comm
-    kept = [item for item in basic if item is not None]
-    size = math.prod(item.length for item in kept if isinstance(item, Range))
-    if size > 1 and size * comm.size > x.size:
-        # Fewer rows than ranks: a row on every rank is more than a share of the array.
-        others = [i for i, item in enumerate(kept) if isinstance(item, Range)]
-        axis = max(others, key=lambda i: x.shape[i])
-        return _select(resplit(x, axis), basic)
-    owner = next(r for r in range(comm.size) if layout.offsets[r + 1] > index)
-    split = layout.split
-    row = Layout.replicated((*x.shape[:split], 1, *x.shape[split + 1 :]), comm)
-    position = [i for i, item in enumerate(basic) if item is not None][split]
-    at_zero = (*basic[:position], 0, *basic[position + 1 :])
-    local = None
-    if comm.rank == owner:
-        local = box(x._local.narrow(split, index - layout.start, 1), row, at_zero)[0]
-    shape = _box_shape(basic)
-    t = broadcast(local, shape, x._local.dtype, x._local.device, owner, comm)
-    return Array(t, Layout.replicated(shape, comm))
-
-
-def _box_shape(basic: tuple[Basic, ...]) -> Shape:
-    return tuple(1 if item is None else item.length for item in basic if not isinstance(item, int))
 
 
 # ---------------------------------------------------------------------- points
@@ -283,11 +162,9 @@ def _fetch_points(
 ) -> tuple[Tensor, Layout]:
     """Fetch from the owners along the split axis, one of the indexed ones."""
     comm = rows.comm
-    if (
-        layout.split is None
-        and math.prod(shape) * comm.size <= rows.size
-        or not shape[: layout.ndim]
-    ):
+    if (layout.split is None and math.prod(shape) * comm.size <= rows.size) or not shape[
+        : layout.ndim
+    ]:
         return _gather_points(t, rows, indices, shape), Layout.replicated(shape, comm)
     if layout.split is None:
         layout = Layout.balanced(layout.shape, 0, comm)
@@ -362,7 +239,7 @@ def mask_in_order(x: Array, mask: Array) -> tuple[Array, Tensor]:
 def _masked(x: Array, mask: Array) -> Array:
     if mask.ndim == 0:
         mask = Array(mask._local.reshape(1), Layout.replicated((1,), x.comm))
-        x = _select(x, (None, *(Range(0, 1, n) for n in x.shape)))
+        x = select(x, (None, *(Range(0, 1, n) for n in x.shape)))
     x, local = mask_in_order(x, mask)
     values = uncarry(carrier(x._local)[local], x._local.dtype)
     rest = x.shape[mask.ndim :]

@@ -71,16 +71,10 @@ def _checked(index: int, n: int, axis: int) -> int:
     return index + n if index < 0 else index
 
 
-def parse_basic(key: Any, shape: Shape) -> tuple[Basic, ...] | None:
-    """Return the items of a key of integers, slices, None and Ellipsis; None if it has others."""
+def parse_basic(key: Any, shape: Shape) -> tuple[Basic, ...]:
+    """Return the items of a key of integers, slices, None and Ellipsis, for every axis."""
     items = key if isinstance(key, tuple) else (key,)
-    taken = 0
-    for item in items:
-        kind = type(item)
-        if kind is int or kind is slice:
-            taken += 1
-        elif item is not None and item is not Ellipsis:
-            return None
+    taken = sum(item is not None and item is not Ellipsis for item in items)
     result: list[Basic] = []
     axis = 0
     for item in _without_ellipsis(items, taken, len(shape)):
@@ -106,7 +100,7 @@ def _without_ellipsis(items: Sequence[Any], taken: int, ndim: int) -> list[Any]:
 
 
 def _as_index(item: Any, comm: Communicator) -> Any:
-    """Return an item that is no slice, None or Ellipsis as an int, a bool mask or an index Array."""
+    """Return an item that is no slice, None or Ellipsis as an int, a mask or an index Array."""
     if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
         return operator.index(item)
     if isinstance(item, (list, tuple, np.ndarray, bool, np.bool_)):

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from ._array import Array, common_communicator
+from ._boxes import box, is_basic
 from ._conversion import asarray, filled
 from ._dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
-from ._indexing import aligned_indices, box, indexed_first, mask_in_order, permuted
+from ._indexing import aligned_indices, indexed_first, mask_in_order, permuted
 from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
 from ._layout import Layout
 from ._op import broadcast_shape
 from ._primitives import counts_of, gather, shard
 from ._rearrange import flip
-from ._redistribute import move, redistribute, resplit
+from ._redistribute import move, redistribute
 from ._reshape import broadcast_to
 from ._routing import place, store
 from ._searching import nonzero
@@ -55,9 +56,8 @@ def setitem(x: Array, key: Any, value: Any) -> None:
     one all-to-all.
     """
     written = _as_value(x, value)
-    basic = parse_basic(key, x.shape)
-    if basic is not None:
-        _write_box(x, basic, written)
+    if is_basic(key):
+        _write_box(x, parse_basic(key, x.shape), written)
     elif is_mask(key):
         _write_masked(x, key, written)
     else:
@@ -207,7 +207,7 @@ def _write_points(x: Array, parsed: Key, value: Array) -> None:
     rest = rows.shape[k:]
     value = _in_front(value, parsed, index_layout, len(rest))
     descending = _descending(parsed, order, k, index_layout.ndim)
-    if rows.split is not None and rows.split >= k or rows.split is None:
+    if (rows.split is not None and rows.split >= k) or rows.split is None:
         _place_locally(x, ascending, order, rows, indices, index_layout, value, descending)
         return
     if index_layout.split is None:

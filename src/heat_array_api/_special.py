@@ -105,7 +105,7 @@ def _logit(t: Tensor) -> Tensor:
 
 
 def _digamma(t: Tensor) -> Tensor:
-    return torch.special.digamma(t.double()).to(t.dtype)  # torch's loses digits in float32
+    return torch.digamma(t.double()).to(t.dtype)  # torch's loses digits in float32
 
 
 def _ndtr(t: Tensor) -> Tensor:

@@ -87,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         default="air_temperature",
         help="of time, latitude and longitude (air_temperature)",
     )
+    parser.add_argument(
+        "--trace", action="store_true", help="write every message as Chrome trace JSON too"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
     return parser
 
@@ -129,7 +132,9 @@ def _run(options: argparse.Namespace) -> None:
     names = ", ".join(path.name for path in paths)
     say(f"wrote      {names} in {options.output} ({time.perf_counter() - writing:.2f} s)")
     say(f"time       {time.perf_counter() - started:.2f} s in all")
-    say(f"messages   {_indented(trace.summary())}")
+    say(f"messages   {_shortened(trace.summary())}")
+    if options.trace:
+        trace.to_chrome(options.output / "climate_zones.trace.json")
 
 
 def _prepare(options: argparse.Namespace) -> Grid:
@@ -223,8 +228,13 @@ def _say_nothing(*text: object) -> None:
     pass
 
 
-def _indented(text: str) -> str:
-    return text.replace("\n", "\n           ")
+def _shortened(summary: str, rows: int = 8) -> str:
+    """Return the title, the heading and the first rows of a trace's summary, indented."""
+    lines = summary.splitlines()
+    left = len(lines) - 2 - rows
+    if left > 0:
+        lines[2 + rows :] = [f"... and {left} rows of less (--trace writes every message)"]
+    return "\n           ".join(lines)
 
 
 if __name__ == "__main__":
