@@ -223,6 +223,7 @@ def test_demo_unsplit_and_small(comm, folder, capsys):
     for split in ("none", "time"):
         arguments = ["--input", str(path), "--variable", "t", "--zones", "2", "--seed", "3"]
         assert main([*arguments, "--split", split, "--output", str(folder), "--trace"]) == 0
+        comm.barrier()  # rank 0 writes it last
         assert json.loads((folder / "climate_zones.trace.json").read_text())["traceEvents"]
         out, _ = capsys.readouterr()
         if comm.rank == 0:

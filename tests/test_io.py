@@ -363,7 +363,13 @@ def test_netcdf_conversion(netcdf, dtype):
 def test_netcdf_errors(netcdf, comm, folder):
     cases = (
         (FileNotFoundError, "load_netcdf: .*no.nc", folder / "no.nc", "x", {}),
-        (KeyError, "load_netcdf: variable 'x' is not in .*the variables little_int8", netcdf, "x", {}),
+        (
+            KeyError,
+            "load_netcdf: variable 'x' is not in .*the variables little_int8",
+            netcdf,
+            "x",
+            {},
+        ),
         (KeyError, "variable 'mid/x' is not in .* the groups outer", netcdf, "mid/x", {}),
         (KeyError, "'outer/inner/x' .* variables deep", netcdf, "outer/inner/x", {}),
         (KeyError, "'outer/x' .* it has no variables", netcdf, "outer/x", {}),

@@ -12,12 +12,15 @@ from torch import Tensor
 from ._dtypes import numpy_kernel
 
 __all__ = [
+    "acos",
     "ceil",
     "conj",
+    "expm1",
     "floor",
     "floor_divide",
     "imag",
     "left_shift",
+    "log1p",
     "nextafter",
     "positive",
     "pow",
@@ -26,6 +29,7 @@ __all__ = [
     "right_shift",
     "round",
     "sign",
+    "tanh",
     "trunc",
 ]
 
@@ -102,13 +106,12 @@ def floor_divide(a: Tensor, b: Tensor) -> Tensor:
         minus_one = (b == -1) if b.dtype.is_signed else torch.zeros_like(b, dtype=torch.bool)
         quotient = torch.floor_divide(a, torch.where((b == 0) | minus_one, 1, b))
         return torch.where(b == 0, 0, torch.where(minus_one, -a, quotient))
-    # Python's rule, as in NumPy: the quotient of what the remainder leaves, rounded.
-    quotient = (a - remainder(a, b)) / b
-    rounded = torch.round(quotient)
-    rounded = torch.where(rounded == 0, torch.copysign(torch.zeros_like(a), a / b), rounded)
-    return torch.where(
-        (b == 0) | torch.isnan(rounded), torch.where(b == 0, a / b, quotient), rounded
-    )
+    # Python's rule: the quotient of what the remainder leaves, rounded. With an infinite
+    # operand the standard's special cases are those of the true quotient.
+    true = a / b
+    rounded = torch.round((a - remainder(a, b)) / b)
+    rounded = torch.where(rounded == 0, torch.copysign(torch.zeros_like(true), true), rounded)
+    return torch.where(torch.isinf(a) | torch.isinf(b) | (b == 0), true, rounded)
 
 
 def remainder(a: Tensor, b: Tensor) -> Tensor:
@@ -119,3 +122,43 @@ def remainder(a: Tensor, b: Tensor) -> Tensor:
     left = torch.fmod(a, b)
     left = torch.where((left != 0) & ((b < 0) != (left < 0)), left + b, left)
     return torch.where(left == 0, torch.copysign(torch.zeros_like(left), b), left)
+
+
+def acos(t: Tensor) -> Tensor:
+    """Return the inverse cosine, with ``acos(conj(z)) == conj(acos(z))`` for signed zeros too."""
+    result = torch.acos(t)
+    if not t.is_complex():
+        return result
+    return torch.complex(result.real, torch.copysign(result.imag, -t.imag))
+
+
+def expm1(t: Tensor) -> Tensor:
+    """Return ``exp(t) - 1``; torch's complex kernel is right for neither zeros nor infinities."""
+    if not t.is_complex():
+        return torch.expm1(t)
+    x, y = t.real, t.imag
+    half = torch.sin(y / 2)
+    # The last 0.0 turns -0 to +0.
+    real = torch.expm1(x) * torch.cos(y) - 2 * half * half + 0.0
+    near = torch.complex(real, torch.exp(x) * torch.sin(y))
+    return torch.where(torch.isfinite(t) & torch.isfinite(near), near, torch.exp(t) - 1)
+
+
+def log1p(t: Tensor) -> Tensor:
+    """Return ``log(1 + t)``; torch's complex kernel is wrong for infinities beside NaN."""
+    if not t.is_complex():
+        return torch.log1p(t)
+    x, y = t.real, t.imag
+    near = torch.complex(torch.log1p(x * (2 + x) + y * y) / 2, torch.atan2(y, 1 + x))
+    # Far from -1 the plain logarithm neither overflows nor cancels.
+    return torch.where(torch.abs(t) < 0.5, near, torch.log(1 + t))
+
+
+def tanh(t: Tensor) -> Tensor:
+    """Return the hyperbolic tangent; torch's complex kernel has sin(2y)'s sign at infinity."""
+    result = torch.tanh(t)
+    if not t.is_complex():
+        return result
+    x, y = t.real, t.imag
+    limit = torch.complex(torch.copysign(torch.ones_like(x), x), torch.copysign(y * 0.0, y))
+    return torch.where(torch.isinf(x) & torch.isfinite(y), limit, result)
