@@ -1,4 +1,4 @@
-"""What `import heat_array_api` adds to importing torch and mpi4py: seconds, medians of fresh processes.
+"""What `import heat_array_api` adds to importing torch and mpi4py: seconds, fresh processes.
 
     python benchmarks/imports.py
 """

@@ -24,6 +24,9 @@ from collections.abc import Callable
 from typing import Any
 
 WORKLOADS = ("kmeans", "zscore", "xtx", "sort")
+# A namespace, how to make an operand, how to wait for a result, this process's rank.
+Setup = tuple[Any, Callable[..., Any], Callable[[Any], None], int]
+
 PEERS = ("ours", "torch", "numpy", "dask", "heat")
 
 
@@ -66,7 +69,7 @@ def arguments(name: str, make: Callable[..., Any]) -> tuple[Any, ...]:
 # ---------------------------------------------------------------------- one library's job
 
 
-def setup_ours() -> tuple[Any, Callable[..., Any], Callable[[Any], None], int]:
+def setup_ours() -> Setup:
     import numpy as np
 
     import heat_array_api as xp
@@ -83,7 +86,7 @@ def setup_ours() -> tuple[Any, Callable[..., Any], Callable[[Any], None], int]:
     return xp, make, lambda _: comm.barrier(), comm.rank
 
 
-def setup_process(peer: str, threads: int) -> tuple[Any, Callable[..., Any], Callable[[Any], None], int]:
+def setup_process(peer: str, threads: int) -> Setup:
     import numpy as np
 
     rng = np.random.default_rng(1)
@@ -112,7 +115,7 @@ def setup_process(peer: str, threads: int) -> tuple[Any, Callable[..., Any], Cal
     return xp, lambda s, d, r: rng.random(s, dtype=d), lambda _: None, 0
 
 
-def setup_heat() -> tuple[Any, Callable[..., Any], Callable[[Any], None], int]:
+def setup_heat() -> Setup:
     import heat as ht
 
     class Namespace:
@@ -201,7 +204,7 @@ def main() -> None:
         return
     peers = [peer for peer in options.peers if installed(peer)]
     rounds = [{peer: run_job(peer, options) for peer in peers} for _ in range(options.rounds)]
-    print(f"median seconds of {options.rounds} rounds; in brackets the ratio to torch, round by round")
+    print(f"median seconds of {options.rounds} rounds (ratio to torch, round by round)")
     print(f"{'workload':10}" + "".join(f"{peer:>20}" for peer in peers))
     for name in options.only:
         row = f"{name:10}"

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import heat_array_api as xp
+from exact import exact, make
 from heat_array_api._layout import Layout, balanced_counts
-from layouts import assert_equal, divide, layouts, make
-from shards import Check
+from layouts import divide, layouts
 
 NAMES = "bool int8 uint8 uint16 uint32 uint64 int64 float16 float32 complex64 complex128"
 DTYPES = [*NAMES.split(), ml_dtypes.bfloat16]
@@ -21,20 +21,9 @@ DTYPES = [*NAMES.split(), ml_dtypes.bfloat16]
 
 @pytest.fixture
 def same():
-    """Return a comparison of an array, or a tuple of them, with NumPy's values."""
-    check = Check()
-
-    def compare(x, expected, split=...):
-        if isinstance(x, tuple):
-            assert len(x) == len(expected)
-            for one, other in zip(x, expected, strict=True):
-                compare(one, other, split)
-            return
-        assert split in (..., x.split), f"split {x.split}, expected {split}"
-        check(x, expected, x.layout)
-
-    yield compare
-    check.done()
+    """Return a comparison of arrays with NumPy's values."""
+    with exact() as comparison:
+        yield comparison
 
 
 def numbers(shape, dtype="float64", start=0):
@@ -216,7 +205,8 @@ def test_errors():
 
 
 def test_only_arrays():
-    for function in "expand_dims flip pad permute_dims repeat roll squeeze tile unstack".split():
+    names = "expand_dims flip pad permute_dims repeat roll squeeze tile unstack"
+    for function in names.split():
         arguments = () if function in ("flip", "unstack") else (1,)
         with pytest.raises(TypeError, match=f"{function}: x is list; expected a heat_array_api"):
             getattr(xp, function)([1, 2], *arguments)
@@ -238,17 +228,18 @@ def test_concat_of_all_layouts(axis, same):
 
 @given(data=st.data())
 def test_concat_any(data):
-    shape = data.draw(shapes)
-    axis = data.draw(st.integers(0, len(shape) - 1))
-    values, arrays = [], []
-    for n in data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=5)):
-        own = (*shape[:axis], n, *shape[axis + 1 :])
-        values.append(numbers(own, start=20 * len(values)))
-        arrays.append(make(values[-1], data.draw(drawn_layouts(own))))
-    with xp.trace() as t:
-        y = xp.concat(arrays, axis=axis)
-    assert_equal(y, np.concatenate(values, axis=axis))
-    assert t.collectives in ([], ["alltoall"])
+    with exact() as same:
+        shape = data.draw(shapes)
+        axis = data.draw(st.integers(0, len(shape) - 1))
+        values, arrays = [], []
+        for n in data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=5)):
+            own = (*shape[:axis], n, *shape[axis + 1 :])
+            values.append(numbers(own, start=20 * len(values)))
+            arrays.append(make(values[-1], data.draw(drawn_layouts(own))))
+        with xp.trace() as t:
+            y = xp.concat(arrays, axis=axis)
+        same(y, np.concatenate(values, axis=axis))
+        assert t.collectives in ([], ["alltoall"])
 
 
 def test_joining_of_all_dtypes(same):
@@ -469,14 +460,15 @@ def test_roll_moves_only_the_rows_that_change_rank(comm):
 
 @given(data=st.data())
 def test_flip_and_roll_any(data):
-    shape = data.draw(shapes)
-    values = numbers(shape)
-    x = make(values, data.draw(drawn_layouts(shape)))
-    axes = tuple(data.draw(st.lists(st.integers(0, len(shape) - 1), max_size=3)))
-    shifts = tuple(data.draw(st.integers(-9, 9)) for _ in axes)
-    assert_equal(xp.roll(x, shifts, axis=axes), np.roll(values, shifts, axes))
-    distinct = tuple(set(axes))
-    assert_equal(xp.flip(x, axis=distinct), np.flip(values, distinct))
+    with exact() as same:
+        shape = data.draw(shapes)
+        values = numbers(shape)
+        x = make(values, data.draw(drawn_layouts(shape)))
+        axes = tuple(data.draw(st.lists(st.integers(0, len(shape) - 1), max_size=3)))
+        shifts = tuple(data.draw(st.integers(-9, 9)) for _ in axes)
+        same(xp.roll(x, shifts, axis=axes), np.roll(values, shifts, axes))
+        distinct = tuple(set(axes))
+        same(xp.flip(x, axis=distinct), np.flip(values, distinct))
 
 
 def test_moving_rows_of_all_dtypes(same):
@@ -570,17 +562,18 @@ def test_tile(repetitions, same):
 
 @given(data=st.data())
 def test_repeat_and_tile_any(data):
-    shape = data.draw(shapes)
-    values = numbers(shape)
-    x = make(values, data.draw(drawn_layouts(shape)))
-    axis = data.draw(st.integers(0, len(shape) - 1))
-    n = shape[axis]
-    repeats = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), int)
-    spread = make(repeats, data.draw(drawn_layouts((n,))))
-    if n != 1:
-        assert_equal(xp.repeat(x, spread, axis=axis), np.repeat(values, repeats, axis))
-    copies = tuple(data.draw(st.lists(st.integers(0, 3), max_size=4)))
-    assert_equal(xp.tile(x, copies), np.tile(values, copies))
+    with exact() as same:
+        shape = data.draw(shapes)
+        values = numbers(shape)
+        x = make(values, data.draw(drawn_layouts(shape)))
+        axis = data.draw(st.integers(0, len(shape) - 1))
+        n = shape[axis]
+        repeats = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), int)
+        spread = make(repeats, data.draw(drawn_layouts((n,))))
+        if n != 1:
+            same(xp.repeat(x, spread, axis=axis), np.repeat(values, repeats, axis))
+        copies = tuple(data.draw(st.lists(st.integers(0, 3), max_size=4)))
+        same(xp.tile(x, copies), np.tile(values, copies))
 
 
 def test_tile_messages(comm):
@@ -639,12 +632,13 @@ def test_pad_constants(same):
 
 @given(data=st.data())
 def test_pad_any(data):
-    shape = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=2).map(tuple))
-    values = numbers(shape)
-    x = make(values, data.draw(drawn_layouts(shape)))
-    width = [(data.draw(st.integers(0, 12)), data.draw(st.integers(0, 12))) for _ in shape]
-    mode = data.draw(st.sampled_from(MODES))
-    assert_equal(xp.pad(x, width, mode=mode), np.pad(values, width, mode=mode))
+    with exact() as same:
+        shape = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=2).map(tuple))
+        values = numbers(shape)
+        x = make(values, data.draw(drawn_layouts(shape)))
+        width = [(data.draw(st.integers(0, 12)), data.draw(st.integers(0, 12))) for _ in shape]
+        mode = data.draw(st.sampled_from(MODES))
+        same(xp.pad(x, width, mode=mode), np.pad(values, width, mode=mode))
 
 
 def test_pad_messages(comm):

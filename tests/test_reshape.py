@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import heat_array_api as xp
+from exact import exact, make
 from heat_array_api._layout import Layout
-from layouts import assert_equal, divide, layouts, make
-from shards import Check
+from layouts import divide, layouts
 
 NAMES = "bool int8 uint8 uint16 uint32 uint64 int64 float16 float32 complex64 complex128"
 DTYPES = [*NAMES.split(), ml_dtypes.bfloat16]
@@ -22,20 +22,9 @@ DTYPES = [*NAMES.split(), ml_dtypes.bfloat16]
 
 @pytest.fixture
 def same():
-    """Return a comparison of an array, or a tuple of them, with NumPy's values."""
-    check = Check()
-
-    def compare(x, expected, split=...):
-        if isinstance(x, tuple):
-            assert len(x) == len(expected)
-            for one, other in zip(x, expected, strict=True):
-                compare(one, other, split)
-            return
-        assert split in (..., x.split), f"split {x.split}, expected {split}"
-        check(x, expected, x.layout)
-
-    yield compare
-    check.done()
+    """Return a comparison of arrays with NumPy's values."""
+    with exact() as comparison:
+        yield comparison
 
 
 def numbers(shape, dtype="float64"):
@@ -126,22 +115,23 @@ def reshapes(draw):
 
 @given(case=reshapes())
 def test_reshape_any(case):
-    layout, new = case
-    values = numbers(layout.shape)
-    x = make(values, layout)
-    with xp.trace() as t:
-        y = xp.reshape(x, new)
-    assert_equal(y, values.reshape(new))
-    assert t.count() <= 2
-    assert t.count("alltoall") == t.count()
-    if layout.split is not None and y.size > 1:
-        # No rank ends up with much more than it had, or than its share.
-        share = max(
-            max(layout.counts) * layout.size / max(layout.shape[layout.split], 1),
-            layout.size / layout.comm.size,
-        )
-        longest = max(y.shape)
-        assert y.local.numel() <= 2 * share + layout.size / min(longest, layout.comm.size)
+    with exact() as same:
+        layout, new = case
+        values = numbers(layout.shape)
+        x = make(values, layout)
+        with xp.trace() as t:
+            y = xp.reshape(x, new)
+        same(y, values.reshape(new))
+        assert t.count() <= 2
+        assert t.count("alltoall") == t.count()
+        if layout.split is not None and y.size > 1:
+            # No rank ends up with much more than it had, or than its share.
+            share = max(
+                max(layout.counts) * layout.size / max(layout.shape[layout.split], 1),
+                layout.size / layout.comm.size,
+            )
+            longest = max(y.shape)
+            assert y.local.numel() <= 2 * share + layout.size / min(longest, layout.comm.size)
 
 
 def test_reshape_fills_in_one_length(comm, same):

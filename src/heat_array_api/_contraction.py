@@ -86,6 +86,7 @@ class Plan(NamedTuple):
     operands: tuple[Operand, Operand]  # where they lie when `run` starts
     result: Layout
     moving: int = 0  # index of the operand whose shards rotate
+    direct: bool = False  # nothing moves: the result's shards are products of the operands'
 
 
 def product(t1: Tensor, t2: Tensor, sources: tuple[Layout, Layout], plan: Plan) -> Tensor:
@@ -100,7 +101,10 @@ def product(t1: Tensor, t2: Tensor, sources: tuple[Layout, Layout], plan: Plan) 
 
 @lru_cache(maxsize=4096)
 def plan_product(layout1: Layout, layout2: Layout) -> Plan:
-    """Return how to compute the product of two stacks of matrices with these layouts."""
+    """Return how to compute the product of two stacks of matrices with these layouts.
+
+    They share a communicator, and their contracted axes have one length.
+    """
     comm = layout1.comm
     lead = broadcast_shape("matmul", layout1.shape[:-2], layout2.shape[:-2])
     shape = (*lead, layout1.shape[-2], layout2.shape[-1])
@@ -108,9 +112,11 @@ def plan_product(layout1: Layout, layout2: Layout) -> Plan:
     x1 = _spread(Operand(layout1, d1 - 1, d1 - 2, ndim - 2, shape))
     x2 = _spread(Operand(layout2, d2 - 2, d2 - 1, ndim - 1, shape))
     if x1.axis is None and x2.axis is None:
-        return Plan(0, _local, (x1, x2), Layout.replicated(shape, comm))
+        return Plan(0, _local, (x1, x2), Layout.replicated(shape, comm), direct=True)
     ways = (_keep(x1, x2, 1), _keep(x2, x1, 0), _contract(x1, x2))
-    return min((way for way in ways if way is not None), key=lambda way: way.words)
+    best = min((way for way in ways if way is not None), key=lambda way: way.words)
+    stays = all(x.layout == y for x, y in zip(best.operands, (layout1, layout2), strict=True))
+    return best._replace(direct=stays and best.run is _local)
 
 
 def _spread(x: Operand) -> Operand:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
 from ._array import Array, Device
 from ._comm import Communicator, as_communicator
@@ -248,7 +249,9 @@ def from_dlpack(
     communicator = as_communicator(comm)
     # torch refuses read-only NumPy arrays; they are copied instead.
     readonly = isinstance(x, np.ndarray) and not x.flags.writeable
-    values = torch.from_numpy(x.copy()) if readonly and copy is not False else torch.from_dlpack(x)
+    values = (
+        torch.from_numpy(x.copy()) if readonly and copy is not False else from_dlpack_capsule(x)
+    )
     layout = new_layout("from_dlpack", tuple(values.shape), split, communicator)
     where = values.device if device is None else local_device("from_dlpack", device, communicator)
     local = shard(values, layout)
@@ -289,38 +292,48 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     """
     communicator = as_communicator(comm)
     t = torch.from_numpy(local) if isinstance(local, np.ndarray) else local
-    problem = None
-    if not isinstance(t, Tensor):
-        problem = f"local is {type(local).__name__}; expected a torch tensor or a NumPy array"
-    elif t.requires_grad:
-        problem = "local requires a gradient, which messages do not carry yet; pass local.detach()"
-    elif t.dtype not in ANY.all:
-        problem = f"local has dtype {t.dtype}, which is not supported"
-    mine = (problem, None if problem else (tuple(t.shape), str(t.dtype)))
-    everyone = communicator.allgather_object(mine) if communicator.size > 1 else [mine]
-    for rank, (text, _) in enumerate(everyone):
-        if text is not None:
-            raise (TypeError if "expected" in text else ValueError)(
-                f"from_local: on rank {rank}, {text}"
-            )
-    shapes = [facts[0] for _, facts in everyone]
+    shapes = _agreed_shapes(t, split, communicator)
+    ndim = len(shapes[0])
     axis = (
-        None
-        if split is None or not shapes[0]
-        else normalize_axis("from_local", split, len(shapes[0]), "split")
+        None if split is None or ndim == 0 else normalize_axis("from_local", split, ndim, "split")
     )
-    if len({facts[1] for _, facts in everyone}) > 1:
-        raise ValueError(
-            f"from_local: the shards' dtypes differ: {[facts[1] for _, facts in everyone]}"
-        )
-    if len({(len(s), *(n for i, n in enumerate(s) if i != axis)) for s in shapes}) > 1:
+    if len({tuple(n for i, n in enumerate(shape) if i != axis) for shape in shapes}) > 1:
         raise ValueError(
             f"from_local: shards of shapes {', '.join(map(str, shapes))} do not fit "
             f"along split {split}"
         )
-    assert isinstance(t, Tensor)
+    view = t.view_as(t)
     if axis is None:
-        return Array(t.view_as(t), Layout.replicated(tuple(t.shape), communicator))
-    counts = tuple(s[axis] for s in shapes)
-    shape = (*t.shape[:axis], sum(counts), *t.shape[axis + 1 :])
-    return Array(t.view_as(t), Layout.of(shape, axis, counts, communicator))
+        return Array(view, Layout.replicated(shapes[0], communicator))
+    counts = tuple(shape[axis] for shape in shapes)
+    shape = (*view.shape[:axis], sum(counts), *view.shape[axis + 1 :])
+    return Array(view, Layout.of(shape, axis, counts, communicator))
+
+
+def _agreed_shapes(t: Any, split: int | None, comm: Communicator) -> list[Shape]:
+    """Return the shapes of all ranks' shards; raise on all of them if one cannot be a shard."""
+    problem = ""
+    if not isinstance(t, Tensor):
+        problem = f"local is {type(t).__name__}; expected a torch tensor or a NumPy array"
+    elif t.requires_grad:
+        problem = "local requires a gradient, which messages do not carry yet; pass local.detach()"
+    elif t.dtype not in ANY.all:
+        problem = (
+            f"local has dtype {t.dtype}; expected a dtype of the standard, float16 or bfloat16"
+        )
+    shape: Shape = () if problem else tuple(t.shape)
+    dtype = "" if problem else str(t.dtype)
+    everyone = comm.allgather_object((problem, shape, dtype, split))
+    for rank, (text, *_) in enumerate(everyone):
+        if text:
+            raise (ValueError if "gradient" in text else TypeError)(
+                f"from_local: on rank {rank}, {text}"
+            )
+    for name, values in (
+        ("dtypes", [facts[2] for facts in everyone]),
+        ("numbers of axes", [len(facts[1]) for facts in everyone]),
+        ("splits", [facts[3] for facts in everyone]),
+    ):
+        if any(value != values[0] for value in values):
+            raise ValueError(f"from_local: the ranks' {name} differ: {values}")
+    return [facts[1] for facts in everyone]

@@ -175,7 +175,7 @@ def _fetch_points(
 
 
 def _gather_points(t: Tensor, rows: Layout, indices: list[Tensor], shape: Shape) -> Tensor:
-    """Return the points of a replicated index on every rank: one allgather of the owners' points."""
+    """Return the points of a replicated index on every rank: one allgather from the owners."""
     split = rows.split
     assert split is not None
     columns = [index.reshape(-1) for index in indices]

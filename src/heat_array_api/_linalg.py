@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ._array import Array, common_communicator
-from ._contraction import plan_product, product
+from ._contraction import Plan, multiply, plan_product, product
 from ._dtypes import NUMERIC, carrier, promote, uncarry
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._op import as_operands, cast, check_array
@@ -70,25 +71,71 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     split), the operand with more words stays where it is. Contracted axes with different
     counts: one all-to-all of the smaller operand first.
     """
-    x1, x2 = as_operands("matmul", x1, x2)
-    for name, x in (("x1", x1), ("x2", x2)):
-        check_array("matmul", name, x, NUMERIC)
-        if not x.ndim:
+    if type(x1) is not Array or type(x2) is not Array:
+        x1, x2 = as_operands("matmul", x1, x2)
+    common_communicator("matmul", x1, x2)
+    t1, t2 = x1._local, x2._local
+    plan = _plan_matmul(x1._layout, x2._layout)
+    if plan.product.direct and t1.dtype is t2.dtype and t1.dtype in NUMERIC.direct:
+        return Array(multiply(t1, t2), plan.result)
+    check_array("matmul", "x1", x1, NUMERIC)
+    check_array("matmul", "x2", x2, NUMERIC)
+    dtype = promote(t1.dtype, t2.dtype)
+    shards = [
+        carrier(cast(t, dtype)).reshape(layout.local_shape)
+        for t, layout in zip((t1, t2), plan.operands, strict=True)
+    ]
+    local = product(shards[0], shards[1], plan.operands, plan.product)
+    return Array(uncarry(local.reshape(plan.result.local_shape), dtype), plan.result)
+
+
+class _MatmulPlan(NamedTuple):
+    """A product of matrices or vectors: a vector is a matrix of one row or column meanwhile."""
+
+    operands: tuple[Layout, Layout]
+    product: Plan
+    result: Layout
+
+
+@lru_cache(maxsize=4096)
+def _plan_matmul(layout1: Layout, layout2: Layout) -> _MatmulPlan:
+    """Check the shapes and return how to multiply."""
+    for name, layout in (("x1", layout1), ("x2", layout2)):
+        if not layout.ndim:
             raise ValueError(f"matmul: {name} is 0-d; use multiply")
-    row, column = x1.ndim == 1, x2.ndim == 1
+    row, column = layout1.ndim == 1, layout2.ndim == 1
     inner = -1 if column else -2
-    if x1.shape[-1] != x2.shape[inner]:
+    if layout1.shape[-1] != layout2.shape[inner]:
         raise ValueError(
-            f"matmul: x1.shape[-1] is {x1.shape[-1]} but x2.shape[{inner}] is {x2.shape[inner]}"
+            f"matmul: x1.shape[-1] is {layout1.shape[-1]} but x2.shape[{inner}] is "
+            f"{layout2.shape[inner]}"
         )
+    operands = (
+        _with_axis(layout1, 0) if row else layout1,
+        _with_axis(layout2, 1) if column else layout2,
+    )
+    plan = plan_product(*operands)
+    result = plan.result
+    if column:
+        result = _without_axis(result, result.ndim - 1)
     if row:
-        x1 = _insert_axis(x1, 0)
-    if column:
-        x2 = _insert_axis(x2, 1)
-    result = _product(x1, x2)
-    if column:
-        result = _drop_axis(result, result.ndim - 1)
-    return _drop_axis(result, result.ndim - (1 if column else 2)) if row else result
+        result = _without_axis(result, result.ndim - (1 if column else 2))
+    return _MatmulPlan(operands, plan, result)
+
+
+def _with_axis(layout: Layout, axis: int) -> Layout:
+    """Return the layout with an axis of length 1; the split follows its axis."""
+    split = layout.split
+    shape = (*layout.shape[:axis], 1, *layout.shape[axis:])
+    return layout.with_shape(shape, split if split is None or split < axis else split + 1)
+
+
+def _without_axis(layout: Layout, axis: int) -> Layout:
+    """Return the layout without an axis of length 1, which is not the split axis."""
+    split = layout.split
+    assert split != axis
+    shape = layout.shape[:axis] + layout.shape[axis + 1 :]
+    return layout.with_shape(shape, split if split is None or split < axis else split - 1)
 
 
 def _product(x1: Array, x2: Array) -> Array:
@@ -99,29 +146,6 @@ def _product(x1: Array, x2: Array) -> Array:
     # Sums and products modulo 2**n are the same for signed and unsigned integers.
     t1, t2 = (carrier(cast(x._local, dtype)) for x in (x1, x2))
     return Array(uncarry(product(t1, t2, layouts, plan), dtype), plan.result)
-
-
-def _insert_axis(x: Array, axis: int) -> Array:
-    """Return `x` with an axis of length 1; the split follows its axis."""
-    layout = x._layout
-    split = layout.split
-    shape = (*layout.shape[:axis], 1, *layout.shape[axis:])
-    after = split if split is None or split < axis else split + 1
-    return Array(
-        uncarry(carrier(x._local).unsqueeze(axis), x._local.dtype), layout.with_shape(shape, after)
-    )
-
-
-def _drop_axis(x: Array, axis: int) -> Array:
-    """Return `x` without an axis of length 1, which is not the split axis."""
-    layout = x._layout
-    split = layout.split
-    assert split != axis
-    shape = layout.shape[:axis] + layout.shape[axis + 1 :]
-    after = split if split is None or split < axis else split - 1
-    return Array(
-        uncarry(carrier(x._local).squeeze(axis), x._local.dtype), layout.with_shape(shape, after)
-    )
 
 
 def matrix_transpose(x: Array, /) -> Array:
@@ -145,8 +169,12 @@ def matrix_transpose(x: Array, /) -> Array:
     check_array("matrix_transpose", "x", x)
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: x has shape {x.shape}; expected two axes or more")
-    last = x.ndim - 1
-    return permute(x, (*range(last - 1), last, last - 1))
+    layout, last = x._layout, x.ndim - 1
+    split = layout.split
+    if split is not None and split >= last - 1:
+        split = 2 * last - 1 - split
+    shape = (*layout.shape[:-2], layout.shape[-1], layout.shape[-2])
+    return Array(x._local.mT, layout.with_shape(shape, split))
 
 
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
@@ -189,10 +217,16 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
         )
     if x1._local.is_complex():
         x1 = Array(x1._local.conj(), x1._layout)
-    x1 = _insert_axis(_axis_last(x1, own1), x1.ndim - 1)
-    x2 = _insert_axis(_axis_last(x2, own2), x2.ndim)
-    result = _product(x1, x2)
-    return _drop_axis(_drop_axis(result, result.ndim - 1), result.ndim - 2)
+    rows = _insert_axis(_axis_last(x1, own1), x1.ndim - 1)
+    columns = _insert_axis(_axis_last(x2, own2), x2.ndim)
+    result = _product(rows, columns)
+    layout = _without_axis(result._layout, result.ndim - 1)
+    layout = _without_axis(layout, layout.ndim - 1)
+    return Array(result._local.reshape(layout.local_shape), layout)
+
+
+def _insert_axis(x: Array, axis: int) -> Array:
+    return Array(x._local.unsqueeze(axis), _with_axis(x._layout, axis))
 
 
 def _axis_last(x: Array, axis: int) -> Array:
@@ -204,9 +238,7 @@ def permute(x: Array, order: Shape) -> Array:
     layout = x._layout
     split = None if layout.split is None else order.index(layout.split)
     shape = tuple(layout.shape[i] for i in order)
-    return Array(
-        uncarry(carrier(x._local).permute(order), x._local.dtype), layout.with_shape(shape, split)
-    )
+    return Array(x._local.permute(order), layout.with_shape(shape, split))
 
 
 def tensordot(

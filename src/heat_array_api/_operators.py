@@ -37,6 +37,10 @@ class Operators:
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]  # == compares element by element
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise NotImplementedError  # Array's
+
     def _assign(self, value: Array) -> Array:
         raise NotImplementedError  # Array's: what an in-place operator does
 

@@ -70,7 +70,8 @@ def all_to_all(
     sizes = [math.prod(shape) for shape in recv_shapes]
     received = comm.alltoallv(send, [block.numel() for block in blocks], sizes)
     return [
-        part.view(shape) for part, shape in zip(received.split(sizes), recv_shapes, strict=True)
+        part.view(shape)
+        for part, shape in zip(torch.split(received, sizes), recv_shapes, strict=True)
     ]
 
 

@@ -53,7 +53,7 @@ def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
     comm = source.comm
     assert source.split is not None
     assert target.split is not None
-    blocks = list(t.split(list(target.counts), dim=target.split))
+    blocks = list(torch.split(t, list(target.counts), dim=target.split))
     shapes = []
     for rank in range(comm.size):
         shape = list(source.shape_of(rank))

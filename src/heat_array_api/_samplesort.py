@@ -41,15 +41,18 @@ from ._kernels import (
     take_last,
 )
 from ._layout import Layout, balanced_counts
-from ._primitives import all_to_all, exchange, exscan, preduce
+from ._primitives import all_to_all, exchange, exscan, gather, preduce
 
 __all__ = ["Route", "argsort_split", "find_cuts", "sort_split"]
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Biased = np.ndarray[Any, np.dtype[np.uint64]]
+Window = tuple[int, Tensor, int, int]
 LOWEST = -(1 << 63)
 PROBES = 4096
 """Probes of one round, all splitters together: a message of 32 KiB."""
+SAMPLES = 4 * PROBES
+"""Probes of the first round, if they are drawn from the data."""
 
 
 # ---------------------------------------------------------------------- splitters
@@ -58,31 +61,59 @@ PROBES = 4096
 class _Search:
     """The search for several splitters at once, in one component of the keys.
 
-    Splitter s lies in the window ``begin[s]:end[s]`` of this rank's run; `target` elements
-    of the windows of all ranks belong before it. On return of `run`, the key that it falls
-    on is `high`: `below` elements of this rank's window have smaller keys, `upto` have keys
-    up to it, `before` elements of all ranks have smaller ones. `clean` splitters need no
-    tie-breaking: exactly the elements up to `high` belong before them.
+    Each splitter has a window ``(column, run, begin, end)``: it lies in ``run[begin:end]``,
+    and `target` elements of the windows of all ranks belong before it. On return of `run`,
+    the key that it falls on is `high`: `below` elements of this rank's window have smaller
+    keys, `upto` have keys up to it, `before` elements of all ranks have smaller ones.
+    `clean` splitters need no tie-breaking: exactly the elements up to `high` belong before.
     """
 
-    def __init__(
-        self, windows: Sequence[tuple[int, Tensor, int, int]], target: Ints, comm: Communicator
-    ) -> None:
+    def __init__(self, windows: Sequence[Window], target: Ints, comm: Communicator) -> None:
         self.windows = windows
         self.target = target
         self.comm = comm
-        ends = [
-            (~int(run[b]), int(run[e - 1])) if e > b else (LOWEST, LOWEST)
-            for _, run, b, e in windows
-        ]
-        bounds = preduce(torch.tensor(ends, dtype=torch.int64), "max", comm).numpy()
         # Unsigned: no difference of two keys overflows.
-        self.low = _biased(~bounds[:, 0])
-        self.high = _biased(bounds[:, 1])
+        self.low = np.zeros(target.shape, dtype=np.uint64)
+        self.high = ~self.low
         self.below = np.zeros_like(target)
         self.before = np.zeros_like(target)
         self.upto = np.array([e - b for _, _, b, e in windows], dtype=np.int64)
         self.clean = np.zeros(target.shape, dtype=bool)
+        number = min(SAMPLES // (len(windows) * comm.size), 256)
+        if number < 4:
+            self._begin_with_extremes()
+        else:
+            self._begin_with_samples(number)
+
+    def _begin_with_extremes(self) -> None:
+        """Start between the least and the greatest key: one allreduce."""
+        ends = [
+            (~int(run[b]), int(run[e - 1])) if e > b else (LOWEST, LOWEST)
+            for _, run, b, e in self.windows
+        ]
+        bounds = preduce(torch.tensor(ends, dtype=torch.int64), "max", self.comm).numpy()
+        self.low = _biased(~bounds[:, 0])
+        self.high = _biased(bounds[:, 1])
+
+    def _begin_with_samples(self, number: int) -> None:
+        """Start between two neighbouring samples of all ranks: one allgather, one allreduce.
+
+        This finds the splitters of short runs, all of whose keys are among the samples.
+        """
+        size = self.comm.size
+        distinct = {(c, b, e): run[b:e] for c, run, b, e in self.windows}
+        mine = torch.stack([_samples(window, number) for window in distinct.values()])
+        layout = Layout.of((mine.numel() * size,), 0, (mine.numel(),) * size, self.comm)
+        everyone = gather(mine.view(-1), layout).view(size, len(distinct), number + 1).numpy()
+        complete = (everyone[:, :, number] <= number).all(axis=0)
+        keys = np.sort(everyone[:, :, :number].transpose(1, 0, 2).reshape(len(distinct), -1))
+        places = {window: row for row, window in enumerate(distinct)}
+        rows = [places[c, b, e] for c, _, b, e in self.windows]
+        probes = _biased(keys)[rows]
+        self._probe(np.arange(len(rows)), probes)
+        # No other keys than the samples, or none below the least of them.
+        found = complete[rows] | (self.high == probes[:, 0])
+        self.low[found] = self.high[found]
 
     def run(self) -> None:
         """Narrow every interval to one key, or to a gap between the keys that are there."""
@@ -93,12 +124,15 @@ class _Search:
             self._narrow(active)
 
     def _narrow(self, active: Ints) -> None:
-        """Divide the intervals of keys by the number of probes: one allreduce of their counts."""
+        """Divide the intervals of keys evenly, into as many as one message allows."""
         number = min(max(PROBES // active.size, 15), 255)
         low, width = self.low[active], self.high[active] - self.low[active]
         step = width // np.uint64(number + 1) + np.uint64(1)
         offset = step[:, None] * np.arange(1, number + 1, dtype=np.uint64) - np.uint64(1)
-        probes = low[:, None] + np.minimum(offset, width[:, None])
+        self._probe(active, low[:, None] + np.minimum(offset, width[:, None]))
+
+    def _probe(self, active: Ints, probes: Biased) -> None:
+        """Narrow the intervals by ascending probes, a row for each: one allreduce of their counts."""
         counts = self._count(active, probes)
         totals = preduce(counts, "sum", self.comm).numpy()
         local = counts.numpy()
@@ -106,7 +140,7 @@ class _Search:
         first = (totals < self.target[active, None]).sum(axis=1)
         for i, s in enumerate(active.tolist()):
             j = int(first[i])
-            if j < number:
+            if j < probes.shape[1]:
                 self.high[s], self.upto[s] = probes[i, j], local[i, j]
                 self.clean[s] = totals[i, j] == self.target[s]
             if j > 0:
@@ -125,6 +159,24 @@ class _Search:
             counts.append(count_at_most(window, keys[row : row + len(members)].reshape(-1)))
             row += len(members)
         return torch.cat(counts).view(probes.shape)
+
+
+def _samples(window: Tensor, number: int) -> Tensor:
+    """Return `number` keys of a sorted window, its ends among them, and its length."""
+    n = window.shape[0]
+    if n == 0:
+        keys = torch.full((number,), torch.iinfo(window.dtype).max)
+    else:
+        keys = (
+            window[
+                torch.arange(number) * (n - 1) // (number - 1)
+                if n > number
+                else torch.arange(number).clamp_(max=n - 1)
+            ]
+            .cpu()
+            .long()
+        )
+    return torch.cat([keys, torch.tensor([n])])
 
 
 def _biased(keys: Ints) -> Biased:
@@ -165,9 +217,10 @@ def find_cuts(
 
     Notes
     -----
-    Messages, all small: for each key component an allreduce of the extremes and, for keys
-    of b bits, up to b / 8 allreduces of counts (fewer when the splitters fall into gaps
-    between the keys: about four for random float64); one exscan of the ties.
+    Messages, all small: for each key component an allgather of samples (with very many
+    splitters an allreduce of the extremes), an allreduce of their counts and, for keys of b
+    bits, up to b / 8 more (none for runs of some hundred elements; about three for random
+    float64, whose splitters fall into gaps between the keys); one exscan of the ties.
     """
     column = np.repeat(np.arange(len(runs)), len(targets)).tolist()
     target = np.tile(np.asarray(targets, dtype=np.int64), len(runs))

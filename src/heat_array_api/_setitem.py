@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ._array import Array, common_communicator
 from ._boxes import box, is_basic
-from ._conversion import asarray, filled
+from ._conversion import asarray, filled, scalar_dtype
 from ._dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
 from ._indexing import aligned_indices, indexed_first, mask_in_order, permuted
 from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
@@ -72,7 +72,7 @@ def _as_value(x: Array, value: Any) -> Array:
     """Return the value as an Array of the dtype of `x`."""
     dtype = x._local.dtype
     if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
-        _check_kind(x, torch.tensor(value).dtype)
+        _check_kind(x, scalar_dtype(value))
         local = filled((), value, dtype, x._local.device)
         return Array(local, Layout.replicated((), x.comm))
     if not isinstance(value, Array):
