@@ -10,7 +10,7 @@ import pytest
 import heat_array_api as xp
 from heat_array_api._layout import Layout
 from layouts import assert_equal, describe, layouts, make
-from shards import Check
+from checking import Check
 
 EXTENTS = {"a": 3, "b": 3, "c": 4, "i": 3, "j": 4, "k": 5, "l": 2}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import heat_array_api as xp
 from heat_array_api._layout import Layout
 from layouts import assert_equal, describe, divide, layouts, make, to_numpy
-from shards import Check
+from checking import Check
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 FLOATS = ["float32", "float64", "complex64", "complex128"]
@@ -64,9 +64,10 @@ def check():
 def test_matmul_all_layouts(shape1, shape2, check):
     a, b = values(shape1), values(shape2, "float32", seed=1)
     expected = a @ b
+    every = len(shape1) + len(shape2) < 5  # of stacks, not all pairs of layouts
     pairs = [
-        *itertools.product(layouts(shape1), layouts(shape2, few=True)),
-        *itertools.product(layouts(shape1, few=True), layouts(shape2)),
+        *itertools.product(layouts(shape1, few=not every), layouts(shape2, few=True)),
+        *itertools.product(layouts(shape1, few=True), layouts(shape2, few=not every)),
     ]
     for one, two in dict.fromkeys(pairs):
         what = f"{describe(one)} @ {describe(two)}"

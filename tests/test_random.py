@@ -15,7 +15,7 @@ import heat_array_api as xp
 from heat_array_api import random
 from heat_array_api._layout import Layout
 from layouts import assert_equal, describe, divide, layouts, make, same_everywhere, to_numpy
-from shards import Check
+from checking import Check
 
 N = 20_000
 
