@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
+from files import shared_folder
 from heat_array_api.demo import _climate, _figure, _grid, kmeans, kmeans_plus_plus
 from heat_array_api.demo.__main__ import cell_series, cell_weights, main
 from heat_array_api.io import load_netcdf
@@ -23,9 +24,10 @@ GRID = _grid.describe(FILE, "air_temperature")
 
 
 @pytest.fixture
-def folder(comm, tmp_path):
+def folder(comm):
     """Return a folder that is the same on all ranks."""
-    return Path(comm.bcast_object(str(tmp_path)))
+    with shared_folder(comm) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -305,13 +307,14 @@ def test_demo_names_the_extra(comm, capsys, monkeypatch):
     fails(comm, capsys, "needs tqdm", [])
 
 
-def test_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "zones.nc"
+def test_written_whole_or_not_at_all(comm, folder):
+    path = folder / f"rank{comm.rank}" / "zones.nc"
+    path.parent.mkdir()
     path.write_text("the old file")
     with pytest.raises(ValueError):
         _grid.write_zones(path, GRID, np.zeros((2, 2)), np.zeros((240, 1)), [1.0], [1.0])
     assert path.read_text() == "the old file"
-    assert [p.name for p in tmp_path.iterdir()] == ["zones.nc"]
+    assert [p.name for p in path.parent.iterdir()] == ["zones.nc"]
 
 
 def test_projection_keeps_areas():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
-from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, layouts, make
 from checking import Check
+from heat_array_api._layout import Layout
+from layouts import assert_equal, describe, layouts
+from shards import make
 
 EXTENTS = {"a": 3, "b": 3, "c": 4, "i": 3, "j": 4, "k": 5, "l": 2}
 
@@ -99,7 +100,7 @@ def test_einsum_is_consistent():
     a, b = values((5, 4)), values((5, 3), seed=1)
     for layout in layouts(a.shape, few=True):
         if layout.split == 0:
-            result = xp.einsum("ij,ik->jk", make(a, layout), make(b, layout))
+            result = xp.einsum("ij,ik->jk", make(a, layout), make(b, layout.with_shape(b.shape, 0)))
             assert_equal(result, np.einsum("ij,ik->jk", a, b))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
+from files import shared_folder
 from heat_array_api.io import load_hdf5, load_netcdf
 from heat_array_api.io._hdf5 import _Dataset
 from heat_array_api.io._netcdf import _Variable
@@ -26,9 +27,10 @@ HDF5_ONLY = ["bool", "float16", "complex64", "complex128"]
 
 
 @pytest.fixture(scope="module")
-def folder(comm, tmp_path_factory):
+def folder(comm):
     """Return a folder that is the same on all ranks."""
-    return Path(comm.bcast_object(str(tmp_path_factory.mktemp("io"))))
+    with shared_folder(comm) as path:
+        yield path
 
 
 def write(comm, func):

@@ -155,7 +155,7 @@ ERRORS = [
     (lambda x: xp.permute_dims(x, (0,)), ValueError, "permute_dims: axes is (0,)"),
     (lambda x: xp.permute_dims(x, (0, 0)), ValueError, "permute_dims: axes is (0, 0)"),
     (lambda x: xp.permute_dims(x, (0, 2)), IndexError, "permute_dims: axes 2"),
-    (lambda x: xp.permute_dims(x, (0, 1.0)), TypeError, "permute_dims: axes is 1.0"),
+    (lambda x: xp.permute_dims(x, (0, 1.0)), TypeError, "permute_dims: axes is (0, 1.0)"),
     (lambda x: xp.moveaxis(x, 0, (0, 1)), ValueError, "moveaxis: source names 1"),
     (lambda x: xp.moveaxis(x, (0, -2), (0, 1)), ValueError, "moveaxis: source (0, -2)"),
     (lambda x: xp.moveaxis(x, 0, 2), IndexError, "moveaxis: destination 2"),

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import heat_array_api as xp
-from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, divide, layouts, make, to_numpy
 from checking import Check
+from heat_array_api._layout import Layout
+from layouts import assert_equal, describe, divide, layouts, to_numpy
+from shards import make
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 FLOATS = ["float32", "float64", "complex64", "complex128"]

@@ -12,10 +12,11 @@ import scipy.stats
 import torch
 
 import heat_array_api as xp
+from checking import Check
 from heat_array_api import random
 from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, divide, layouts, make, same_everywhere, to_numpy
-from checking import Check
+from layouts import assert_equal, describe, divide, layouts, same_everywhere, to_numpy
+from shards import make
 
 N = 20_000
 

@@ -142,7 +142,7 @@ def test_unique_messages(comm):
     with xp.trace() as trace:
         xp.unique_values(few)
     assert trace.bytes("alltoall") <= 5 * 8 + 8 * comm.size
-    assert trace.count("allgather") == 0
+    assert trace.bytes("allgather") <= 257 * 8  # samples
     distinct = make(np.random.default_rng(0).permutation(n), layout)
     with xp.trace() as trace:
         result = xp.unique_values(distinct)
@@ -228,7 +228,7 @@ def test_isin_messages(comm):
         xp.isin(x1, x2)
     # The values of both, a mark and an answer for each.
     assert trace.bytes("alltoall") <= (8 + 1 + 1) * 2 * n // comm.size + 2000
-    assert trace.count("allgather") == 0
+    assert trace.bytes("allgather") <= 257 * 8  # samples
     whole = make(np.arange(5), None)
     with xp.trace() as trace:
         xp.isin(x1, whole)

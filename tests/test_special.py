@@ -8,10 +8,11 @@ import pytest
 import scipy.special as sc
 
 import heat_array_api as xp
+from checking import Check
 from heat_array_api import special
 from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, divide, layouts, make
-from checking import Check
+from layouts import assert_equal, describe, divide, layouts
+from shards import make
 
 N = 120
 

@@ -255,9 +255,8 @@ def _triangle(func: str, x: Array, keep: Any) -> Array:
     if x.ndim < 2:
         raise ValueError(f"{func}: x has {x.ndim} axes; expected at least 2")
     t = carrier(x._local)
-    return Array(
-        uncarry(torch.where(keep(_columns_minus_rows(x)), t, 0), x._local.dtype), x._layout
-    )
+    kept = torch.where(keep(_columns_minus_rows(x)), t, torch.zeros((), dtype=t.dtype))
+    return Array(uncarry(kept, x._local.dtype), x._layout)
 
 
 def tril(x: Array, /, *, k: int = 0) -> Array:

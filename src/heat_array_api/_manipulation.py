@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
-from ._array import Array
-from ._assemble import Want, fetch, overlap
+from ._array import Array, common_communicator
+from ._assemble import Fetch, Want, fetch, overlap, plan_fetch
 from ._dtypes import promote
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._op import as_operands, cast, check_array
 from ._primitives import shard
-from ._redistribute import redistribute
-from ._reshape import reshape
+from ._redistribute import move
+from ._reshape import as_ints, reshape
 
 __all__ = [
     "concat",
@@ -67,19 +68,20 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     The standard: "Manipulation Functions", permute_dims.
     """
     check_array("permute_dims", "x", x)
-    return _permute("permute_dims", x, axes)
+    order, layout = _permuted("permute_dims", x._layout, as_ints("permute_dims", "axes", axes))
+    return Array(x._local.permute(order), layout)
 
 
-def _permute(func: str, x: Array, axes: Sequence[int]) -> Array:
-    layout = x._layout
+@lru_cache(maxsize=4096)
+def _permuted(func: str, layout: Layout, axes: Shape) -> tuple[Shape, Layout]:
+    """Return the axes counted from the front, and the layout of the result."""
     order = tuple(normalize_axis(func, axis, layout.ndim, "axes") for axis in axes)
     if len(order) != layout.ndim or len(set(order)) != layout.ndim:
         raise ValueError(
-            f"{func}: axes is {tuple(axes)}; expected a permutation of the {layout.ndim} axes"
+            f"{func}: axes is {axes}; expected a permutation of the {layout.ndim} axes"
         )
     split = None if layout.split is None else order.index(layout.split)
-    shape = tuple(layout.shape[i] for i in order)
-    return Array(x._local.permute(order), layout.with_shape(shape, split))
+    return order, layout.with_shape(tuple(layout.shape[i] for i in order), split)
 
 
 def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
@@ -98,7 +100,9 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
         A view of the shards; the split follows its axis. Nothing is sent.
     """
     check_array("transpose", "x", x)
-    return _permute("transpose", x, range(x.ndim)[::-1] if axes is None else axes)
+    given = range(x.ndim)[::-1] if axes is None else axes
+    order, layout = _permuted("transpose", x._layout, as_ints("transpose", "axes", given))
+    return Array(x._local.permute(order), layout)
 
 
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int], /) -> Array:
@@ -128,8 +132,8 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     The standard: "Manipulation Functions", moveaxis.
     """
     check_array("moveaxis", "x", x)
-    origins = _distinct("moveaxis", source, x.ndim, "source")
-    goals = _distinct("moveaxis", destination, x.ndim, "destination")
+    origins = _distinct("source", as_ints("moveaxis", "source", source), x.ndim)
+    goals = _distinct("destination", as_ints("moveaxis", "destination", destination), x.ndim)
     if len(origins) != len(goals):
         raise ValueError(
             f"moveaxis: source names {len(origins)} axes, destination {len(goals)}; "
@@ -138,15 +142,15 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     order = [axis for axis in range(x.ndim) if axis not in origins]
     for goal, origin in sorted(zip(goals, origins, strict=True)):
         order.insert(goal, origin)
-    return _permute("moveaxis", x, order)
+    _, layout = _permuted("moveaxis", x._layout, tuple(order))
+    return Array(x._local.permute(order), layout)
 
 
-def _distinct(func: str, axes: int | Sequence[int], ndim: int, name: str) -> Shape:
+def _distinct(name: str, axes: Shape, ndim: int) -> Shape:
     """Return axes counted from the front, in the order given."""
-    listed = tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
-    result = tuple(normalize_axis(func, axis, ndim, name) for axis in listed)
+    result = tuple(normalize_axis("moveaxis", axis, ndim, name) for axis in axes)
     if len(set(result)) != len(result):
-        raise ValueError(f"{func}: {name} {listed} names an axis twice")
+        raise ValueError(f"moveaxis: {name} {axes} names an axis twice")
     return result
 
 
@@ -177,19 +181,26 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     The standard: "Manipulation Functions", expand_dims (2025.12: tuples of axes).
     """
     check_array("expand_dims", "x", x)
-    layout = x._layout
-    added = len(axis) if isinstance(axis, (tuple, list)) else 1
-    ndim = layout.ndim + added
+    axes, layout = _expanded(x._layout, as_ints("expand_dims", "axis", axis))
+    t = x._local
+    if not axes:
+        return Array(t.view_as(t), layout)
+    for i in axes:
+        t = t.unsqueeze(i)
+    return Array(t, layout)
+
+
+@lru_cache(maxsize=4096)
+def _expanded(layout: Layout, axis: Shape) -> tuple[Shape, Layout]:
+    """Return the new axes in order, and the layout of the result."""
+    ndim = layout.ndim + len(axis)
     axes = normalize_axes("expand_dims", axis, ndim)
     kept = [i for i in range(ndim) if i not in axes]
     shape = [1] * ndim
-    t = x._local.view_as(x._local)
-    for i in axes:
-        t = t.unsqueeze(i)
     for i, n in zip(kept, layout.shape, strict=True):
         shape[i] = n
     split = None if layout.split is None else kept[layout.split]
-    return Array(t, layout.with_shape(tuple(shape), split))
+    return axes, layout.with_shape(tuple(shape), split)
 
 
 def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
@@ -222,33 +233,40 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     the single element. The standard: "Manipulation Functions", squeeze.
     """
     check_array("squeeze", "x", x)
-    axes = normalize_axes("squeeze", axis, x.ndim)
+    axes, source, layout = _squeezed(x._layout, as_ints("squeeze", "axis", axis))
+    t = x._local if source is x._layout else move(x._local, x._layout, source)
+    return Array(t.squeeze(axes) if axes else t.view_as(t), layout)
+
+
+@lru_cache(maxsize=4096)
+def _squeezed(layout: Layout, axis: Shape) -> tuple[Shape, Layout, Layout]:
+    """Return the axes that go, the layout in which they go locally, and that of the result."""
+    axes = normalize_axes("squeeze", axis, layout.ndim)
     for i in axes:
-        if x.shape[i] != 1:
+        if layout.shape[i] != 1:
             raise ValueError(
-                f"squeeze: axis {i} of shape {x.shape} has length {x.shape[i]}; "
+                f"squeeze: axis {i} of shape {layout.shape} has length {layout.shape[i]}; "
                 "only an axis of length 1 can go"
             )
-    if x._layout.split in axes:
-        x = _off_axis(x, axes)
-    layout = x._layout
+    source = _off_axes(layout, axes)
     kept = [i for i in range(layout.ndim) if i not in axes]
-    split = None if layout.split is None else kept.index(layout.split)
-    shape = tuple(layout.shape[i] for i in kept)
-    t = x._local.squeeze(axes) if axes else x._local.view_as(x._local)
-    return Array(t, layout.with_shape(shape, split))
+    split = None if source.split is None else kept.index(source.split)
+    return axes, source, source.with_shape(tuple(layout.shape[i] for i in kept), split)
 
 
-def _off_axis(x: Array, axes: Shape) -> Array:
-    """Return `x` split along the longest axis that is not one of `axes`.
+def _off_axes(layout: Layout, axes: Shape) -> Layout:
+    """Return a layout that is not split along `axes`: the same one, if it is not.
 
-    Where the others have one element in all, replicated: no bigger than a rank's share.
+    Else split evenly along the longest other axis; where the others have one element in
+    all, replicated: no bigger than a rank's share.
     """
-    others = [i for i in range(x.ndim) if i not in axes]
-    split = max(others, key=lambda i: x.shape[i], default=None)
-    if split is None or math.prod(x.shape[i] for i in others) == 1:
-        return redistribute(x, Layout.replicated(x.shape, x._layout.comm))
-    return redistribute(x, Layout.balanced(x.shape, split, x._layout.comm))
+    if layout.split not in axes:
+        return layout
+    others = [i for i in range(layout.ndim) if i not in axes]
+    if math.prod(layout.shape[i] for i in others) == 1:
+        return Layout.replicated(layout.shape, layout.comm)
+    split = max(others, key=lambda i: layout.shape[i])
+    return Layout.balanced(layout.shape, split, layout.comm)
 
 
 # ---------------------------------------------------------------------- joining
@@ -288,17 +306,6 @@ def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
     if axis is None:
         operands = [reshape(x, (-1,)) for x in operands]
         axis = 0
-    first = operands[0]
-    axis = normalize_axis("concat", axis, first.ndim)
-    for i, x in enumerate(operands):
-        same = x.ndim == first.ndim and all(
-            m == n or k == axis for k, (m, n) in enumerate(zip(x.shape, first.shape, strict=True))
-        )
-        if not same:
-            raise ValueError(
-                f"concat: arrays[{i}] has shape {x.shape}, arrays[0] {first.shape}; "
-                f"they may differ along axis {axis} only"
-            )
     return _concat(operands, axis)
 
 
@@ -307,6 +314,9 @@ def _operands(func: str, arrays: Any) -> list[Array]:
     operands = list(arrays)
     if not operands:
         raise ValueError(f"{func}: arrays is empty; expected at least one array")
+    if all(type(x) is Array for x in operands):
+        common_communicator(func, *operands)
+        return operands
     names = [f"arrays[{i}]" for i in range(len(operands))]
     for name, x in zip(names, operands, strict=True):
         if not isinstance(x, np.ndarray):
@@ -319,56 +329,73 @@ def _concat(operands: Sequence[Array], axis: int) -> Array:
     for x in operands[1:]:
         dtype = promote(dtype, x._local.dtype)
     tensors = [cast(x._local, dtype) for x in operands]
-    lengths = [x.shape[axis] for x in operands]
-    layout = _concat_layout(operands, axis, sum(lengths))
-    split = layout.split
-    if split is not None and (
-        split == axis
-        or any(x._layout.split != split or x._layout.counts != layout.counts for x in operands)
-    ):
-        tensors = _aligned(operands, tensors, axis, layout)
-    return Array(torch.cat(tensors, dim=axis), layout)
+    layouts = tuple(x._layout for x in operands)
+    sources, plan, result = _plan_concat(layouts, tuple(x.itemsize for x in operands), axis)
+    if plan is not None:
+        # Replicated operands are sliced: each rank holds what it needs of them.
+        tensors = [
+            shard(t, source) if layout.split is None else t
+            for t, layout, source in zip(tensors, layouts, sources, strict=True)
+        ]
+        tensors = fetch(tensors, plan)
+    return Array(torch.cat(tensors, dim=axis), result)
 
 
-def _concat_layout(operands: Sequence[Array], axis: int, length: int) -> Layout:
-    """Return the layout of the result of `concat`: the leading operand's."""
-    shape = operands[0]._layout.shape
-    shape = (*shape[:axis], length, *shape[axis + 1 :])
-    leader = None
-    for x in operands:
-        if x._layout.split is not None and (leader is None or x.nbytes > leader.nbytes):
-            leader = x
+@lru_cache(maxsize=1024)
+def _plan_concat(
+    layouts: tuple[Layout, ...], itemsizes: Shape, axis: int
+) -> tuple[tuple[Layout, ...], Fetch | None, Layout]:
+    """Return the operands' layouts, what each rank fetches of them, and the result's layout."""
+    axis = _common_axis(layouts, axis)
+    comm = layouts[0].comm
+    ends = [*accumulate((layout.shape[axis] for layout in layouts), initial=0)]
+    shape = layouts[0].shape
+    shape = (*shape[:axis], ends[-1], *shape[axis + 1 :])
+    leader = max(
+        (i for i, layout in enumerate(layouts) if layout.split is not None),
+        key=lambda i: layouts[i].size * itemsizes[i],
+        default=None,
+    )
     if leader is None:
-        return Layout.replicated(shape, operands[0]._layout.comm)
-    if leader._layout.split == axis:
-        return Layout.balanced(shape, axis, leader._layout.comm)
-    return leader._layout.with_shape(shape, leader._layout.split)
-
-
-def _aligned(
-    operands: Sequence[Array], tensors: Sequence[torch.Tensor], axis: int, layout: Layout
-) -> list[torch.Tensor]:
-    """Return the parts of the operands that make up this rank's shard of `layout`."""
-    split, comm = layout.split, layout.comm
+        return layouts, None, Layout.replicated(shape, comm)
+    split, counts = layouts[leader].split, layouts[leader].counts
     assert split is not None
-    ends = [*accumulate((x.shape[axis] for x in operands), initial=0)]
+    if split == axis:
+        result = Layout.balanced(shape, axis, comm)
+    else:
+        result = Layout.of(shape, split, counts, comm)
+        if all(layout.split == split and layout.counts == counts for layout in layouts):
+            return layouts, None, result
     wants: list[list[Want]] = [[] for _ in range(comm.size)]
-    sources, parts = [], []
-    for k, (x, t) in enumerate(zip(operands, tensors, strict=True)):
+    sources = []
+    for k, layout in enumerate(layouts):
         # Along `axis` each operand makes its own rows of the result, along others all rows.
-        start, end = (ends[k], ends[k + 1]) if split == axis else (0, layout.shape[split])
-        spans = [overlap(start, end, a, b) for a, b in pairwise(layout.offsets)]
+        start, end = (ends[k], ends[k + 1]) if split == axis else (0, shape[split])
+        spans = [overlap(start, end, a, b) for a, b in pairwise(result.offsets)]
         for mine, (a, b) in zip(wants, spans, strict=True):
             # Along others even no rows have the operand's length along `axis`.
             if a < b or split != axis or not mine:
                 mine.append(Want(k, a - start, b - start))
-        source = x._layout
-        if source.split is None:
-            source = Layout.of(source.shape, split, tuple(b - a for a, b in spans), comm)
-            t = shard(t, source)
-        sources.append(source)
-        parts.append(t)
-    return fetch(parts, sources, split, wants)
+        here = tuple(b - a for a, b in spans)
+        sources.append(
+            Layout.of(layout.shape, split, here, comm) if layout.split is None else layout
+        )
+    return tuple(sources), plan_fetch(sources, split, wants), result
+
+
+def _common_axis(layouts: Sequence[Layout], axis: int) -> int:
+    """Return the axis counted from the front; raise if the shapes differ elsewhere."""
+    first = layouts[0].shape
+    axis = normalize_axis("concat", axis, len(first))
+    for i, layout in enumerate(layouts):
+        shape = layout.shape
+        rest = (*shape[:axis], *shape[axis + 1 :])
+        if len(shape) != len(first) or rest != (*first[:axis], *first[axis + 1 :]):
+            raise ValueError(
+                f"concat: arrays[{i}] has shape {shape}, arrays[0] {first}; "
+                f"they may differ along axis {axis} only"
+            )
+    return axis
 
 
 def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
@@ -439,13 +466,18 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
     caller asks for. The standard: "Manipulation Functions", unstack.
     """
     check_array("unstack", "x", x)
-    axis = normalize_axis("unstack", axis, x.ndim)
-    if x._layout.split == axis:
-        x = _off_axis(x, (axis,))
-    layout = x._layout
+    source, each, axis = _unstacked(x._layout, axis)
+    t = x._local if source is x._layout else move(x._local, x._layout, source)
+    return tuple([Array(part, each) for part in t.unbind(axis)])
+
+
+@lru_cache(maxsize=4096)
+def _unstacked(layout: Layout, axis: int) -> tuple[Layout, Layout, int]:
+    """Return the layout in which slices are local, that of each, and the axis from the front."""
+    axis = normalize_axis("unstack", axis, layout.ndim)
+    source = _off_axes(layout, (axis,))
     shape = layout.shape[:axis] + layout.shape[axis + 1 :]
-    split = layout.split
+    split = source.split
     if split is not None and split > axis:
         split -= 1
-    each = layout.with_shape(shape, split)
-    return tuple(Array(t, each) for t in x._local.unbind(axis))
+    return source, source.with_shape(shape, split), axis

@@ -6,8 +6,8 @@ all-to-all (`_assemble`).
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from ._array import Array, common_communicator
-from ._assemble import Segment, Want, arrange, arrange_shards, fetch, join
+from ._assemble import Fetch, Segment, Want, arrange, arrange_locally, fetch, join, plan_fetch
 from ._dtypes import INTEGER, carrier, uncarry
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._manipulation import concat
 from ._op import check_array
 from ._primitives import counts_of
 from ._redistribute import move
-from ._reshape import reshape
+from ._reshape import as_ints, reshape
 
 __all__ = ["flip", "pad", "repeat", "roll", "tile"]
 
@@ -60,7 +60,7 @@ def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
     if layout.split in axes:
         assert layout.split is not None
         n = layout.shape[layout.split]
-        t = arrange_shards(t, layout, layout, [Segment(n - 1, n, -1)])
+        t = arrange(t, layout, layout, (Segment(n - 1, n, -1),))
         axes = tuple(i for i in axes if i != layout.split)
         if not axes:
             return Array(t, layout)
@@ -107,39 +107,25 @@ def roll(
     """
     check_array("roll", "x", x)
     if axis is None:
-        flat = roll(reshape(x, (-1,)), _total_shift(shift), axis=0)
+        flat = roll(reshape(x, (-1,)), sum(as_ints("roll", "shift", shift)), axis=0)
         return reshape(flat, x.shape)
     layout = x._layout
     shifts = _shifts(shift, axis, layout)
     t = x._local
     if layout.split is not None and (by := shifts.pop(layout.split, 0)):
         n = layout.shape[layout.split]
-        t = arrange_shards(t, layout, layout, [Segment(n - by, by, 1), Segment(0, n - by, 1)])
+        t = arrange(t, layout, layout, (Segment(n - by, by, 1), Segment(0, n - by, 1)))
     if shifts:
         t = uncarry(carrier(t).roll(tuple(shifts.values()), tuple(shifts)), t.dtype)
     return Array(t.view_as(t) if t is x._local else t, layout)
-
-
-def _integers(func: str, name: str, value: Any) -> Shape:
-    """Return an int or a sequence of ints as a tuple."""
-    try:
-        if isinstance(value, (tuple, list)):
-            return tuple(operator.index(n) for n in value)
-        return (operator.index(value),)
-    except TypeError:
-        raise TypeError(f"{func}: {name} is {value!r}; expected an int or ints") from None
-
-
-def _total_shift(shift: int | Sequence[int]) -> int:
-    return sum(_integers("roll", "shift", shift))
 
 
 def _shifts(
     shift: int | Sequence[int], axis: int | Sequence[int], layout: Layout
 ) -> dict[int, int]:
     """Return the shift of each axis that moves, in ``(0, length)``."""
-    by = _integers("roll", "shift", shift)
-    axes = [normalize_axis("roll", i, layout.ndim) for i in _integers("roll", "axis", axis)]
+    by = as_ints("roll", "shift", shift)
+    axes = [normalize_axis("roll", i, layout.ndim) for i in as_ints("roll", "axis", axis)]
     if len(by) == 1:
         by *= len(axes)
     elif len(axes) == 1:
@@ -230,7 +216,7 @@ def _repeat_all(x: Array, n: int, axis: int) -> Array:
 def _repeats(x: Array, repeats: Any) -> int | Array:
     """Return `repeats` as one number, or as an array of one number per row."""
     if not isinstance(repeats, (Array, np.ndarray, list, tuple)):
-        return _integers("repeat", "repeats", repeats)[0]
+        return as_ints("repeat", "repeats", repeats)[0]
     if not isinstance(repeats, Array):
         values = np.asarray(repeats)
         if values.dtype.kind not in "iu" and values.size:
@@ -294,7 +280,7 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     tile.
     """
     check_array("tile", "x", x)
-    copies = _integers("tile", "repetitions", repetitions)
+    copies = as_ints("tile", "repetitions", repetitions)
     if min(copies, default=0) < 0:
         raise ValueError(f"tile: repetitions is {copies}; expected 0 or more copies")
     layout = x._layout
@@ -319,8 +305,21 @@ def _tile_rows(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     axis = layout.split
     assert axis is not None
     n = layout.shape[axis]
+    rows = join(fetch([t], _plan_tile(layout, result.offsets)), axis)
+    if n == 0 or result.count < n:
+        return rows
+    index = torch.arange(result.start, result.start + result.count, device=t.device) % n
+    return uncarry(carrier(rows).index_select(axis, index), t.dtype)
+
+
+@lru_cache(maxsize=1024)
+def _plan_tile(layout: Layout, offsets: Shape) -> Fetch:
+    """Plan which rows every rank needs, each once."""
+    axis = layout.split
+    assert axis is not None
+    n = layout.shape[axis]
     wants = []
-    for begin, end in pairwise(result.offsets):
+    for begin, end in pairwise(offsets):
         first, length = begin % n if n else 0, end - begin
         if length >= n:
             wants.append([Want(0, 0, n)])
@@ -328,12 +327,7 @@ def _tile_rows(t: Tensor, layout: Layout, result: Layout) -> Tensor:
             wants.append([Want(0, first, first + length)])
         else:
             wants.append([Want(0, first, n), Want(0, 0, first + length - n)])
-    rows = join(fetch([t], [layout], axis, wants), axis)
-    begin, length = result.start, result.count
-    if n == 0 or length < n:
-        return rows
-    index = torch.arange(begin, begin + length, device=t.device) % n
-    return uncarry(carrier(rows).index_select(axis, index), t.dtype)
+    return plan_fetch([layout], axis, wants)
 
 
 # ---------------------------------------------------------------------- padding
@@ -381,11 +375,10 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: An
     for axis, (before, after) in enumerate(widths):
         if not before and not after:
             continue
-        if values is not None:
-            ends = (_constant(x, axis, n, values[axis][i]) for i, n in enumerate((before, after)))
-            x = concat([next(ends), x, next(ends)], axis=axis)
+        if values is None:
+            x = _pad_rows(x, axis, before, after, mode)
         else:
-            x = _pad_axis(x, axis, before, after, mode)
+            x = _pad_constant(x, axis, (before, after), values[axis])
     return Array(x._local.view_as(x._local), x._layout)
 
 
@@ -404,37 +397,56 @@ def _per_end(name: str, value: Any, ndim: int) -> Any:
 
 def _widths(pad_width: Any, ndim: int) -> list[Shape]:
     widths = _per_end("pad_width", pad_width, ndim)
-    pairs = [_integers("pad", "pad_width", pair) for pair in widths]
+    pairs = [as_ints("pad", "pad_width", pair) for pair in widths]
     if any(n < 0 for pair in pairs for n in pair):
         raise ValueError(f"pad: pad_width is {pad_width!r}; expected 0 or more rows")
     return pairs
 
 
-def _constant(x: Array, axis: int, n: int, value: complex) -> Array:
-    """Return `n` replicated rows along `axis` that hold `value`: one element, expanded."""
-    shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
-    element = torch.tensor(value, dtype=x._local.dtype, device=x._local.device)
-    return Array(element.expand(shape), Layout.replicated(shape, x._layout.comm))
+def _pad_constant(x: Array, axis: int, widths: Shape, values: Sequence[complex]) -> Array:
+    layout = x._layout
+    t = x._local
+    # One element each, expanded.
+    ends = [torch.tensor(value, dtype=t.dtype, device=t.device) for value in values]
+    if layout.split == axis:
+        shapes = [(*layout.shape[:axis], n, *layout.shape[axis + 1 :]) for n in widths]
+        rows = [
+            Array(end.expand(shape), Layout.replicated(shape, layout.comm))
+            for end, shape in zip(ends, shapes, strict=True)
+        ]
+        return concat([rows[0], x, rows[1]], axis=axis)
+    first, last = (
+        end.expand(*t.shape[:axis], n, *t.shape[axis + 1 :])
+        for end, n in zip(ends, widths, strict=True)
+    )
+    return Array(torch.cat([first, t, last], dim=axis), _longer(layout, axis, sum(widths)))
 
 
-def _pad_axis(x: Array, axis: int, before: int, after: int, mode: str) -> Array:
+def _longer(layout: Layout, axis: int, more: int) -> Layout:
+    """Return a layout with more rows along an axis: evenly spread if that is the split axis."""
+    shape = (*layout.shape[:axis], layout.shape[axis] + more, *layout.shape[axis + 1 :])
+    if layout.split == axis:
+        return Layout.balanced(shape, axis, layout.comm)
+    return layout.with_shape(shape, layout.split)
+
+
+def _pad_rows(x: Array, axis: int, before: int, after: int, mode: str) -> Array:
     layout = x._layout
     n = layout.shape[axis]
     if n == 0:
         raise ValueError(f"pad: axis {axis} is empty; mode {mode!r} has no rows to pad it with")
     segments = _segments(n, before, after, mode)
-    shape = (*layout.shape[:axis], before + n + after, *layout.shape[axis + 1 :])
+    result = _longer(layout, axis, before + after)
     if layout.split == axis:
-        result = Layout.balanced(shape, axis, layout.comm)
-        return Array(arrange_shards(x._local, layout, result, segments), result)
-    return Array(arrange(x._local, axis, segments), layout.with_shape(shape, layout.split))
+        return Array(arrange(x._local, layout, result, segments), result)
+    return Array(arrange_locally(x._local, axis, segments), result)
 
 
-def _segments(n: int, before: int, after: int, mode: str) -> list[Segment]:
+def _segments(n: int, before: int, after: int, mode: str) -> tuple[Segment, ...]:
     """Return the runs of rows that a padded axis of `n` rows is made of."""
     if mode == "edge" or (mode == "reflect" and n == 1):
         runs = [Segment(0, before, 0), Segment(0, n, 1), Segment(n - 1, after, 0)]
-        return [run for run in runs if run.length]
+        return tuple(run for run in runs if run.length)
     if mode == "wrap":
         turns = [Segment(0, n, 1)]
     elif mode == "symmetric":
@@ -452,4 +464,4 @@ def _segments(n: int, before: int, after: int, mode: str) -> list[Segment]:
             if high > low:
                 runs.append(Segment(start + step * (low - position), high - low, step))
             position += length
-    return runs
+    return tuple(runs)

@@ -28,7 +28,7 @@ from ._op import broadcast_shape, check_array
 from ._primitives import all_to_all, counts_of, shard
 from ._redistribute import redistribute
 
-__all__ = ["broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
+__all__ = ["as_ints", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
 
 
 def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Array:
@@ -67,7 +67,7 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     """
     check_array("reshape", "x", x)
     layout = x._layout
-    plan = _plan(layout, _shape("reshape", shape))
+    plan = _plan(layout, as_ints("reshape", "shape", shape))
     if plan.hops and copy is False:
         raise ValueError(
             f"reshape: copy is False, but elements of shape {layout.shape}, split "
@@ -89,6 +89,20 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     if copy:
         return Array(t.clone(memory_format=torch.contiguous_format).view(shard_shape), plan.result)
     return Array(t.reshape(shard_shape), plan.result)
+
+
+def as_ints(func: str, name: str, value: int | Sequence[int]) -> Shape:
+    """Return an int, or a sequence of ints, as a tuple of Python's ints."""
+    if isinstance(value, int):
+        return (int(value),)
+    try:
+        return tuple(map(operator.index, value))
+    except TypeError:
+        pass
+    try:
+        return (operator.index(value),)  # type: ignore[arg-type]  # a NumPy integer
+    except TypeError:
+        raise TypeError(f"{func}: {name} is {value!r}; expected an int or ints") from None
 
 
 def _view(t: Tensor, shape: Shape, comm: Communicator) -> Tensor:
@@ -379,33 +393,30 @@ def broadcast_to(x: Array, /, shape: int | Sequence[int]) -> Array:
     standard: "Manipulation Functions", broadcast_to.
     """
     check_array("broadcast_to", "x", x)
-    wanted = _shape("broadcast_to", shape)
-    lead = len(wanted) - x.ndim
-    if (
-        lead < 0
-        or min(wanted, default=0) < 0
-        or any(m != n and m != 1 for m, n in zip(x.shape, wanted[lead:], strict=True))
-    ):
-        raise ValueError(f"broadcast_to: cannot broadcast shape {x.shape} to {wanted}")
-    split = x._layout.split
-    if split is not None and x.shape[split] != wanted[lead + split]:
-        axis = max(range(x.ndim), key=lambda i: wanted[lead + i] if i == split else x.shape[i])
-        if axis == split or x.shape[axis] != wanted[lead + axis]:  # all of length 1
-            x = redistribute(x, Layout.replicated(x.shape, x._layout.comm))
-            layout = Layout.balanced(wanted, lead + split, x._layout.comm)
-            return Array(shard(x._local.expand(wanted), layout), layout)
-        x = redistribute(x, Layout.balanced(x.shape, axis, x._layout.comm))
     layout = x._layout
-    split = layout.split
-    result = layout.with_shape(wanted, None if split is None else lead + split)
+    wanted = as_ints("broadcast_to", "shape", shape)
+    source, result = _plan_broadcast(layout, wanted)
+    if source is not layout:
+        x = redistribute(x, source)
+    if source.split is None:
+        return Array(shard(x._local.expand(wanted), result), result)
     return Array(x._local.expand(result.local_shape), result)
 
 
-def _shape(func: str, shape: int | Sequence[int]) -> Shape:
-    """Return a shape as a tuple of Python's ints."""
-    try:
-        if isinstance(shape, Sequence):
-            return tuple(operator.index(n) for n in shape)
-        return (operator.index(shape),)
-    except TypeError:
-        raise TypeError(f"{func}: shape is {shape!r}; expected a tuple of ints") from None
+@lru_cache(maxsize=4096)
+def _plan_broadcast(layout: Layout, shape: Shape) -> tuple[Layout, Layout]:
+    """Return the layout that an array must have to be expanded locally, and the result's."""
+    own, split, comm = layout.shape, layout.split, layout.comm
+    lead = len(shape) - layout.ndim
+    fits = lead >= 0 and min(shape, default=0) >= 0
+    if not fits or any(m not in (1, n) for m, n in zip(own, shape[lead:], strict=True)):
+        raise ValueError(f"broadcast_to: cannot broadcast shape {own} to {shape}")
+    if split is None or own[split] == shape[lead + split]:
+        return layout, layout.with_shape(shape, None if split is None else lead + split)
+    # The longest axis; on a tie another one, which takes fewer bytes.
+    axis = max(
+        range(layout.ndim), key=lambda i: (shape[lead + i] if i == split else own[i], i != split)
+    )
+    if axis == split:
+        return Layout.replicated(own, comm), Layout.balanced(shape, lead + split, comm)
+    return Layout.balanced(own, axis, comm), Layout.balanced(shape, lead + axis, comm)

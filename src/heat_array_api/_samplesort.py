@@ -1,11 +1,11 @@
 """Sorting along the split axis: exact splitters, one all-to-all of the data, a local merge.
 
-Every rank sorts its shard. A search over the key space then finds where to cut each
-sorted run so that rank r receives exactly the elements that its shard of the result
-holds: each round counts, by one small allreduce, how many elements of all ranks lie below
-some hundred probes of every splitter, and narrows the splitter's interval of keys that
-many times. Ties are cut by rank, hence by global index. (A sample sort whose samples are
-keys, not elements; compare the histogram sort of Kale and Krishnan, ICPP 1993.)
+Every rank sorts its shard. A search then finds where to cut each sorted run so that rank r
+receives exactly the elements that its shard of the result holds: each round counts, by one
+small allreduce, how many elements of all ranks lie below some hundred probes, and narrows
+the interval of keys of every splitter that many times. The first probes are samples of the
+runs, the others divide the interval evenly. Ties are cut by rank, hence by global index.
+(A sample sort refined as in the histogram sort of Kale and Krishnan, ICPP 1993.)
 
 So no distribution of values, however skewed or full of duplicates, gives a rank more than
 its share; each element travels once, straight to where it belongs; and the result has the
@@ -46,6 +46,7 @@ from ._primitives import all_to_all, exchange, exscan, gather, preduce
 __all__ = ["Route", "argsort_split", "find_cuts", "sort_split"]
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Biased = np.ndarray[Any, np.dtype[np.uint64]]
 Window = tuple[int, Tensor, int, int]
 LOWEST = -(1 << 63)
@@ -61,9 +62,10 @@ SAMPLES = 4 * PROBES
 class _Search:
     """The search for several splitters at once, in one component of the keys.
 
-    Each splitter has a window ``(column, run, begin, end)``: it lies in ``run[begin:end]``,
-    and `target` elements of the windows of all ranks belong before it. On return of `run`,
-    the key that it falls on is `high`: `below` elements of this rank's window have smaller
+    Each splitter has a window ``(number, run, begin, end)``: it lies in ``run[begin:end]``,
+    and `target` elements of the windows of all ranks belong before it. Splitters share a
+    window if its number is the same, on every rank alike. On return of `run`, the key that
+    a splitter falls on is `high`: `below` elements of this rank's window have smaller
     keys, `upto` have keys up to it, `before` elements of all ranks have smaller ones.
     `clean` splitters need no tie-breaking: exactly the elements up to `high` belong before.
     """
@@ -101,14 +103,14 @@ class _Search:
         This finds the splitters of short runs, all of whose keys are among the samples.
         """
         size = self.comm.size
-        distinct = {(c, b, e): run[b:e] for c, run, b, e in self.windows}
+        distinct = {w: run[b:e] for w, run, b, e in self.windows}
         mine = torch.stack([_samples(window, number) for window in distinct.values()])
         layout = Layout.of((mine.numel() * size,), 0, (mine.numel(),) * size, self.comm)
         everyone = gather(mine.view(-1), layout).view(size, len(distinct), number + 1).numpy()
-        complete = (everyone[:, :, number] <= number).all(axis=0)
+        complete: Flags = np.all(everyone[:, :, number] <= number, axis=0)
         keys = np.sort(everyone[:, :, :number].transpose(1, 0, 2).reshape(len(distinct), -1))
-        places = {window: row for row, window in enumerate(distinct)}
-        rows = [places[c, b, e] for c, _, b, e in self.windows]
+        places = {w: row for row, w in enumerate(distinct)}
+        rows = [places[window[0]] for window in self.windows]
         probes = _biased(keys)[rows]
         self._probe(np.arange(len(rows)), probes)
         # No other keys than the samples, or none below the least of them.
@@ -132,7 +134,7 @@ class _Search:
         self._probe(active, low[:, None] + np.minimum(offset, width[:, None]))
 
     def _probe(self, active: Ints, probes: Biased) -> None:
-        """Narrow the intervals by ascending probes, a row for each: one allreduce of their counts."""
+        """Narrow intervals by ascending probes, a row for each: one allreduce of their counts."""
         counts = self._count(active, probes)
         totals = preduce(counts, "sum", self.comm).numpy()
         local = counts.numpy()
@@ -153,10 +155,11 @@ class _Search:
         row = 0
         counts = []
         picked = [self.windows[s] for s in active.tolist()]
-        for (_, begin, end), same in groupby(picked, key=lambda w: (w[0], w[2], w[3])):
+        for _, same in groupby(picked, key=lambda window: window[0]):
             members = list(same)
-            window = members[0][1][begin:end]
-            counts.append(count_at_most(window, keys[row : row + len(members)].reshape(-1)))
+            _, run, begin, end = members[0]
+            mine = keys[row : row + len(members)].reshape(-1)
+            counts.append(count_at_most(run[begin:end], mine))
             row += len(members)
         return torch.cat(counts).view(probes.shape)
 
@@ -231,8 +234,9 @@ def find_cuts(
     for level in range(len(runs[0]) if runs else 0):
         if not pending.size:
             break
+        # In the first component the splitters of a column share one window: its whole run.
         windows = [
-            (column[s], runs[column[s]][level], int(begin[s]), int(end[s]))
+            (s if level else column[s], runs[column[s]][level], int(begin[s]), int(end[s]))
             for s in pending.tolist()
         ]
         search = _Search(windows, target[pending], comm)

@@ -1,0 +1,276 @@
+"""Creation against NumPy: every function, split, dtype and default, and the errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import heat_array_api as xp
+from layouts import assert_equal, layouts, make
+
+DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+DTYPES += ["float16", "float32", "float64", "complex64", "complex128"]
+SPLITS = [None, 0, 1, -1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("split", SPLITS)
+def test_filled(dtype, split):
+    for shape in ((5, 3), (1, 4), (0, 3), (7, 1)):
+        options = {"dtype": dtype, "split": split}
+        assert_equal(xp.zeros(shape, **options), np.zeros(shape, dtype))
+        assert_equal(xp.ones(shape, **options), np.ones(shape, dtype))
+        assert_equal(xp.full(shape, 1, **options), np.full(shape, 1, dtype))
+        assert xp.empty(shape, **options).shape == shape
+        x = xp.ones(shape, **options)
+        for y in (xp.zeros_like(x), xp.ones_like(x), xp.empty_like(x), xp.full_like(x, 1)):
+            assert y.layout == x.layout
+            assert y.dtype == dtype
+        assert_equal(xp.full_like(x, 0), np.zeros(shape, dtype))
+
+
+def test_default_dtypes():
+    assert xp.zeros(3).dtype == xp.float64
+    assert xp.full(3, 1).dtype == xp.int64
+    assert xp.full(3, True).dtype == xp.bool
+    assert xp.full(3, 1.5).dtype == xp.float64
+    assert xp.full(3, 1j).dtype == xp.complex128
+    with xp.set_options(default_dtype=xp.float32):
+        assert (
+            xp.ones(3).dtype == xp.linspace(0, 1, 3).dtype == xp.asarray([0.5]).dtype == "float32"
+        )
+        assert xp.full(3, 1j).dtype == xp.asarray([1j]).dtype == xp.complex64
+        assert xp.asarray(np.zeros(2)).dtype == xp.float64
+
+
+def test_default_split():
+    for split, expected in ((0, 0), (1, 1), (-1, 1), (5, 1), (-5, 0), (None, None)):
+        with xp.set_options(default_split=split):
+            for x in (xp.zeros((4, 3)), xp.asarray(np.zeros((4, 3))), xp.eye(4, 3)):
+                assert x.split == expected
+            assert xp.arange(4).split == (None if split is None else 0)
+            assert xp.zeros(()).split is None
+            assert xp.zeros((4, 3), split=None).split is None
+    assert xp.zeros((4, 3)).split == xp.get_options()["default_split"]
+
+
+def test_full_of_an_array_and_of_large_unsigned():
+    assert_equal(xp.full(3, xp.asarray(2, dtype="int16"), split=0), np.full(3, 2, "int16"))
+    assert_equal(xp.full(3, 2**64 - 1, dtype="uint64", split=0), np.full(3, 2**64 - 1, "uint64"))
+    with pytest.raises(OverflowError):
+        xp.full(3, 256, dtype="uint8")
+    with pytest.raises(TypeError, match="full"):
+        xp.full(3, 1j, dtype="int8")
+
+
+@pytest.mark.parametrize("split", [None, 0])
+@pytest.mark.parametrize(
+    "arguments",
+    [(7,), (2, 9), (0, 10, 3), (10, 0, -3), (0.0, 1.0, 0.1), (5, 5), (3, 0), (1, 4, 0.5)],
+)
+def test_arange(arguments, split):
+    assert_equal(xp.arange(*arguments, split=split), np.arange(*arguments))
+
+
+def test_arange_dtypes():
+    for dtype in ("int8", "uint16", "uint64", "float32", "float64", "complex64"):
+        assert_equal(xp.arange(2, 9, dtype=dtype, split=0), np.arange(2, 9, dtype=dtype))
+    with pytest.raises(ValueError, match="arange: step is 0"):
+        xp.arange(0, 3, 0)
+
+
+@pytest.mark.parametrize("split", [None, 0])
+@pytest.mark.parametrize("endpoint", [True, False])
+@pytest.mark.parametrize("num", [0, 1, 2, 7, 50])
+def test_linspace(num, endpoint, split):
+    for start, stop in ((0, 1), (2.5, -1.0), (3, 3), (1j, 2.0), (0, 1e300)):
+        expected = np.linspace(start, stop, num, endpoint=endpoint)
+        assert_equal(xp.linspace(start, stop, num, endpoint=endpoint, split=split), expected)
+    expected = np.linspace(0, 9, num, endpoint=endpoint, dtype="int32")
+    assert_equal(xp.linspace(0, 9, num, endpoint=endpoint, dtype="int32", split=split), expected)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_eye_and_triangles(split):
+    for rows, columns, k in ((4, None, 0), (5, 3, 1), (3, 5, -2), (0, 2, 0), (3, 3, 7)):
+        expected = np.eye(rows, columns, k=k)
+        assert_equal(xp.eye(rows, columns, k=k, split=split), expected)
+    assert_equal(xp.eye(3, dtype="uint16", split=split), np.eye(3, dtype="uint16"))
+    values = np.arange(60).reshape(3, 5, 4)
+    for layout in layouts(values.shape, few=True):
+        for dtype in ("int64", "uint32", "complex64", "bool"):
+            x = make(values.astype(dtype), layout)
+            for k in (-1, 0, 2):
+                assert_equal(xp.tril(x, k=k), np.tril(values, k=k).astype(dtype))
+                assert_equal(xp.triu(x, k=k), np.triu(values, k=k).astype(dtype))
+    with pytest.raises(ValueError, match="tril"):
+        xp.tril(xp.zeros(3))
+
+
+@pytest.mark.parametrize("indexing", ["xy", "ij"])
+def test_meshgrid(indexing):
+    lines = [np.arange(4.0), np.arange(3.0), np.arange(2.0)]
+    for n in (0, 1, 2, 3):
+        for first in layouts((4,), few=True):
+            arrays = [make(lines[i], first if i == 0 else None) for i in range(n)]
+            if n > 1:
+                arrays[1] = xp.asarray(lines[1], split=0)
+            grids = xp.meshgrid(*arrays, indexing=indexing)
+            expected = np.meshgrid(*lines[:n], indexing=indexing)
+            assert isinstance(grids, tuple)
+            assert len(grids) == n
+            for ours, theirs in zip(grids, expected, strict=True):
+                assert_equal(ours, theirs)
+    with pytest.raises(ValueError, match="indexing"):
+        xp.meshgrid(xp.zeros(2), indexing="ab")
+
+
+# ---------------------------------------------------------------------- from values
+
+
+@pytest.mark.parametrize("split", [None, 0])
+def test_asarray_of_every_kind_of_object(split):
+    for obj in (
+        [1, 2, 3],
+        (1.5, 2.5),
+        [[True], [False]],
+        [1, 2.0, 3j],
+        range(5),
+        np.arange(6, dtype="uint16")[::2],
+        np.asarray([1, 2], dtype=">f4"),
+        memoryview(b"abc"),
+        [],
+        [[], []],
+    ):
+        expected = np.asarray(obj)
+        assert_equal(
+            xp.asarray(obj, split=split), expected.astype(expected.dtype.newbyteorder("="))
+        )
+    for scalar in (True, 3, 2.5, 1j, np.float32(2)):
+        assert_equal(xp.asarray(scalar, split=split), np.asarray(scalar))
+    assert_equal(xp.asarray(torch.arange(4), split=split), np.arange(4))
+    assert_equal(xp.asarray([xp.asarray(1), xp.asarray(2)], split=split), np.asarray([1, 2]))
+
+
+def test_asarray_of_an_array():
+    values = np.arange(12.0).reshape(4, 3)
+    for layout in layouts((4, 3), few=True):
+        x = make(values, layout)
+        assert xp.asarray(x) is x
+        assert xp.asarray(x, copy=False) is x
+        copied = xp.asarray(x, copy=True)
+        assert copied.layout == layout
+        copied[...] = 0.0
+        assert_equal(x, values)
+        assert_equal(xp.asarray(x, dtype="float32"), values.astype("float32"))
+        for split in (None, 0, 1):
+            assert xp.asarray(x, split=split).split == split
+        with pytest.raises(ValueError, match="copy=False"):
+            xp.asarray(x, dtype="int32", copy=False)
+
+
+def test_asarray_never_shares_memory():
+    values = np.zeros(5)
+    for split in (None, 0):
+        x = xp.asarray(values, split=split)
+        values[:] = 7.0
+        assert_equal(x, np.zeros(5))
+        values[:] = 0.0
+    with pytest.raises(ValueError, match="copy=False"):
+        xp.asarray(values, copy=False)
+    with pytest.raises(TypeError, match="asarray"):
+        xp.asarray("abc")
+    with pytest.raises(TypeError, match="asarray"):
+        xp.asarray(object())
+
+
+def test_from_dlpack():
+    values = np.arange(6.0).reshape(2, 3)
+    for split in (None, 0, 1):
+        assert_equal(xp.from_dlpack(values, split=split), values)
+        assert_equal(xp.from_dlpack(torch.from_numpy(values), split=split), values)
+        x = xp.asarray(values, split=split)
+        assert_equal(xp.from_dlpack(x), values)
+        assert_equal(xp.from_dlpack(x, copy=True), values)
+        assert np.array_equal(np.from_dlpack(x), values)
+        assert np.array_equal(torch.from_dlpack(x).numpy(), values)
+    readonly = values.copy()
+    readonly.flags.writeable = False
+    assert_equal(xp.from_dlpack(readonly), values)
+    shared = xp.from_dlpack(values, copy=False, split=None)
+    shared[...] = 0.0
+    assert values[1, 2] == 5.0
+    with pytest.raises(TypeError, match="__dlpack__"):
+        xp.from_dlpack([1, 2])
+
+
+# ---------------------------------------------------------------------- from shards
+
+
+def test_from_local():
+    comm = xp.world()
+    shard = torch.full((comm.rank + 1, 2), float(comm.rank))
+    with xp.trace() as t:
+        x = xp.from_local(shard, split=0)
+    assert x.layout.counts == tuple(range(1, comm.size + 1))
+    expected = np.concatenate([np.full((r + 1, 2), float(r)) for r in range(comm.size)])
+    assert_equal(x, expected.astype("float32"))
+    assert t.count("allgather") == 0
+    assert_equal(xp.from_local(shard.numpy(), split=-2), expected.astype("float32"))
+    assert_equal(xp.from_local(np.asarray(3.0), split=0), np.asarray(3.0))
+
+
+def test_from_local_errors_on_all_ranks():
+    comm = xp.world()
+    with pytest.raises(TypeError, match="expected a torch tensor"):
+        xp.from_local([1, 2], split=0)
+    with pytest.raises(ValueError, match="gradient"):
+        xp.from_local(torch.zeros(2, requires_grad=True), split=0)
+    with pytest.raises(IndexError, match="split"):
+        xp.from_local(torch.zeros(2), split=1)
+    if comm.size == 1:
+        return
+    last = comm.rank == comm.size - 1
+    with pytest.raises(ValueError, match="do not fit"):
+        xp.from_local(torch.zeros(2, 4 if last else 3), split=0)
+    with pytest.raises(ValueError, match="dtypes differ"):
+        xp.from_local(torch.zeros(2, dtype=torch.int8 if last else torch.int16), split=0)
+    with pytest.raises(ValueError, match="axes differ"):
+        xp.from_local(torch.zeros((2, 2) if last else (2,)), split=0)
+    with pytest.raises(TypeError, match=f"on rank {comm.size - 1}"):
+        xp.from_local("a" if last else torch.zeros(2), split=0)
+
+
+# ---------------------------------------------------------------------- errors and messages
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: xp.zeros((2, -1)), ValueError, "negative"),
+        (lambda: xp.zeros("ab"), TypeError, "shape"),
+        (lambda: xp.zeros(3, dtype="datetime64[s]"), TypeError, "dtype"),
+        (lambda: xp.zeros(3, dtype="complex256"), TypeError, "dtype"),
+        (lambda: xp.zeros((3, 3), split=2), IndexError, "full: split"),
+        (lambda: xp.zeros(3, split="a"), TypeError, "split"),
+        (lambda: xp.zeros(3, device="tpu"), ValueError, "device"),
+        (lambda: xp.linspace(0, 1, -1), ValueError, "num"),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_creation_sends_nothing():
+    values = np.zeros((9, 4))
+    with xp.trace() as t:
+        xp.zeros((9, 4), split=0)
+        xp.arange(100, split=0)
+        xp.linspace(0, 1, 100, split=0)
+        xp.eye(9, split=1)
+        xp.asarray(values, split=0)
+        xp.meshgrid(xp.arange(4, split=0), xp.arange(3, split=None))
+        xp.tril(xp.ones((9, 4), split=0))
+    assert t.events == []

@@ -1,0 +1,433 @@
+"""Every elementwise function against NumPy: dtypes, layouts, scalars, special values, messages."""
+
+from __future__ import annotations
+
+import itertools
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import heat_array_api as xp
+from layouts import assert_equal, layouts, make
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+SIGNED = ["int8", "int16", "int32", "int64"]
+UNSIGNED = ["uint8", "uint16", "uint32", "uint64"]
+REAL_FLOATING = ["float16", "float32", "float64"]
+COMPLEX = ["complex64", "complex128"]
+INTEGER = SIGNED + UNSIGNED
+REAL = INTEGER + REAL_FLOATING
+NUMERIC = REAL + COMPLEX
+ANY = ["bool", *NUMERIC]
+SHAPE = (5, 4)
+
+UNARY = {
+    "abs": NUMERIC,
+    "acos": REAL_FLOATING + COMPLEX,
+    "acosh": REAL_FLOATING + COMPLEX,
+    "asin": REAL_FLOATING + COMPLEX,
+    "asinh": REAL_FLOATING + COMPLEX,
+    "atan": REAL_FLOATING + COMPLEX,
+    "atanh": REAL_FLOATING + COMPLEX,
+    "bitwise_invert": ["bool", *INTEGER],
+    "ceil": REAL,
+    "conj": NUMERIC,
+    "cos": REAL_FLOATING + COMPLEX,
+    "cosh": REAL_FLOATING + COMPLEX,
+    "exp": REAL_FLOATING + COMPLEX,
+    "expm1": REAL_FLOATING + COMPLEX,
+    "floor": REAL,
+    "imag": COMPLEX,
+    "isfinite": NUMERIC,
+    "isinf": NUMERIC,
+    "isnan": NUMERIC,
+    "log": REAL_FLOATING + COMPLEX,
+    "log10": REAL_FLOATING + COMPLEX,
+    "log1p": REAL_FLOATING + COMPLEX,
+    "log2": REAL_FLOATING + COMPLEX,
+    "logical_not": ANY,
+    "negative": NUMERIC,
+    "positive": NUMERIC,
+    "real": COMPLEX,
+    "reciprocal": REAL_FLOATING + COMPLEX,
+    "round": NUMERIC,
+    "sign": NUMERIC,
+    "signbit": REAL_FLOATING,
+    "sin": REAL_FLOATING + COMPLEX,
+    "sinh": REAL_FLOATING + COMPLEX,
+    "sqrt": REAL_FLOATING + COMPLEX,
+    "square": NUMERIC,
+    "tan": REAL_FLOATING + COMPLEX,
+    "tanh": REAL_FLOATING + COMPLEX,
+    "trunc": REAL,
+}
+BINARY = {
+    "add": NUMERIC,
+    "atan2": REAL_FLOATING,
+    "bitwise_and": ["bool", *INTEGER],
+    "bitwise_left_shift": INTEGER,
+    "bitwise_or": ["bool", *INTEGER],
+    "bitwise_right_shift": INTEGER,
+    "bitwise_xor": ["bool", *INTEGER],
+    "copysign": REAL_FLOATING,
+    "divide": REAL_FLOATING + COMPLEX,
+    "equal": ANY,
+    "floor_divide": REAL,
+    "greater": REAL,
+    "greater_equal": REAL,
+    "hypot": REAL_FLOATING,
+    "less": REAL,
+    "less_equal": REAL,
+    "logaddexp": REAL_FLOATING,
+    "logical_and": ANY,
+    "logical_or": ANY,
+    "logical_xor": ANY,
+    "maximum": REAL,
+    "minimum": REAL,
+    "multiply": NUMERIC,
+    "nextafter": REAL_FLOATING,
+    "not_equal": ANY,
+    "pow": NUMERIC,
+    "remainder": REAL,
+    "subtract": NUMERIC,
+}
+
+
+def values_of(dtype: str, seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    """Draw values that no function of the tables overflows on, negative ones too."""
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return rng.random(shape) < 0.5
+    if kind == "c":
+        return (rng.uniform(-2, 2, shape) + 1j * rng.uniform(-2, 2, shape)).astype(dtype)
+    if kind == "f":
+        return rng.uniform(-3, 3, shape).astype(dtype)
+    return rng.integers(0 if kind == "u" else -4, 6, shape).astype(dtype)
+
+
+def in_domain(name: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind != "f":
+        return values
+    if name in ("log", "log2", "log10", "sqrt"):
+        return np.abs(values) + values.dtype.type(0.5)
+    if name == "log1p":
+        return np.abs(values)
+    if name in ("acos", "asin", "atanh"):
+        return values / values.dtype.type(4)
+    if name == "acosh":
+        return np.abs(values) + values.dtype.type(1)
+    return values
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_unary(name):
+    for seed, dtype in enumerate(UNARY[name]):
+        values = in_domain(name, values_of(dtype, seed))
+        expected = getattr(np, name)(values)
+        for layout in layouts(SHAPE, few=True):
+            x = make(values, layout)
+            with xp.trace() as t:
+                y = getattr(xp, name)(x)
+            assert t.events == [], (name, dtype)
+            assert y.layout == layout
+            assert y is not x
+            assert y.local is not x.local
+            assert_equal(y, expected)
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary(name):
+    for seed, dtype in enumerate(BINARY[name]):
+        a, b = values_of(dtype, seed), values_of(dtype, seed + 100)
+        if name == "pow":
+            b = np.abs(b).astype(dtype)
+            a = np.abs(a).astype(dtype) if np.dtype(dtype).kind == "f" else a
+        if name.endswith("shift"):
+            b = np.abs(b)
+        with np.errstate(all="ignore"):
+            expected = getattr(np, name)(a, b)
+        if name in ("floor_divide", "remainder") and np.dtype(dtype).kind == "f":
+            assert not np.isnan(expected).any()
+        for layout in layouts(SHAPE, few=True):
+            x, y = make(a, layout), make(b, layout)
+            with xp.trace() as t:
+                z = getattr(xp, name)(x, y)
+            assert t.events == [], (name, dtype)
+            assert z.layout == layout
+            assert_equal(z, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (2, 1, 3)])
+def test_shapes(shape):
+    values = values_of("float64", 0, shape)
+    for layout in layouts(shape):
+        x = make(values, layout)
+        assert_equal(xp.exp(x), np.exp(values))
+        assert_equal(x + x, values + values)
+        assert_equal(x < 0, values < 0)
+
+
+def test_bfloat16():
+    values = values_of("float32", 0).astype(BFLOAT16)
+    x = make(values, None)
+    assert x.dtype == BFLOAT16
+    assert_equal(x + x, values + values)
+    assert_equal(x * 2.0, values * BFLOAT16.type(2))
+    assert_equal(-x, -values)
+    assert (x + make(values.astype(np.float32), None)).dtype == np.float32
+
+
+# ---------------------------------------------------------------------- mixed operands
+
+
+def test_promotion_of_arrays():
+    for a, b in itertools.product(ANY, ANY):
+        x, y = values_of(a, 0), values_of(b, 1)
+        if a == b == "bool":
+            continue
+        expected = x + y
+        ours = make(x, None) + make(y, None)
+        assert ours.dtype == expected.dtype, (a, b)
+        assert_equal(ours, expected)
+
+
+@pytest.mark.parametrize("scalar", [True, 2, -3, 2.5, 1 - 2j, np.float64(1.5), np.int64(2)])
+def test_scalars(scalar):
+    python = scalar.item() if isinstance(scalar, np.generic) else scalar
+    for dtype in NUMERIC:
+        if isinstance(python, int) and python < 0 and np.dtype(dtype).kind == "u":
+            continue
+        values = values_of(dtype, 0)
+        for layout in layouts(SHAPE, few=True):
+            x = make(values, layout)
+            assert_equal(x + scalar, values + python)
+            assert_equal(scalar * x, python * values)
+            assert_equal(python - x, python - values)
+            assert_equal(x == scalar, values == python)
+
+
+def test_scalars_that_do_not_fit():
+    for dtype, scalar in (("int8", 300), ("uint16", -1), ("uint64", 2**64), ("int64", 2**63)):
+        with pytest.raises(OverflowError, match="does not fit"):
+            xp.zeros(3, dtype=dtype, split=0) + scalar
+
+
+def test_numpy_operands_count_as_replicated():
+    values = values_of("float64", 0)
+    row = np.arange(4.0)
+    for layout in layouts(SHAPE):
+        x = make(values, layout)
+        assert_equal(x + row, values + row)
+        assert_equal(row + x, row + values)
+        assert_equal(np.float64(2.0) * x, 2.0 * values)
+        assert isinstance(row + x, xp.Array)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((5, 4), (5, 4)),
+        ((5, 4), (4,)),
+        ((5, 4), (1, 4)),
+        ((5, 4), (5, 1)),
+        ((5, 1), (1, 4)),
+        ((1, 1), (5, 4)),
+        ((5, 4), ()),
+        ((3, 1, 4), (5, 1)),
+        ((0, 4), (1, 4)),
+        ((1,), (0,)),
+    ],
+)
+def test_broadcasting_of_any_two_layouts(first, second):
+    a, b = values_of("float64", 0, first), values_of("float64", 1, second)
+    for one in layouts(first, few=True):
+        for two in layouts(second, few=True):
+            x, y = make(a, one), make(b, two)
+            assert_equal(x + y, a + b)
+            assert_equal(y < x, b < a)
+
+
+def test_operands_that_do_not_broadcast():
+    for layout in layouts((5, 4), few=True):
+        x, y = make(np.zeros((5, 4)), layout), xp.zeros(5, split=0)
+        with xp.trace() as t, pytest.raises(ValueError, match=r"add: shapes \(5, 4\), \(5,\)"):
+            x + y
+        assert t.events == []
+
+
+# ---------------------------------------------------------------------- messages
+
+
+def test_a_replicated_operand_sends_nothing():
+    x, y = xp.ones((40, 6), split=0), xp.ones((40, 6), split=None)
+    with xp.trace() as t:
+        z = x + y
+        w = y - xp.ones(6, split=None) * x
+    assert t.events == []
+    assert z.layout == w.layout == x.layout
+
+
+def test_the_smaller_operand_moves():
+    comm = xp.world()
+    large, small = (
+        xp.ones((40, 6), dtype="float64", split=0),
+        xp.ones((40, 6), dtype="float32", split=1),
+    )
+    for pair in ((large, small), (small, large)):
+        with xp.trace() as t:
+            z = xp.add(*pair)
+        assert z.layout == large.layout
+        assert t.collectives == (["alltoall"] if comm.size > 1 else [])
+        assert t.bytes() <= small.local.nbytes
+
+
+def test_a_tie_goes_to_the_first():
+    a, b = xp.ones((40, 6), split=0), xp.ones((40, 6), split=1)
+    assert (a + b).split == 0
+    assert (b + a).split == 1
+
+
+# ---------------------------------------------------------------------- special values
+
+
+def test_integer_division_by_zero_is_zero():
+    for dtype in INTEGER:
+        a = np.asarray([5, 0, 7], dtype=dtype)
+        zero = np.zeros(3, dtype=dtype)
+        for layout in layouts((3,)):
+            assert_equal(make(a, layout) // make(zero, layout), zero)
+            assert_equal(make(a, layout) % make(zero, layout), zero)
+
+
+def test_least_integer_divided_by_minus_one():
+    for dtype in SIGNED:
+        least = np.asarray([np.iinfo(dtype).min], dtype=dtype)
+        minus = np.asarray([-1], dtype=dtype)
+        assert_equal(make(least, None) // make(minus, None), least)
+        assert_equal(make(least, None) % make(minus, None), np.zeros(1, dtype=dtype))
+
+
+def test_largest_unsigned():
+    values = np.asarray([0, 1, 2**63, 2**64 - 1], dtype=np.uint64)
+    for layout in layouts((4,), few=True):
+        x = make(values, layout)
+        assert_equal(x + x, values + values)
+        assert_equal(x // 3, values // np.uint64(3))
+        assert_equal(x > 2**63, values > np.uint64(2**63))
+        assert_equal(x >> 1, values >> np.uint64(1))
+        assert_equal(xp.astype(x, xp.float64), values.astype(np.float64))
+
+
+SPECIAL = np.asarray([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 0.5, 1.5])
+
+
+UNARY_SPECIAL = (
+    "abs ceil exp expm1 floor isfinite isinf isnan negative round sign signbit sqrt square "
+    "tanh trunc atan log log1p"
+)
+BINARY_SPECIAL = "add atan2 copysign divide hypot maximum minimum remainder pow"
+
+
+@pytest.mark.parametrize("name", UNARY_SPECIAL.split())
+def test_special_values(name):
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(SPECIAL)
+    assert_equal(getattr(xp, name)(make(SPECIAL, None)), expected, signed_zeros=True)
+
+
+@pytest.mark.parametrize("name", BINARY_SPECIAL.split())
+def test_special_pairs(name):
+    a, b = (g.ravel() for g in np.meshgrid(SPECIAL, SPECIAL))
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(a, b)
+    assert_equal(getattr(xp, name)(make(a, None), make(b, None)), expected)
+
+
+def test_floor_divide_of_infinities_follows_the_standard():
+    inf = np.inf
+    cases = [
+        (inf, 2.0, inf),
+        (inf, -2.0, -inf),
+        (-inf, 2.0, -inf),
+        (1.0, -inf, -0.0),
+        (-1.0, inf, -0.0),
+    ]
+    a, b, expected = (np.asarray(column) for column in zip(*cases, strict=True))
+    assert_equal(make(a, None) // make(b, None), expected, signed_zeros=True)
+
+
+def test_python_floor_division():
+    a = np.asarray([7.0, -7.0, 7.0, -7.0, 0.3, 1e16, 6.0])
+    b = np.asarray([2.0, 2.0, -2.0, -2.0, 0.1, 3.0, 0.1])
+    assert_equal(make(a, None) // make(b, None), a // b)
+    assert_equal(make(a, None) % make(b, None), a % b)
+
+
+def test_integers_in_floating_functions_are_floats_as_in_numpy():
+    values = np.arange(1, 5)
+    for layout in layouts((4,), few=True):
+        assert_equal(xp.exp(make(values, layout)), np.exp(values))
+        assert_equal(make(values, layout) / 2, values / 2)
+        assert_equal(xp.divide(make(values, layout), make(values, layout)), values / values)
+    with xp.set_options(default_dtype=xp.float32):
+        assert xp.sqrt(xp.arange(3)).dtype == np.float32
+
+
+# ---------------------------------------------------------------------- clip
+
+
+@pytest.mark.parametrize("dtype", REAL)
+def test_clip(dtype):
+    values = values_of(dtype, 0)
+    low, high = values_of(dtype, 1, (4,)), values_of(dtype, 2, (5, 1))
+    for layout in layouts(SHAPE, few=True):
+        x = make(values, layout)
+        assert_equal(xp.clip(x, 1, 3), np.clip(values, 1, 3))
+        assert_equal(xp.clip(x, 1), np.maximum(values, np.asarray(1, dtype)))
+        assert_equal(xp.clip(x, max=2), np.minimum(values, np.asarray(2, dtype)))
+        assert_equal(xp.clip(x), values)
+        bounds = make(low, None), make(high, None)
+        assert_equal(xp.clip(x, *bounds), np.minimum(np.maximum(values, low), high))
+
+
+def test_clip_of_nan_and_crossed_bounds():
+    x = xp.asarray([1.0, float("nan"), 3.0])
+    assert_equal(xp.clip(x, 0.0, 2.0), np.asarray([1.0, np.nan, 2.0]))
+    assert_equal(xp.clip(x, 2.0, 1.0), np.asarray([1.0, np.nan, 1.0]))
+    assert_equal(xp.clip(xp.asarray([1, 2, 3]), -float("inf"), float("inf")), np.asarray([1, 2, 3]))
+
+
+# ---------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: xp.bitwise_and(x, x), "bitwise_and: got float64, float64; expected integer"),
+        (xp.imag, "imag: x has dtype float64; expected a complex"),
+        (lambda x: xp.less(x + 1j, x), "less: got complex128, float64; expected real"),
+        (lambda x: xp.add(1, 2), "add: expected at least one array"),
+        (lambda x: xp.add(x, "a"), "add: x2 is str"),
+        (lambda x: xp.exp(np.zeros(3)), "exp: x is ndarray"),
+        (lambda x: xp.clip(x + 1j, 0, 1), "clip: x has dtype complex128"),
+        (lambda x: xp.negative(x > 0), "negative: x has dtype bool"),
+    ],
+)
+def test_errors(call, message):
+    x = xp.zeros(3, split=0)
+    with xp.trace() as t, pytest.raises(TypeError, match=message):
+        call(x)
+    assert t.events == []
+
+
+def test_unknown_operands_get_their_own_turn():
+    class Other:
+        def __radd__(self, other):
+            return "theirs"
+
+    assert xp.zeros(3) + Other() == "theirs"
+    with pytest.raises(TypeError):
+        xp.zeros(3) + "a"
+    assert (xp.zeros(3) == "a") is False
