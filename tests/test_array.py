@@ -56,21 +56,8 @@ def test_transposes_and_parts():
         xp.zeros(3).T  # noqa: B018
 
 
-BINARY = [
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "eq",
-    "ne",
-]
+COMPARISONS = ["lt", "le", "gt", "ge", "eq", "ne"]
+BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", *COMPARISONS]
 
 
 @pytest.mark.parametrize("name", BINARY)

@@ -44,7 +44,7 @@ CONTRACTED: Final = -1
 _HALF: Final = frozenset({torch.float16, torch.bfloat16})
 
 
-class Operand(NamedTuple):
+class _Operand(NamedTuple):
     """A stack of matrices as seen from the result of the product."""
 
     layout: Layout
@@ -83,7 +83,7 @@ class Plan(NamedTuple):
 
     words: float  # received by one rank
     run: Callable[[Tensor, Tensor, Plan], Tensor]
-    operands: tuple[Operand, Operand]  # where they lie when `run` starts
+    operands: tuple[_Operand, _Operand]  # where they lie when `run` starts
     result: Layout
     moving: int = 0  # index of the operand whose shards rotate
     direct: bool = False  # nothing moves: the result's shards are products of the operands'
@@ -109,8 +109,8 @@ def plan_product(layout1: Layout, layout2: Layout) -> Plan:
     lead = broadcast_shape("matmul", layout1.shape[:-2], layout2.shape[:-2])
     shape = (*lead, layout1.shape[-2], layout2.shape[-1])
     ndim, d1, d2 = len(shape), layout1.ndim, layout2.ndim
-    x1 = _spread(Operand(layout1, d1 - 1, d1 - 2, ndim - 2, shape))
-    x2 = _spread(Operand(layout2, d2 - 2, d2 - 1, ndim - 1, shape))
+    x1 = _spread(_Operand(layout1, d1 - 1, d1 - 2, ndim - 2, shape))
+    x2 = _spread(_Operand(layout2, d2 - 2, d2 - 1, ndim - 1, shape))
     if x1.axis is None and x2.axis is None:
         return Plan(0, _local, (x1, x2), Layout.replicated(shape, comm), direct=True)
     ways = (_keep(x1, x2, 1), _keep(x2, x1, 0), _contract(x1, x2))
@@ -119,7 +119,7 @@ def plan_product(layout1: Layout, layout2: Layout) -> Plan:
     return best._replace(direct=stays and best.run is _local)
 
 
-def _spread(x: Operand) -> Operand:
+def _spread(x: _Operand) -> _Operand:
     """Return the operand to be split along a matrix axis if its split axis is a broadcast one.
 
     One rank holds all of it then, and the result cannot be split along that axis.
@@ -138,7 +138,7 @@ def _words(source: Layout, target: Layout) -> float:
     return source.size if target.split is None else source.size / source.comm.size
 
 
-def _keep(stay: Operand, go: Operand, moving: int) -> Plan | None:
+def _keep(stay: _Operand, go: _Operand, moving: int) -> Plan | None:
     """Plan to leave `stay` where it is, if it is split along one of the result's axes."""
     axis = stay.axis
     if axis is None or axis == CONTRACTED:
@@ -161,7 +161,7 @@ def _keep(stay: Operand, go: Operand, moving: int) -> Plan | None:
     return Plan(words, run, (stay, gone) if moving else (gone, stay), result, moving)
 
 
-def _contract(x1: Operand, x2: Operand) -> Plan:
+def _contract(x1: _Operand, x2: _Operand) -> Plan:
     """Plan to split both operands along the contracted axis and to sum partial products."""
     comm = x1.layout.comm
     split = [x for x in (x1, x2) if x.axis == CONTRACTED]

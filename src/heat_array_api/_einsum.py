@@ -27,7 +27,7 @@ __all__ = ["einsum"]
 Labels = tuple[str, ...]
 
 
-class Term(NamedTuple):
+class _Term(NamedTuple):
     """An operand and the names of its axes."""
 
     x: Array
@@ -72,7 +72,7 @@ def einsum(subscripts: str, /, *operands: Array) -> Array:
     for x in arrays[1:]:
         dtype = promote(dtype, x._local.dtype)
     terms = [
-        _distinct(Term(Array(cast(x._local, dtype), x._layout), names), extents)
+        _distinct(_Term(Array(cast(x._local, dtype), x._layout), names), extents)
         for x, names in zip(arrays, labels, strict=True)
     ]
     while len(terms) > 1:
@@ -172,7 +172,7 @@ def _extents(subscripts: str, arrays: list[Array], labels: list[Labels]) -> dict
 # ---------------------------------------------------------------------- one operand
 
 
-def _distinct(term: Term, extents: dict[str, int]) -> Term:
+def _distinct(term: _Term, extents: dict[str, int]) -> _Term:
     """Return the term with every name once, and without the axes that broadcast."""
     x, labels = _drop_broadcast(term, extents)
     while len(set(labels)) < len(labels):
@@ -180,10 +180,10 @@ def _distinct(term: Term, extents: dict[str, int]) -> Term:
         second = labels.index(labels[first], first + 1)
         x = _diagonal(x, first, second)
         labels = (*labels[:second], *labels[second + 1 :])
-    return Term(x, labels)
+    return _Term(x, labels)
 
 
-def _drop_broadcast(term: Term, extents: dict[str, int]) -> Term:
+def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
     """Return the term without its axes of length 1 whose name is longer elsewhere.
 
     An axis of length 1 multiplies all of a longer one alike, as if it were not there.
@@ -202,7 +202,7 @@ def _drop_broadcast(term: Term, extents: dict[str, int]) -> Term:
     target = layout.with_shape(shape, None if layout.split is None else keep.index(layout.split))
     local = carrier(x._local).reshape(target.local_shape)
     names = tuple(labels[i] for i in keep)
-    return Term(Array(uncarry(local, x._local.dtype), target), names)
+    return _Term(Array(uncarry(local, x._local.dtype), target), names)
 
 
 def _diagonal(x: Array, first: int, second: int) -> Array:
@@ -222,25 +222,25 @@ def _diagonal(x: Array, first: int, second: int) -> Array:
     return Array(uncarry(local, x._local.dtype), layout.with_shape(shape, split))
 
 
-def _sum_out(term: Term, needed: set[str]) -> Term:
+def _sum_out(term: _Term, needed: set[str]) -> _Term:
     """Return the term summed over the axes whose names are not needed."""
     x, labels = term
     axes = tuple(i for i, name in enumerate(labels) if name not in needed)
     if not axes:
         return term
     reduced = array_sum(x, axis=axes, dtype=to_numpy_dtype(x._local.dtype))
-    return Term(reduced, tuple(name for name in labels if name in needed))
+    return _Term(reduced, tuple(name for name in labels if name in needed))
 
 
 # ---------------------------------------------------------------------- pairs
 
 
-def _needed(others: list[Term], output: Labels) -> set[str]:
+def _needed(others: list[_Term], output: Labels) -> set[str]:
     """Return the names that must outlive a pair: those of the other terms and of the result."""
     return set(output).union(*(term.labels for term in others))
 
 
-def _cheapest_pair(terms: list[Term], output: Labels, extents: dict[str, int]) -> tuple[int, int]:
+def _cheapest_pair(terms: list[_Term], output: Labels, extents: dict[str, int]) -> tuple[int, int]:
     """Return the pair whose product is smallest beside its factors (the first on a tie)."""
 
     def growth(pair: tuple[int, int]) -> int:
@@ -252,7 +252,7 @@ def _cheapest_pair(terms: list[Term], output: Labels, extents: dict[str, int]) -
     return min(combinations(range(len(terms)), 2), key=growth)
 
 
-def _combine(one: Term, two: Term, needed: set[str]) -> Term:
+def _combine(one: _Term, two: _Term, needed: set[str]) -> _Term:
     """Return the product of two terms, summed over the names that are not needed."""
     one = _sum_out(one, needed | set(two.labels))
     two = _sum_out(two, needed | set(one.labels))
@@ -269,10 +269,10 @@ def _combine(one: Term, two: Term, needed: set[str]) -> Term:
         for names in (stack, summed)
         for labels in (labels1, labels2)
     ]
-    return Term(contract_axes(x1, x2, *axes), (*stack, *free1, *free2))
+    return _Term(contract_axes(x1, x2, *axes), (*stack, *free1, *free2))
 
 
-def _multiply(one: Term, two: Term, labels: Labels) -> Term:
+def _multiply(one: _Term, two: _Term, labels: Labels) -> _Term:
     """Return the product of two terms, the axes of one of which the other has, too."""
     fewer, more = sorted((one, two), key=lambda term: len(term.labels))
     # The names that only `more` has lead, so `fewer` broadcasts against the rest.
@@ -284,4 +284,4 @@ def _multiply(one: Term, two: Term, labels: Labels) -> Term:
         permute(term.x, tuple(term.labels.index(n) for n in order if n in term.labels))
         for term in (fewer, more)
     )
-    return Term(multiply(x, y), order)
+    return _Term(multiply(x, y), order)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import random as python_random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import index
 from typing import Any, Final
 
@@ -24,19 +24,26 @@ from ._array import Array
 from ._comm import Communicator, as_communicator
 from ._conversion import Split, as_shape, local_device, new_layout
 from ._dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
-from ._layout import Layout, normalize_axis
+from ._layout import normalize_axis
 from ._operators import namespace
 from ._options import UNSET, Unset
+from ._philox import (
+    HALVES_PER_BLOCK,
+    Values,
+    drawn_layout,
+    exponential_quantile,
+    multiples,
+    normal_quantile,
+    runs,
+    stream,
+)
 from ._redistribute import redistribute
 
 __all__ = ["Generator", "default_rng", "seed_everything"]
 
-Values = np.ndarray[Any, Any]
 Kernel = Callable[[np.random.Generator, Values], None]
 
-_HALVES_PER_BLOCK: Final = 8  # the counter counts blocks of 256 bits
 _CHUNK: Final = 1 << 15  # elements that a kernel transforms at a time, in cache
-_RUN: Final = 1 << 12  # elements above which a run of its own is worth placing the counter
 
 
 def default_rng(seed: Any = None, *, comm: Any = None) -> Generator:
@@ -138,17 +145,6 @@ class Generator:
         """Return `n` generators of independent streams, the same on every rank."""
         return [Generator(child, self._comm) for child in self._sequence.spawn(n)]
 
-    def _source(self, half: int) -> np.random.Generator:
-        """Return NumPy's generator on the stream, `half` words of 32 bits past the position."""
-        block, skip = divmod(half, _HALVES_PER_BLOCK)
-        bits = np.random.Philox(key=self._key)
-        bits.advance(self._position + block)
-        source = np.random.Generator(bits)
-        if skip:  # of each word of 64 bits NumPy hands out the lower half first
-            bits.random_raw(skip // 2, output=False)
-            source.random(skip % 2, dtype=np.float32)
-        return source
-
     def _draw(
         self,
         func: str,
@@ -164,15 +160,15 @@ class Generator:
         shape = () if size is None else as_shape(func, size)
         layout = new_layout(func, shape, split, comm)
         where = local_device(func, device, comm)
-        drawn = _drawn_layout(layout)
+        drawn = drawn_layout(layout)
         local = np.empty(drawn.local_shape, to_numpy_dtype(dtype))
         flat, done = local.reshape(-1), 0
-        for start, length in _runs(drawn):
-            source = self._source(start * halves)
+        for start, length in runs(drawn):
+            source = stream(self._key, self._position, start * halves)
             for begin in range(done, done + length, _CHUNK):
                 kernel(source, flat[begin : min(begin + _CHUNK, done + length)])
             done += length
-        self._position += -(-math.prod(shape) * halves // _HALVES_PER_BLOCK)
+        self._position += -(-math.prod(shape) * halves // HALVES_PER_BLOCK)
         return redistribute(Array(torch.from_numpy(local).to(where), drawn), layout)
 
     # ------------------------------------------------------------------ continuous distributions
@@ -213,14 +209,14 @@ class Generator:
 
         By the inverse of the distribution, from 53 bits per element: no value exceeds 8.3.
         """
-        return self._inverse("standard_normal", _normal_quantile, size, dtype, split, device)
+        return self._inverse("standard_normal", normal_quantile, size, dtype, split, device)
 
     def standard_exponential(
         self, size: Any = None, dtype: Any = None, *, split: Split = UNSET, device: Any = None
     ) -> Array:
         """Draw from the exponential distribution of mean 1; parameters as of `random`."""
         return self._inverse(
-            "standard_exponential", _exponential_quantile, size, dtype, split, device
+            "standard_exponential", exponential_quantile, size, dtype, split, device
         )
 
     def _inverse(
@@ -330,7 +326,7 @@ class Generator:
 
         def kernel(source: np.random.Generator, out: Values) -> None:
             words = source.bit_generator.random_raw(out.size * (2 if wide else 1))
-            values = _wide_multiples(words, extent) if wide else _multiples(words, extent)
+            values = widemultiples(words, extent) if wide else multiples(words, extent)
             values += np.uint64(first % 2**64)  # modulo 2**64: right for negative numbers, too
             out[...] = values.astype(out.dtype)
 
@@ -478,30 +474,6 @@ class Generator:
         return xp.argsort(keys)[:number]  # type: ignore[no-any-return]
 
 
-# ---------------------------------------------------------------------- layouts
-
-
-def _drawn_layout(layout: Layout) -> Layout:
-    """Return the layout in which to draw: the result's if each rank's elements make long runs."""
-    split = layout.split
-    if split is None or layout.comm.size == 1 or math.prod(layout.shape[:split]) <= 1:
-        return layout
-    run = math.prod(layout.shape[split:]) // layout.comm.size
-    return layout if run >= _RUN else Layout.balanced(layout.shape, 0, layout.comm)
-
-
-def _runs(layout: Layout) -> Iterator[tuple[int, int]]:
-    """Yield this rank's elements as runs (first, length) of the flattened array."""
-    split = layout.split
-    if split is None:
-        yield 0, layout.size
-        return
-    inner = math.prod(layout.shape[split + 1 :])
-    row = layout.shape[split] * inner
-    for outer in range(math.prod(layout.shape[:split])):
-        yield outer * row + layout.start * inner, layout.count * inner
-
-
 # ---------------------------------------------------------------------- arguments
 
 
@@ -560,45 +532,3 @@ def _probabilities(p: Any, items: int, comm: Communicator) -> Array:
     if not abs(total - 1) < math.sqrt(float(xp.finfo(given).eps)) or bool(xp.any(result < 0)):
         raise ValueError(f"choice: p must not be negative and must have sum 1; its sum is {total}")
     return result
-
-
-# ---------------------------------------------------------------------- kernels
-
-
-def _normal_quantile(u: torch.Tensor) -> torch.Tensor:
-    quantile: torch.Tensor = torch.special.ndtri(u.clamp_(min=2.0**-54))  # finite at u = 0
-    return quantile
-
-
-def _exponential_quantile(u: torch.Tensor) -> torch.Tensor:
-    return torch.log1p(-u).neg_()
-
-
-def _multiples(words: Values, extent: int) -> Values:
-    """Return ``floor(words * extent / 2**64)`` for an extent of up to 2**32."""
-    factor, half, mask = np.uint64(extent), np.uint64(32), np.uint64(2**32 - 1)
-    low = ((words & mask) * factor) >> half
-    products: Values = ((words >> half) * factor + low) >> half
-    return products
-
-
-def _high_product(words: Values, extent: int) -> Values:
-    """Return ``floor(words * extent / 2**64)`` for an extent of up to 2**64 - 1."""
-    half, mask = np.uint64(32), np.uint64(2**32 - 1)
-    high1, low1 = words >> half, words & mask
-    high2, low2 = np.uint64(extent >> 32), np.uint64(extent & (2**32 - 1))
-    cross1, cross2 = low1 * high2, high1 * low2
-    middle = ((low1 * low2) >> half) + (cross1 & mask) + (cross2 & mask)
-    products: Values = high1 * high2 + (cross1 >> half) + (cross2 >> half) + (middle >> half)
-    return products
-
-
-def _wide_multiples(words: Values, extent: int) -> Values:
-    """Return ``floor(w * extent / 2**128)`` for the numbers w that pairs of words make."""
-    high, low = words[0::2], words[1::2]
-    if extent == 2**64:
-        return high.copy()
-    tail = _high_product(low, extent)
-    carried = high * np.uint64(extent) + tail < tail  # the sum's overflow
-    products: Values = _high_product(high, extent) + carried
-    return products
