@@ -10,7 +10,7 @@ import pytest
 
 import heat_array_api as xp
 from checking import Check
-from layouts import layouts
+from layouts import describe, layouts
 from shards import make
 
 # Every function of the standard but those of its two extensions, in its chapters' order.
@@ -236,11 +236,11 @@ def problems(function: object, text: str) -> list[str]:
         given = ours.pop(name, None)
         if given is None:
             found.append(f"no parameter {name}")
-        elif (name_of(text), name) in FREER:
+        elif name == "self" or (name_of(text), name) in FREER:
             continue
         elif given.kind is not wanted.kind:
             found.append(f"{name} is {given.kind.description}, not {wanted.kind.description}")
-        elif given.default != wanted.default:
+        elif wanted.default not in (wanted.empty, given.default):
             found.append(f"{name} defaults to {given.default!r}, not {wanted.default!r}")
     required = [p for p in ours.values() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL]
     return found + [f"{p.name} has no default" for p in required]
@@ -299,7 +299,7 @@ def test_versions():
     x = xp.zeros(3)
     for version in (None, *VERSIONS):
         assert x.__array_namespace__(api_version=version) is xp
-    with pytest.raises(ValueError, match="api_version is '2020.01'"):
+    with pytest.raises(ValueError, match=r"api_version is '2020\.01'"):
         x.__array_namespace__(api_version="2020.01")
 
 
@@ -342,7 +342,7 @@ def test_an_array_agnostic_function(function):
             else [(result, expected)]
         )
         for ours, theirs in pairs:
-            check(ours, theirs, (function.__name__, layout))
+            check(ours, theirs, f"{function.__name__}, {describe(layout)}")
     check.done()
 
 
@@ -353,6 +353,6 @@ def test_a_step_of_k_means():
     for layout in layouts(values.shape):
         x = make(values, layout)
         ours = nearest(x, x[:5, ...])
-        check(ours[0], labels, ("labels", layout))
-        check(ours[1], centres, ("centres", layout))
+        check(ours[0], labels, f"labels, {describe(layout)}")
+        check(ours[1], centres, f"centres, {describe(layout)}")
     check.done()

@@ -282,6 +282,9 @@ def test_reshape_refuses_a_copy_on_every_rank(comm):
         with xp.trace() as t, pytest.raises(ValueError, match="must change rank"):
             xp.reshape(x, (6 * n,), copy=False)
         assert t.events == []
+        x = balanced((1, 1), 0, comm)
+        with pytest.raises(ValueError, match="must change rank"):
+            xp.reshape(x, (), copy=False)
     # Strides differ from rank to rank: only the last one would need a copy.
     layout = Layout.of((3, 2), 0, (0,) * (comm.size - 1) + (3,), comm)
     x = xp.permute_dims(make(numbers((2, 3)), Layout.of((2, 3), 1, layout.counts, comm)), (1, 0))
@@ -306,6 +309,14 @@ def test_reshape_that_does_not_fit(old, new):
         with pytest.raises(ValueError, match="reshape: cannot turn shape") as caught:
             xp.reshape(make(numbers(old), layout), new)
         assert str(caught.value) == f"reshape: cannot turn shape {old} into {new}"
+
+
+def test_shapes_become_plain_ints():
+    x = make(numbers((3, 4)))
+    y = xp.reshape(x, (True, np.uint8(12), True))
+    assert [type(n) for n in y.shape] == [int, int, int]
+    assert xp.reshape(x, np.asarray([2, 6])).shape == (2, 6)
+    assert xp.reshape(x, np.int64(12)).shape == (12,)
 
 
 def test_reshape_wants_ints_and_arrays():

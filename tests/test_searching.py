@@ -70,10 +70,10 @@ def test_arg_extremes_special(name):
     infinite = np.full((5, 3), -np.inf if name == "argmax" else np.inf)
     low = np.full((5, 2), np.iinfo(np.int64).min if name == "argmax" else np.iinfo(np.int64).max)
     for values in (nan, infinite, low, np.zeros((6, 2)), np.where(np.eye(4), -0.0, 0.0)):
-        for layout in layouts(values.shape):
+        for layout in layouts(values.shape, few=values.dtype.kind == "i"):
             x = make(values, layout)
-            for axis in (None, 0, 1):
-                assert_shards(function(x, axis=axis), np.asarray(reference(values, axis=axis)))
+            results = tuple(function(x, axis=axis) for axis in (None, 0, 1))
+            assert_shards(results, [reference(values, axis=axis) for axis in (None, 0, 1)])
 
 
 def test_arg_extremes_of_a_wide_array_are_split(comm):
@@ -143,10 +143,10 @@ def test_nonzero_layouts(shape, comm):
         found = xp.nonzero(x)
         assert_shards(found, np.nonzero(values))
         assert all(index.split == (None if layout.split is None else 0) for index in found)
-        for axis in (None, *range(len(shape)), (0, -1)[: len(shape)]):
-            result = xp.count_nonzero(x, axis=axis, keepdims=axis == 0)
-            expected = np.count_nonzero(values, axis=axis, keepdims=axis == 0)
-            assert_shards(result, np.asarray(expected))
+        axes = (None, *range(len(shape)), (0, -1)[: len(shape)])
+        results = tuple(xp.count_nonzero(x, axis=axis, keepdims=axis == 0) for axis in axes)
+        expected = [np.count_nonzero(values, axis=axis, keepdims=axis == 0) for axis in axes]
+        assert_shards(results, expected)
 
 
 def test_nonzero_messages(comm):
@@ -236,7 +236,7 @@ def test_searchsorted_layouts(n, shape):
     queries = np.round(rng.normal(size=shape), 1)
     queries.reshape(-1)[: queries.size // 5] = np.nan
     for one in layouts((n,)):
-        for other in layouts(shape, few=n == 40):
+        for other in layouts(shape, few=True):
             for side in ("left", "right"):
                 result = xp.searchsorted(make(ordered, one), make(queries, other), side=side)
                 assert_shards(result, np.searchsorted(ordered, queries, side=side))
@@ -334,7 +334,7 @@ def test_searchsorted_messages(comm):
 def test_bincount(dtype):
     values = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 9, 50).astype(dtype)
     weights = values_of((50,), "float32")
-    for layout in layouts((50,)):
+    for layout in layouts((50,), few=dtype != "int64"):
         x = make(values, layout)
         assert_shards(xp.bincount(x), np.bincount(values.astype(np.int64)))
         assert_shards(

@@ -68,7 +68,7 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     check_array("reshape", "x", x)
     layout = x._layout
     plan = _plan(layout, as_ints("reshape", "shape", shape))
-    if plan.hops and copy is False:
+    if copy is False and plan.moves:
         raise ValueError(
             f"reshape: copy is False, but elements of shape {layout.shape}, split "
             f"{layout.split}, must change rank to form shape {plan.result.shape}"
@@ -78,7 +78,7 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     t = x._local
     shard_shape = plan.result.local_shape
     if copy is False:
-        return Array(_view(t, shard_shape, layout.comm), plan.result)
+        return Array(_view(t, layout, plan.result), plan.result)
     if plan.hops:
         first = plan.hops[0]
         low, high = first.bounds[layout.comm.rank : layout.comm.rank + 2]
@@ -96,7 +96,7 @@ def as_ints(func: str, name: str, value: int | Sequence[int]) -> Shape:
     if isinstance(value, int):
         return (int(value),)
     try:
-        return tuple(map(operator.index, value))
+        return tuple(map(int, map(operator.index, value)))  # int: a bool is an index too
     except TypeError:
         pass
     try:
@@ -105,20 +105,19 @@ def as_ints(func: str, name: str, value: int | Sequence[int]) -> Shape:
         raise TypeError(f"{func}: {name} is {value!r}; expected an int or ints") from None
 
 
-def _view(t: Tensor, shape: Shape, comm: Communicator) -> Tensor:
-    """Return a view of `t` as `shape`, or raise on every rank if one of them would need a copy."""
+def _view(t: Tensor, layout: Layout, result: Layout) -> Tensor:
+    """Return a view of `t` as a shard of `result`, or raise on all ranks if one needs a copy."""
     try:
-        view = t.view(shape)
+        view = t.view(result.local_shape)
     except RuntimeError:
         view = None
     # The strides of the shards may differ from rank to rank.
-    if view is None or comm.size > 1:
-        failed = counts_of(int(view is None), comm)
-        if view is None or any(failed):
-            raise ValueError(
-                f"reshape: copy is False, but a shard of shape {tuple(t.shape)} and strides "
-                f"{t.stride()} must be copied to become {shape}; pass copy=None"
-            )
+    failed = counts_of(int(view is None), layout.comm)
+    if view is None or any(failed):
+        raise ValueError(
+            f"reshape: copy is False, but shape {layout.shape} with these strides cannot be "
+            f"viewed as {result.shape}; pass copy=None"
+        )
     return view
 
 
@@ -144,6 +143,11 @@ class _Plan(NamedTuple):
     after: int = 1
     hops: tuple[_Periodic, ...] = ()  # from ... to: one all-to-all between neighbours
     gathers: bool = False  # a single element becomes 0-d, hence replicated
+
+    @property
+    def moves(self) -> bool:
+        """Whether elements change rank."""
+        return bool(self.hops) or (self.gathers and self.result.comm.size > 1)
 
 
 def _complete(layout: Layout, shape: Shape) -> Shape:

@@ -36,6 +36,7 @@ from ._philox import (
     normal_quantile,
     runs,
     stream,
+    wide_multiples,
 )
 from ._redistribute import redistribute
 
@@ -326,7 +327,7 @@ class Generator:
 
         def kernel(source: np.random.Generator, out: Values) -> None:
             words = source.bit_generator.random_raw(out.size * (2 if wide else 1))
-            values = widemultiples(words, extent) if wide else multiples(words, extent)
+            values = wide_multiples(words, extent) if wide else multiples(words, extent)
             values += np.uint64(first % 2**64)  # modulo 2**64: right for negative numbers, too
             out[...] = values.astype(out.dtype)
 

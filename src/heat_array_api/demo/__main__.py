@@ -109,7 +109,7 @@ def _run(options: argparse.Namespace) -> None:
         _say_what_was_read(say, grid, air, time.perf_counter() - started)
         clustering = time.perf_counter()
         series = cell_series(air)
-        with _progress_bar(series.shape[0], shown=comm.rank == 0) as progress:
+        with _progress_bar(shown=comm.rank == 0) as progress:
             zones = find_zones(
                 series,
                 cell_weights(grid.latitude, grid.shape, split, options.device),
@@ -167,7 +167,7 @@ def cell_weights(
 
 
 @contextmanager
-def _progress_bar(cells: int, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+def _progress_bar(shown: bool) -> Iterator[Callable[[int, int, int], None] | None]:
     """Show on standard error how many cells stay in their zone: all, when k-means is done."""
     if not shown:
         yield None
@@ -175,12 +175,12 @@ def _progress_bar(cells: int, shown: bool) -> Iterator[Callable[[int, int], None
     from tqdm import tqdm
 
     layout = "k-means    {percentage:3.0f} % |{bar:30}| {n_fmt}/{total_fmt} cells settled{postfix}"
-    with tqdm(total=cells, bar_format=layout, file=sys.stderr) as bar:
+    with tqdm(total=0, bar_format=layout, file=sys.stderr) as bar:
         # In a log file the last state is enough.
         alive = sys.stderr.isatty()
 
-        def show(iteration: int, moved: int) -> None:
-            bar.n = cells - moved
+        def show(iteration: int, settled: int, cells: int) -> None:
+            bar.n, bar.total = settled, cells
             bar.set_postfix_str(f"iteration {iteration}", refresh=alive)
 
         yield show

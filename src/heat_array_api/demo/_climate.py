@@ -80,7 +80,7 @@ def find_zones(
     *,
     lag: int = 1,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
 ) -> Zones:
     """Cluster the cells of a grid into `k` climate zones.
 

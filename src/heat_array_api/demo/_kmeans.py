@@ -87,7 +87,7 @@ def kmeans(
     *,
     seed: int = 0,
     max_iterations: int = 300,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, int], None] | None = None,
 ) -> Clusters:
     """Cluster samples by Lloyd's iteration, from k-means++ centroids.
 
@@ -102,7 +102,8 @@ def kmeans(
     max_iterations : int
         Stop here even if samples still move.
     progress : callable, optional
-        Called after each iteration with its number and how many samples changed cluster.
+        Called after each iteration with its number, how many samples stayed in their cluster,
+        and how many there are.
 
     Returns
     -------
@@ -127,6 +128,6 @@ def kmeans(
         labels = closest
         iterations += 1
         if progress is not None:
-            progress(iterations, moved)
+            progress(iterations, x.shape[0] - moved, x.shape[0])
     inertia = float(xp.sum(xp.min(distances, axis=1)))
     return Clusters(labels, centroids, inertia, iterations, moved == 0)
