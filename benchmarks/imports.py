@@ -1,6 +1,6 @@
 """What `import heat_array_api` adds to importing torch and mpi4py: seconds, fresh processes.
 
-    python benchmarks/imports.py
+python benchmarks/imports.py
 """
 
 from __future__ import annotations

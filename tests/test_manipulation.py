@@ -326,6 +326,23 @@ def test_concat_of_one_array(comm, same):
     same(x, numbers((5, 2)))
 
 
+def test_arrays_of_two_communicators_do_not_mix(comm):
+    part = comm.split(comm.rank % 2)
+    values = numbers((6, 2))
+    x, y = (make(values, Layout.balanced((6, 2), 0, c)) for c in (comm, part))
+    for call in (
+        lambda: xp.concat([x, y]),
+        lambda: xp.stack([y, x]),
+        lambda: xp.broadcast_arrays(x, y),
+        lambda: xp.repeat(x, make(np.ones(6, int), Layout.balanced((6,), 0, part)), axis=0),
+    ):
+        with pytest.raises(xp.CommunicatorMismatchError, match="different communicators"):
+            call()
+    z = xp.flip(xp.concat([y, y]), axis=0)
+    assert z.comm is part
+    assert np.array_equal(np.asarray(z), np.flip(np.concatenate([values, values]), 0))
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_stack(axis, same):
     a, b = numbers((4, 3)), numbers((4, 3), start=50)

@@ -76,7 +76,7 @@ def add(x1: Operand, x2: Operand, /) -> Array:
         Of the promoted dtype; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("add", torch.add, x1, x2, NUMERIC, takes_scalar=True)
+    return binary("add", kernels.add, x1, x2, NUMERIC, takes_scalar=True)
 
 
 def ceil(x: Array, /) -> Array:
@@ -281,19 +281,21 @@ def pow(x1: Operand, x2: Operand, /) -> Array:
 
 
 def real(x: Array, /) -> Array:
-    """Real part, element by element.
+    """Real part, element by element; real numbers as they are.
 
     Parameters
     ----------
     x : Array
-        Any layout; dtype complex.
+        Any layout; dtype numeric.
 
     Returns
     -------
     Array
         Shape and layout of `x`. Sends nothing.
     """
-    return unary("real", kernels.real, x, COMPLEX)
+    if isinstance(x, Array) and x._local.dtype in COMPLEX.all:
+        return unary("real", kernels.real, x, COMPLEX)
+    return unary("real", kernels.positive, x, NUMERIC)
 
 
 def reciprocal(x: Array, /) -> Array:
@@ -407,7 +409,7 @@ def subtract(x1: Operand, x2: Operand, /) -> Array:
         Of the promoted dtype; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("subtract", torch.sub, x1, x2, NUMERIC, takes_scalar=True)
+    return binary("subtract", kernels.subtract, x1, x2, NUMERIC, takes_scalar=True)
 
 
 def trunc(x: Array, /) -> Array:
