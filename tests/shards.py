@@ -68,7 +68,8 @@ def _problem(x: Any, expected: Any, rtol: float, dtype: Any, signed_zeros: bool)
         return f"{x.dtype} {x.shape}, expected {wanted} {expected.shape}"
     if tuple(x.local.shape) != x.layout.local_shape:
         return f"x.local has shape {tuple(x.local.shape)}, its layout {x.layout.local_shape}"
-    local = x.local.float() if x.local.dtype is torch.bfloat16 else x.local
+    local = x.local.detach()
+    local = local.float() if local.dtype is torch.bfloat16 else local
     actual, mine = local.resolve_conj().numpy(), expected[rows_of(x.layout)]
     mine = mine.astype(actual.dtype)
     try:

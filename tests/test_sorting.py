@@ -189,6 +189,18 @@ def test_errors():
             function([1, 2])
 
 
+def test_gradient_of_a_local_sort(comm):
+    """Along an axis that is not split, torch's own tape goes through; indices carry none."""
+    t = torch.tensor([[3.0, 1.0, 2.0]] * comm.size, requires_grad=True)
+    x = xp.Array(t[comm.rank : comm.rank + 1], Layout.balanced((comm.size, 3), 0, comm))
+    result = xp.sort(x, axis=1)
+    (result.local * torch.tensor([1.0, 10.0, 100.0])).sum().backward()
+    assert t.grad[comm.rank].tolist() == [100.0, 1.0, 10.0]
+    for index in (xp.argsort(x), xp.argsort(x, axis=0), xp.argmax(x), xp.argmin(x, axis=0)):
+        assert not index.local.requires_grad
+    assert_shards(xp.sort(x, axis=0), t.detach().numpy().repeat(1, 0))
+
+
 # ---------------------------------------------------------------- messages
 
 

@@ -192,7 +192,10 @@ def _contract(x1: _Operand, x2: _Operand) -> Plan:
 def multiply(t1: Tensor, t2: Tensor) -> Tensor:
     """Multiply local stacks of matrices."""
     if t1.is_cuda and not (t1.is_floating_point() or t1.is_complex()):
-        return torch.matmul(t1.cpu(), t2.cpu()).to(t1.device)  # torch has no such CUDA kernel
+        return multiply(t1.cpu(), t2.cpu()).to(t1.device)  # torch has no such CUDA kernel
+    if t1.ndim > 2 and t2.ndim > 2 and t1.shape[:-2] != t2.shape[:-2]:
+        # torch.matmul would copy each operand once for every matrix of the other's stack.
+        return torch.einsum("...ij,...jk->...ik", t1, t2)
     return torch.matmul(t1, t2)
 
 

@@ -18,16 +18,19 @@ from ._array import Array, Device
 from ._comm import Communicator, as_communicator
 from ._dtypes import (
     ANY,
+    COMPLEX,
     INTEGER_OR_BOOL,
-    TO_TORCH,
     WIDE_UNSIGNED,
     carrier,
+    check_conversion,
     default_complex,
     default_float,
+    from_numpy,
     to_numpy_dtype,
     to_torch_dtype,
     uncarry,
 )
+from ._errors import CommunicatorMismatchError
 from ._layout import Layout, Shape, normalize_axis
 from ._op import Scalar
 from ._options import UNSET, Unset, default_split
@@ -75,7 +78,7 @@ def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Lay
     return Layout.balanced(shape, normalize_axis(func, split, len(shape), "split"), comm)
 
 
-def as_shape(func: str, shape: Any) -> Shape:
+def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
     """Return a shape as a tuple of ints; negative extents raise."""
     try:
         extents = (
@@ -85,10 +88,10 @@ def as_shape(func: str, shape: Any) -> Shape:
         )
     except (AttributeError, TypeError):
         raise TypeError(
-            f"{func}: shape is {shape!r}; expected an int or a sequence of ints"
+            f"{func}: {name} is {shape!r}; expected an int or a sequence of ints"
         ) from None
     if any(n < 0 for n in extents):
-        raise ValueError(f"{func}: shape is {extents}; extents must not be negative")
+        raise ValueError(f"{func}: {name} is {shape}; it must not be negative")
     return extents
 
 
@@ -101,18 +104,25 @@ def scalar_dtype(value: Scalar) -> torch.dtype:
     return default_float() if isinstance(value, float) else default_complex()
 
 
-def filled(shape: Shape, value: Scalar, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return a tensor full of `value`; a value that does not fit the dtype raises."""
+def filled(
+    func: str, shape: Shape, value: Scalar, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return a tensor full of `value`; an integer that does not fit the dtype raises."""
+    if not isinstance(value, (bool, int, float, complex)):
+        raise TypeError(f"{func}: the value is {type(value).__name__}; expected a number")
+    if isinstance(value, complex) and dtype not in COMPLEX.all and dtype is not torch.bool:
+        raise TypeError(f"{func}: cannot store {value} in dtype {to_numpy_dtype(dtype)}")
     if dtype in INTEGER_OR_BOOL.all and dtype is not torch.bool:
+        assert not isinstance(value, complex)
         info = np.iinfo(to_numpy_dtype(dtype))
-        if isinstance(value, complex):
-            raise TypeError(f"full: cannot store {value} in dtype {info.dtype}")
         if not (math.isfinite(value) and info.min <= int(value) <= info.max):
-            raise OverflowError(f"full: {value} does not fit {info.dtype}")
+            raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
         if dtype in WIDE_UNSIGNED:  # torch's fill takes no integer above int64's
             bits = torch.from_numpy(np.asarray(int(value), dtype=info.dtype)).to(device)
             return uncarry(carrier(bits).expand(shape).contiguous(), dtype)
         value = int(value)
+    elif dtype is not torch.bool:  # torch.full refuses what overflows to infinity
+        value = torch.tensor(value, dtype=dtype).item()
     return torch.full(shape, value, dtype=dtype, device=device)
 
 
@@ -175,8 +185,11 @@ def _convert(
 ) -> Array:
     """Return the Array `x` with another dtype, device or split."""
     if comm is not None and as_communicator(comm) is not x.comm:
-        raise ValueError("asarray: x lives on another communicator; use from_local with its shards")
+        raise CommunicatorMismatchError(
+            f"asarray: x lives on {x.comm}, not on comm; use from_local with its shards"
+        )
     target = x._local.dtype if dtype is None else to_torch_dtype(dtype, "asarray")
+    check_conversion("asarray", x._local.dtype, target)
     where = x._local.device if device is None else local_device("asarray", device, x.comm)
     moves = (
         not isinstance(split, Unset)
@@ -195,30 +208,39 @@ def _convert(
 def _values(obj: Any, dtype: torch.dtype | None) -> Tensor:
     """Return `obj` as one CPU tensor of the whole array."""
     if isinstance(obj, (bool, int, float, complex)) and not isinstance(obj, np.generic):
-        return filled((), obj, scalar_dtype(obj) if dtype is None else dtype, torch.device("cpu"))
+        target = scalar_dtype(obj) if dtype is None else dtype
+        return filled("asarray", (), obj, target, torch.device("cpu"))
+    if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+        obj = from_dlpack_capsule(obj)
     if isinstance(obj, Tensor):
-        t = obj.detach().cpu().resolve_conj()
+        t = obj.detach().cpu().resolve_conj().resolve_neg()
         to_numpy_dtype(t.dtype)
-        return t if dtype is None else t.to(dtype)
+    elif isinstance(obj, (np.ndarray, np.generic)):
+        t = from_numpy("asarray", np.asarray(obj), copy=False)
+    else:
+        t, dtype = _parsed(obj, dtype), None
+    if dtype is None:
+        return t
+    check_conversion("asarray", t.dtype, dtype)
+    return t.to(dtype)
+
+
+def _parsed(obj: Any, dtype: torch.dtype | None) -> Tensor:
+    """Return nested sequences and buffers as NumPy reads them, floats of the default dtype."""
     if isinstance(obj, (list, tuple)):
         obj = _stacked(obj)
-    values = np.asarray(obj)
-    if values.dtype.kind not in "biufc" and values.dtype not in TO_TORCH:
+    try:
+        values = np.asarray(obj, dtype=None if dtype is None else to_numpy_dtype(dtype))
+    except (OverflowError, TypeError, ValueError) as error:
+        raise type(error)(f"asarray: {error}") from None
+    if isinstance(obj, (str, bytes)) or values.dtype.kind not in "biufcV":
         raise TypeError(
             f"asarray: cannot make an array of {type(obj).__name__} of dtype {values.dtype}"
         )
-    if dtype is None:
-        if not isinstance(obj, (np.ndarray, np.generic)) and values.dtype == np.float64:
-            dtype = default_float()
-        elif not isinstance(obj, (np.ndarray, np.generic)) and values.dtype == np.complex128:
-            dtype = default_complex()
-        else:
-            dtype = to_torch_dtype(values.dtype, "asarray")
-    numpy_dtype = to_numpy_dtype(dtype)
-    values = np.ascontiguousarray(values.astype(numpy_dtype)).reshape(values.shape)
-    if dtype is torch.bfloat16:
-        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(values)
+    t = from_numpy("asarray", values, copy=False)
+    if dtype is None and t.dtype is torch.float64:
+        return t.to(default_float())
+    return t.to(default_complex()) if dtype is None and t.dtype is torch.complex128 else t
 
 
 def _stacked(obj: Any) -> Any:
@@ -247,11 +269,11 @@ def from_dlpack(
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"from_dlpack: x is {type(x).__name__}, which has no __dlpack__ method")
     communicator = as_communicator(comm)
-    # torch refuses read-only NumPy arrays; they are copied instead.
-    readonly = isinstance(x, np.ndarray) and not x.flags.writeable
-    values = (
-        torch.from_numpy(x.copy()) if readonly and copy is not False else from_dlpack_capsule(x)
-    )
+    # torch refuses read-only NumPy arrays, and those of bfloat16; they are copied instead.
+    if isinstance(x, np.ndarray) and copy is not False:
+        values = from_numpy("from_dlpack", x, copy=False)
+    else:
+        values = from_dlpack_capsule(x)
     layout = new_layout("from_dlpack", tuple(values.shape), split, communicator)
     where = values.device if device is None else local_device("from_dlpack", device, communicator)
     local = shard(values, layout)
@@ -291,8 +313,8 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     Messages: one small allgather of the shards' shapes and dtypes.
     """
     communicator = as_communicator(comm)
-    t = torch.from_numpy(local) if isinstance(local, np.ndarray) else local
-    shapes = _agreed_shapes(t, split, communicator)
+    t, problem = _as_shard(local)
+    shapes = _agreed_shapes(t, problem, split, communicator)
     ndim = len(shapes[0])
     axis = (
         None if split is None or ndim == 0 else normalize_axis("from_local", split, ndim, "split")
@@ -310,17 +332,32 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     return Array(view, Layout.of(shape, axis, counts, communicator))
 
 
-def _agreed_shapes(t: Any, split: int | None, comm: Communicator) -> list[Shape]:
-    """Return the shapes of all ranks' shards; raise on all of them if one cannot be a shard."""
-    problem = ""
-    if not isinstance(t, Tensor):
-        problem = f"local is {type(t).__name__}; expected a torch tensor or a NumPy array"
-    elif t.requires_grad:
-        problem = "local requires a gradient, which messages do not carry yet; pass local.detach()"
-    elif t.dtype not in ANY.all:
-        problem = (
-            f"local has dtype {t.dtype}; expected a dtype of the standard, float16 or bfloat16"
+def _as_shard(local: Any) -> tuple[Tensor, str]:
+    """Return this rank's shard as a tensor and "", or what is wrong with it: no error yet."""
+    nothing = torch.empty(0)
+    dtypes = "a dtype of the standard, float16 or bfloat16"
+    if isinstance(local, np.ndarray):
+        try:
+            return from_numpy("from_local", local, copy=False), ""
+        except TypeError:
+            return nothing, f"local has dtype {local.dtype}; expected {dtypes}"
+    if not isinstance(local, Tensor):
+        return (
+            nothing,
+            f"local is {type(local).__name__}; expected a torch tensor or a NumPy array",
         )
+    if local.requires_grad:
+        return (
+            nothing,
+            "local requires a gradient, which messages do not carry yet; pass local.detach()",
+        )
+    if local.dtype not in ANY.all:
+        return nothing, f"local has dtype {local.dtype}; expected {dtypes}"
+    return local, ""
+
+
+def _agreed_shapes(t: Tensor, problem: str, split: int | None, comm: Communicator) -> list[Shape]:
+    """Return the shapes of all ranks' shards; raise on all of them if one cannot be a shard."""
     shape: Shape = () if problem else tuple(t.shape)
     dtype = "" if problem else str(t.dtype)
     everyone = comm.allgather_object((problem, shape, dtype, split))

@@ -22,11 +22,9 @@ from ._comm import as_communicator
 from ._conversion import Split, as_shape, filled, local_device, new_layout, scalar_dtype
 from ._dtypes import (
     INTEGER_OR_BOOL,
-    WIDE_UNSIGNED,
     carrier,
     default_complex,
     default_float,
-    to_numpy_dtype,
     to_torch_dtype,
     uncarry,
 )
@@ -63,35 +61,41 @@ def full(
     comm: Any = None,
 ) -> Array:
     """Make an array full of one value; a 0-d array serves as the value too. Sends nothing."""
-    communicator = as_communicator(comm)
     if isinstance(fill_value, (Array, np.ndarray, np.generic)):
         dtype = fill_value.dtype if dtype is None else dtype
         fill_value = fill_value.item()
-    target = scalar_dtype(fill_value) if dtype is None else to_torch_dtype(dtype, "full")
-    layout = new_layout("full", as_shape("full", shape), split, communicator)
-    where = local_device("full", device, communicator)
-    return Array(filled(layout.local_shape, fill_value, target, where), layout)
+    return _full("full", shape, fill_value, dtype, device, split, comm)
+
+
+def _full(
+    func: str, shape: Any, value: Any, dtype: Any, device: Any, split: Split, comm: Any
+) -> Array:
+    communicator = as_communicator(comm)
+    target = scalar_dtype(value) if dtype is None else to_torch_dtype(dtype, func)
+    layout = new_layout(func, as_shape(func, shape), split, communicator)
+    where = local_device(func, device, communicator)
+    return Array(filled(func, layout.local_shape, value, target, where), layout)
 
 
 def zeros(
     shape: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET, comm: Any = None
 ) -> Array:
     """Make an array of zeros, of the default real dtype unless `dtype` is given. Sends nothing."""
-    return full(shape, 0.0, dtype=dtype, device=device, split=split, comm=comm)
+    return _full("zeros", shape, 0.0, dtype, device, split, comm)
 
 
 def ones(
     shape: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET, comm: Any = None
 ) -> Array:
     """Make an array of ones, of the default real dtype unless `dtype` is given. Sends nothing."""
-    return full(shape, 1.0, dtype=dtype, device=device, split=split, comm=comm)
+    return _full("ones", shape, 1.0, dtype, device, split, comm)
 
 
 def empty(
     shape: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET, comm: Any = None
 ) -> Array:
     """Make an array for values to come: zeros, equal on all ranks. Sends nothing."""
-    return zeros(shape, dtype=dtype, device=device, split=split, comm=comm)
+    return _full("empty", shape, 0.0, dtype, device, split, comm)
 
 
 def full_like(
@@ -101,31 +105,34 @@ def full_like(
     check_array("full_like", "x", x)
     if isinstance(fill_value, (Array, np.ndarray, np.generic)):
         fill_value = fill_value.item()
-    target = x._local.dtype if dtype is None else to_torch_dtype(dtype, "full_like")
-    where = x._local.device if device is None else local_device("full_like", device, x.comm)
-    layout = (
-        x._layout if isinstance(split, Unset) else new_layout("full_like", x.shape, split, x.comm)
-    )
-    return Array(filled(layout.local_shape, fill_value, target, where), layout)
+    return _full_like("full_like", x, fill_value, dtype, device, split)
+
+
+def _full_like(func: str, x: Array, value: Any, dtype: Any, device: Any, split: Split) -> Array:
+    check_array(func, "x", x)
+    target = x._local.dtype if dtype is None else to_torch_dtype(dtype, func)
+    where = x._local.device if device is None else local_device(func, device, x.comm)
+    layout = x._layout if isinstance(split, Unset) else new_layout(func, x.shape, split, x.comm)
+    return Array(filled(func, layout.local_shape, value, target, where), layout)
 
 
 def zeros_like(
     x: Array, /, *, dtype: Any = None, device: Any = None, split: Split = UNSET
 ) -> Array:
     """Make zeros with the shape, dtype, device and layout of `x`. Sends nothing."""
-    return full_like(x, 0, dtype=dtype, device=device, split=split)
+    return _full_like("zeros_like", x, 0, dtype, device, split)
 
 
 def ones_like(x: Array, /, *, dtype: Any = None, device: Any = None, split: Split = UNSET) -> Array:
     """Make ones with the shape, dtype, device and layout of `x`. Sends nothing."""
-    return full_like(x, 1, dtype=dtype, device=device, split=split)
+    return _full_like("ones_like", x, 1, dtype, device, split)
 
 
 def empty_like(
     x: Array, /, *, dtype: Any = None, device: Any = None, split: Split = UNSET
 ) -> Array:
     """Make an array for values to come, like `x` in all else. Sends nothing."""
-    return zeros_like(x, dtype=dtype, device=device, split=split)
+    return _full_like("empty_like", x, 0, dtype, device, split)
 
 
 # ---------------------------------------------------------------------- of positions
@@ -154,29 +161,37 @@ def arange(
     )
     if step == 0:
         raise ValueError("arange: step is 0")
+    if isinstance(start, complex) or isinstance(stop, complex) or isinstance(step, complex):
+        raise TypeError(f"arange: got {start}, {stop}, {step}; expected real numbers")
     communicator = as_communicator(comm)
+    where = local_device("arange", device, communicator)
     exact = all(isinstance(v, int) for v in (start, stop, step))
-    target = (
-        to_torch_dtype(dtype, "arange")
-        if dtype is not None
-        else torch.int64
-        if exact
-        else default_float()
-    )
+    if dtype is not None:
+        target = to_torch_dtype(dtype, "arange")
+    else:
+        target = torch.int64 if exact else default_float()
+    if not exact and not math.isfinite((stop - start) / step):
+        raise ValueError(f"arange: from {start} to {stop} by {step} is no finite number of values")
     n = max(-((start - stop) // step) if exact else math.ceil((stop - start) / step), 0)
     layout = new_layout("arange", (n,), split, communicator)
-    if exact:
-        last = layout.start + layout.count
-        values = np.arange(layout.start, last) * step + start if target in WIDE_UNSIGNED else None
-        if values is None:
-            index = torch.arange(layout.start, last, dtype=torch.int64)
-            local = (index * step + start).to(target)
-        else:
-            local = torch.from_numpy(values.astype(to_numpy_dtype(target)))
+    if exact and target in INTEGER_OR_BOOL.all:
+        local = _exact_range(layout, start, step, target)
     else:
         index = torch.arange(layout.start, layout.start + layout.count, dtype=torch.float64)
         local = (index * step + start).to(target)
-    return Array(local.to(local_device("arange", device, communicator)), layout)
+    return Array(local.to(where), layout)
+
+
+def _exact_range(layout: Layout, start: int, step: int, dtype: torch.dtype) -> Tensor:
+    """Return this rank's part of an `arange` of integers."""
+    ends = (start, start + (layout.size - 1) * step) if layout.size else ()
+    for value in ends if dtype is not torch.bool else ():
+        filled("arange", (), value, dtype, torch.device("cpu"))  # raises if it does not fit
+    index = torch.arange(layout.start, layout.start + layout.count, dtype=torch.int64)
+    # int64's arithmetic is modulo 2**64, and so right for uint64 too.
+    first = (start + 2**63) % 2**64 - 2**63
+    values = index * (step if layout.size > 1 else 1) + first
+    return values.view(dtype) if dtype is torch.uint64 else values.to(dtype)
 
 
 def linspace(
@@ -196,8 +211,7 @@ def linspace(
     Sends nothing.
     """
     start, stop = (v.item() if isinstance(v, (Array, np.generic)) else v for v in (start, stop))
-    if num < 0:
-        raise ValueError(f"linspace: num is {num}; it must not be negative")
+    (num,) = as_shape("linspace", num, "num")
     communicator = as_communicator(comm)
     inexact = (
         default_complex()
@@ -232,10 +246,10 @@ def eye(
 ) -> Array:
     """Make a matrix of zeros with ones on its k-th diagonal. Sends nothing."""
     shape = as_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
-    result = zeros(shape, dtype=dtype, device=device, split=split, comm=comm)
+    result = _full("eye", shape, 0.0, dtype, device, split, comm)
     diagonal = _columns_minus_rows(result) == k
     local = carrier(result._local)
-    local[diagonal] = carrier(filled((), 1, result._local.dtype, local.device))
+    local[diagonal] = carrier(filled("eye", (), 1, result._local.dtype, local.device))
     return result
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from ._array import Array
 from ._conversion import local_device
 from ._dtypes import (
-    COMPLEX,
     TO_NUMPY,
     DType,
+    check_conversion,
     promote,
     promote_scalar,
     to_numpy_dtype,
@@ -87,10 +87,7 @@ def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) ->
     target = to_torch_dtype(dtype, "astype")
     where = x._local.device if device is None else local_device("astype", device, x.comm)
     source = x._local.dtype
-    if source in COMPLEX.all and target not in COMPLEX.all and target is not to_torch_dtype("bool"):
-        raise TypeError(
-            f"astype: {x.dtype} to {np.dtype(dtype)} loses the imaginary part; use real or abs"
-        )
+    check_conversion("astype", source, target)
     if source is target and where == x._local.device and not copy:
         return x
     return Array(x._local.to(device=where, dtype=target, copy=True), x._layout)

@@ -31,8 +31,10 @@ __all__ = [
     "DType",
     "Kind",
     "carrier",
+    "check_conversion",
     "default_complex",
     "default_float",
+    "from_numpy",
     "numpy_kernel",
     "promote",
     "promote_scalar",
@@ -140,11 +142,44 @@ def to_torch_dtype(dtype: Any, func: str = "dtype") -> torch.dtype:
         if dtype in TO_NUMPY or dtype is torch.bfloat16:
             return dtype
         raise TypeError(f"{func}: dtype {dtype} is not supported")
+    if dtype is None:  # float64 to NumPy
+        raise TypeError(f"{func}: dtype is None; name a dtype")
     try:
         # NumPy's native byte order: torch has no other.
         return TO_TORCH[np.dtype(dtype).newbyteorder("=")]
     except (KeyError, TypeError):
         raise TypeError(f"{func}: dtype {dtype!r} is not supported") from None
+
+
+def check_conversion(func: str, source: torch.dtype, target: torch.dtype) -> None:
+    """Raise TypeError if converting `source` to `target` would drop imaginary parts."""
+    if source in COMPLEX.all and target not in COMPLEX.all and target is not torch.bool:
+        raise TypeError(
+            f"{func}: {to_numpy_dtype(source)} to {to_numpy_dtype(target)} loses the imaginary "
+            f"part; use real or abs"
+        )
+
+
+def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) -> torch.Tensor:
+    """Return NumPy values as a tensor: of any strides and byte order, bfloat16 too.
+
+    Parameters
+    ----------
+    copy : bool
+        False: share the memory where torch can.
+
+    Raises
+    ------
+    TypeError
+        If no array can have their dtype.
+    """
+    dtype = to_torch_dtype(values.dtype, func)
+    own = np.array(values, dtype=TO_NUMPY[dtype], order="C", copy=copy or None)
+    if not own.flags.writeable:  # torch would warn
+        own = own.copy()
+    if dtype is torch.bfloat16:
+        return torch.from_numpy(own.view(np.int16)).view(dtype)
+    return torch.from_numpy(own)
 
 
 def carrier(t: torch.Tensor) -> torch.Tensor:
@@ -193,9 +228,9 @@ def promote_scalar(dtype: torch.dtype, value: complex) -> torch.dtype:
         if dtype in REAL_FLOATING.all:
             return dtype
         return default_float()
-    if dtype is torch.float64 or dtype in INTEGER_OR_BOOL.all:
-        return torch.complex128
-    return torch.complex64
+    if dtype in INTEGER_OR_BOOL.all:
+        return default_complex()
+    return torch.complex128 if dtype is torch.float64 else torch.complex64
 
 
 def default_float() -> torch.dtype:

@@ -15,7 +15,7 @@ import torch
 from . import _elementwise_kernels as kernels
 from ._array import Array
 from ._dtypes import COMPLEX, FLOATING, NUMERIC, REAL, REAL_FLOATING
-from ._op import Scalar, binary, unary
+from ._op import Scalar, binary, check_array, unary
 
 __all__ = [
     "abs",
@@ -293,9 +293,9 @@ def real(x: Array, /) -> Array:
     Array
         Shape and layout of `x`. Sends nothing.
     """
-    if isinstance(x, Array) and x._local.dtype in COMPLEX.all:
+    if check_array("real", "x", x, NUMERIC)._local.dtype in COMPLEX.all:
         return unary("real", kernels.real, x, COMPLEX)
-    return unary("real", kernels.positive, x, NUMERIC)
+    return positive(x)
 
 
 def reciprocal(x: Array, /) -> Array:

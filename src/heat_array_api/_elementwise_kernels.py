@@ -13,6 +13,7 @@ from ._dtypes import numpy_kernel
 
 __all__ = [
     "acos",
+    "add",
     "ceil",
     "conj",
     "expm1",
@@ -29,9 +30,28 @@ __all__ = [
     "right_shift",
     "round",
     "sign",
+    "subtract",
     "tanh",
     "trunc",
 ]
+
+
+def add(a: Tensor, b: Tensor | complex) -> Tensor:
+    """Return ``a + b``; torch's complex kernel multiplies `b` by 1, and infinities give NaN."""
+    if not a.is_complex():
+        return torch.add(a, b)
+    assert isinstance(b, Tensor)
+    parts = torch.view_as_real(a.resolve_conj()) + torch.view_as_real(b.resolve_conj())
+    return torch.view_as_complex(parts)
+
+
+def subtract(a: Tensor, b: Tensor | complex) -> Tensor:
+    """Return ``a - b``, complex numbers part by part as in `add`."""
+    if not a.is_complex():
+        return torch.sub(a, b)
+    assert isinstance(b, Tensor)
+    parts = torch.view_as_real(a.resolve_conj()) - torch.view_as_real(b.resolve_conj())
+    return torch.view_as_complex(parts)
 
 
 def positive(t: Tensor) -> Tensor:
@@ -87,7 +107,9 @@ def left_shift(a: Tensor, b: Tensor) -> Tensor:
 
 
 def right_shift(a: Tensor, b: Tensor) -> Tensor:
-    return torch.bitwise_right_shift(a, _shift(a, b))
+    shifted = torch.bitwise_right_shift(a, _shift(a, b))
+    # All bits are out; the sign fills in for them where there is one.
+    return shifted if a.dtype.is_signed else torch.where(b >= 8 * a.element_size(), 0, shifted)
 
 
 def _shift(a: Tensor, b: Tensor) -> Tensor:
@@ -151,7 +173,8 @@ def log1p(t: Tensor) -> Tensor:
     x, y = t.real, t.imag
     near = torch.complex(torch.log1p(x * (2 + x) + y * y) / 2, torch.atan2(y, 1 + x))
     # Far from -1 the plain logarithm neither overflows nor cancels.
-    return torch.where(torch.abs(t) < 0.5, near, torch.log(1 + t))
+    # Part by part: 1 + t would lose the sign of a zero imaginary part.
+    return torch.where(torch.abs(t) < 0.5, near, torch.log(torch.complex(1 + x, y)))
 
 
 def tanh(t: Tensor) -> Tensor:

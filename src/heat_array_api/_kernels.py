@@ -81,6 +81,7 @@ def _nan_key(dtype: torch.dtype) -> int:
 
 def raw_keys(t: Tensor) -> Tensor:
     """Return keys from which `from_raw_keys` restores real values; -0.0 is below 0.0 here."""
+    t = t.detach()
     signed = _SIGNED[t.dtype.itemsize]
     if t.dtype in REAL_FLOATING.all:
         key = _flip_negative(t.view(signed))
@@ -125,7 +126,7 @@ def order_keys(t: Tensor, descending: bool = False) -> Keys:
 
 def _complex_keys(t: Tensor) -> Keys:
     """Return keys of NumPy's complex order: numbers, R + nan j, nan + R j, nan + nan j."""
-    parts = torch.view_as_real(t.resolve_conj())
+    parts = torch.view_as_real(t.detach().resolve_conj())
     real, imag = (_real_keys(part.contiguous()) for part in parts.unbind(-1))
     nan = _nan_key(parts.dtype)
     # R + nan j: between infinity and nan, and among themselves by R.
@@ -276,7 +277,7 @@ def with_zeros_in_order(result: Tensor, t: Tensor) -> Tensor:
 
 def sort_last(t: Tensor, descending: bool = False) -> Tensor:
     """Return `t` sorted along its last axis (not 0-d): stable, NaN last (first if descending)."""
-    if t.dtype in COMPLEX.all:
+    if t.dtype in COMPLEX.all or t.requires_grad:
         return take_last(t, argsort_last(t, descending))
     t = t.contiguous()
     if t.dtype in (torch.float32, torch.float64) and t.device.type == "cpu":
@@ -317,6 +318,7 @@ def count_at_most(run: Tensor, keys: np.ndarray[tuple[int], np.dtype[np.int64]])
 
 def searchsorted_local(run: Tensor, values: Tensor, side: str) -> Tensor:
     """Return where `values` belong in the sorted `run` of the same dtype, as int64."""
+    run, values = run.detach(), values.detach()
     if run.dtype is torch.bfloat16:  # a dtype that NumPy cannot read
         run, values = _real_keys(run.contiguous()), _real_keys(values.contiguous())
     if run.device.type != "cpu" and run.dtype not in COMPLEX.all:

@@ -81,7 +81,15 @@ def nanmean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     x = check_array("nanmean", "x", x)
     if not _has_nan(x):
         return mean(x, axis=axis, keepdims=keepdims)
-    return divide(nansum(x, axis=axis, keepdims=keepdims), _count(x, axis, keepdims))
+    wide = _wide(x)
+    result = divide(nansum(wide, axis=axis, keepdims=keepdims), _count(wide, axis, keepdims))
+    return Array(result._local.to(x._local.dtype), result._layout)
+
+
+def _wide(x: Array) -> Array:
+    """Return float16 and bfloat16 as float32, whose sums do not overflow."""
+    half = x._local.dtype in (torch.float16, torch.bfloat16)
+    return Array(x._local.float(), x._layout) if half else x
 
 
 def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
@@ -101,11 +109,12 @@ def nanvar(
     x = check_array("nanvar", "x", x)
     if not _has_nan(x):
         return var(x, axis=axis, correction=correction, keepdims=keepdims)
-    distance = absolute(subtract(x, nanmean(x, axis=axis, keepdims=True)))
+    wide = _wide(x)
+    distance = absolute(subtract(wide, nanmean(wide, axis=axis, keepdims=True)))
     squares = nansum(square(distance), axis=axis, keepdims=keepdims)
-    left = _count(x, axis, keepdims)
+    left = _count(wide, axis, keepdims)
     freedom = torch.where(left._local > correction, left._local - correction, math.nan)
-    return Array(squares._local / freedom, squares._layout)
+    return Array((squares._local / freedom).to(x._local.real.dtype), squares._layout)
 
 
 def nanstd(

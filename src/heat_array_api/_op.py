@@ -24,14 +24,15 @@ from ._dtypes import (
     FLOATING,
     INTEGER_OR_BOOL,
     REAL_FLOATING,
-    TO_TORCH,
     WIDE_UNSIGNED,
     Kind,
     default_float,
+    from_numpy,
     numpy_kernel,
     promote,
     promote_scalar,
     to_numpy_dtype,
+    to_torch_dtype,
 )
 from ._layout import Layout, Shape, normalize_axes
 from ._primitives import preduce
@@ -55,7 +56,9 @@ __all__ = [
 ]
 
 _REAL_FLOATING = REAL_FLOATING.all
-_NUMBERS = frozenset({int, float})
+# Python integers that torch's kernels take.
+_WORD = 2**63
+_COMPARISONS = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"})
 
 Scalar = bool | int | float | complex
 Kernel = Callable[..., Tensor]
@@ -69,7 +72,8 @@ def check_array(func: str, name: str, x: object, kind: Kind | None = None) -> Ar
     if not isinstance(x, Array):
         raise TypeError(f"{func}: {name} is {type(x).__name__}; expected a heat_array_api array")
     if kind is not None and x._local.dtype not in kind.all:
-        raise TypeError(f"{func}: {name} has dtype {x.dtype}; expected a {kind.name} dtype")
+        article = "an" if kind.name[0] in "aeiou" else "a"
+        raise TypeError(f"{func}: {name} has dtype {x.dtype}; expected {article} {kind.name} dtype")
     return x
 
 
@@ -88,13 +92,21 @@ def cast(t: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _scalar_tensor(func: str, value: Scalar, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return a Python scalar as a 0-d tensor of `dtype`; an integer that does not fit raises."""
+    """Return a Python scalar as a 0-d tensor of `dtype`.
+
+    An integer that does not fit raises; comparisons see it as infinite, and are right as NumPy's.
+    """
     if dtype in INTEGER_OR_BOOL.all and dtype is not torch.bool:
         info = np.iinfo(to_numpy_dtype(dtype))
         if not info.min <= int(value.real) <= info.max:
-            raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
+            if func not in _COMPARISONS:
+                raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
+            beyond = math.inf if value.real > 0 else -math.inf
+            return torch.tensor(beyond, dtype=torch.float64, device=device)
         if dtype in WIDE_UNSIGNED:
             return torch.from_numpy(np.asarray(value, dtype=info.dtype)).to(device)
+    elif isinstance(value, int) and value.bit_length() > 1023:
+        raise OverflowError(f"{func}: an integer of {value.bit_length()} bits does not fit a float")
     return torch.tensor(value, dtype=dtype, device=device)
 
 
@@ -111,7 +123,7 @@ def as_operands(func: str, *values: Any, names: Sequence[str] | None = None) -> 
     comm = common_communicator(func, *arrays)
     device = arrays[0]._local.device
     strong = [value._local.dtype for value in arrays]
-    strong += [TO_TORCH[v.dtype] for v in values if isinstance(v, np.ndarray)]
+    strong += [to_torch_dtype(v.dtype, func) for v in values if isinstance(v, np.ndarray)]
     base = strong[0]
     for dtype in strong[1:]:
         base = promote(base, dtype)
@@ -123,7 +135,7 @@ def as_operands(func: str, *values: Any, names: Sequence[str] | None = None) -> 
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, np.ndarray):
-            local = torch.from_numpy(np.array(value, order="C")).to(device)
+            local = from_numpy(func, value).to(device)
         elif isinstance(value, (bool, int, float, complex)):
             local = _scalar_tensor(func, value, promote_scalar(base, value), device)
         else:
@@ -212,7 +224,11 @@ def binary(
             t2 = x2._local
             if x1._layout is x2._layout and t1.dtype is t2.dtype and t1.dtype in kind.direct:
                 return Array(kernel(t1, t2), x1._layout)
-        elif takes_scalar and t1.dtype in _REAL_FLOATING and type(x2) in _NUMBERS:
+        elif (
+            takes_scalar
+            and t1.dtype in _REAL_FLOATING
+            and (type(x2) is float or (type(x2) is int and -_WORD <= x2 < _WORD))
+        ):
             return Array(kernel(t1, x2), x1._layout)
     return elementwise(func, kernel, (x1, x2), kind)
 
@@ -292,7 +308,9 @@ def plan_reduction(
     func: str, layout: Layout, axis: int | Sequence[int] | None, keepdims: bool
 ) -> ReductionPlan:
     """Return how to reduce an array of `layout` over `axis`; errors name `func`."""
-    return _plan_reduction(func, layout, tuple(axis) if isinstance(axis, list) else axis, keepdims)
+    if axis is not None and type(axis) is not int and type(axis) is not tuple:
+        axis = normalize_axes(func, axis, layout.ndim)
+    return _plan_reduction(func, layout, axis, keepdims)
 
 
 def spread_reduction(x: Array, axes: Shape) -> Array:

@@ -41,6 +41,10 @@ class Operators:
     def shape(self) -> tuple[int, ...]:
         raise NotImplementedError  # Array's
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        raise NotImplementedError  # Array's
+
     def _assign(self, value: Array) -> Array:
         raise NotImplementedError  # Array's: what an in-place operator does
 
@@ -352,13 +356,31 @@ class Operators:
     def round(self, decimals: int = 0, out: None = None) -> Array:
         """Values rounded to decimals; as `numpy.ndarray.round`."""
         _no_out(out)
-        return (
-            _ns.round(self) if decimals == 0 else _ns.round(self * 10.0**decimals) / 10.0**decimals
-        )
+        if decimals == 0 or (decimals > 0 and _ns.isdtype(self.dtype, "integral")):
+            return _ns.round(self)
+        # As NumPy: powers of ten are exact only with positive exponents.
+        scale = 10.0 ** abs(decimals)
+        if decimals > 0:
+            return _ns.round(self * scale) / scale
+        return _ns.astype(_ns.round(self / scale) * scale, self.dtype, copy=False)
 
     def conj(self) -> Array:
         """Complex conjugate; as `numpy.ndarray.conj`."""
         return _ns.conj(self)
+
+    conjugate = conj
+
+    def argsort(
+        self, axis: int | None = -1, kind: Any = None, order: None = None, *, stable: Any = None
+    ) -> Array:
+        """Indices that sort along an axis, always stably; as `numpy.ndarray.argsort`."""
+        if order is not None:
+            raise ValueError("argsort: order is for structured arrays; pass None")
+        return _ns.argsort(self, axis=axis) if axis is not None else _ns.argsort(self.ravel())
+
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Array:
+        """Where to insert values to keep the order; as `numpy.ndarray.searchsorted`."""
+        return _ns.searchsorted(self, v, side=side, sorter=sorter)
 
     def nonzero(self) -> tuple[Array, ...]:
         """Indices of the nonzero elements; as `numpy.ndarray.nonzero`."""
@@ -366,10 +388,12 @@ class Operators:
 
     def ravel(self, order: str = "C") -> Array:
         """The array as one axis, row-major; as `numpy.ndarray.ravel`."""
+        _row_major("ravel", order)
         return _ns.reshape(self, (-1,))
 
     def flatten(self, order: str = "C") -> Array:
         """A copy as one axis, row-major; as `numpy.ndarray.flatten`."""
+        _row_major("flatten", order)
         return _ns.reshape(self, (-1,), copy=True)
 
     def squeeze(self, axis: Any = None) -> Array:
@@ -384,10 +408,16 @@ class Operators:
 
     def dot(self, other: Any) -> Array:
         """Matrix product; as `numpy.ndarray.dot`."""
-        return _ns.matmul(self, other)
+        scalar = not self.shape or not getattr(other, "shape", ())
+        return _ns.multiply(self, other) if scalar else _ns.matmul(self, other)
 
-    def take(self, indices: Any, axis: int | None = None) -> Array:
+    def take(
+        self, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise"
+    ) -> Array:
         """Elements along an axis; as `numpy.ndarray.take`."""
+        _no_out(out)
+        if mode != "raise":
+            raise ValueError(f"take: mode is {mode!r}; only 'raise' is supported")
         return _ns.take(self if axis is not None else self.ravel(), indices, axis=axis or 0)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Array:
@@ -402,19 +432,26 @@ class Operators:
         """Values converted to a dtype; as `numpy.ndarray.astype`."""
         return _ns.astype(self, dtype, copy=copy, device=device)
 
-    def reshape(self, *shape: Any, copy: bool | None = None) -> Array:
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Array:
         """The values in another shape, row-major; as `numpy.ndarray.reshape`."""
+        _row_major("reshape", order)
         new = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         return _ns.reshape(self, tuple(new), copy=copy)
 
     def transpose(self, *axes: Any) -> Array:
         """The axes permuted, reversed by default; as `numpy.ndarray.transpose`."""
-        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-        return _ns.transpose(self, tuple(order) or None)
+        alone = len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list)))
+        return _ns.transpose(self, tuple((axes[0] if alone else axes) or ()) or None)
 
 
 # What an operator accepts beside an array; anything else gets its own turn.
 OPERANDS = (Operators, bool, int, float, complex, np.generic, np.ndarray)
+
+
+def _row_major(func: str, order: str) -> None:
+    # Not a TypeError: NumPy's functions would then go on with the gathered array.
+    if order not in ("C", "A", "K"):
+        raise ValueError(f"{func}: order is {order!r}; only row-major 'C' is supported")
 
 
 def _no_out(out: object) -> None:

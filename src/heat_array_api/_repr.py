@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ._array import Array
+from ._dtypes import carrier, uncarry
 from ._layout import Layout
 from ._op import check_array
 from ._primitives import gather
@@ -61,30 +62,29 @@ def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precisi
     Collective. Messages: one allgather of the corner, at most ``2 * edgeitems`` rows.
     """
     check_array("to_string", "x", x)
-    corner, cut = _corner(x, edgeitems) if x.size > threshold else (x, False)
-    values = np.asarray(corner)
+    short = x.size > threshold
+    values = np.asarray(_corner(x, edgeitems) if short else x)
     if values.dtype.kind == "V":
         values = values.astype(np.float32)
-    limit = 1 if cut else max(values.size, 1)
+    if values.ndim == 0:
+        return str(values[()])
     return np.array2string(
         values,
         separator=" ",
-        threshold=limit - 1 if cut else limit,
+        threshold=0 if short else values.size,
         edgeitems=edgeitems,
         precision=precision,
     )
 
 
-def _corner(x: Array, edgeitems: int) -> tuple[Array, bool]:
-    """Return the ends of every axis, with one element more than is shown, and if any was cut."""
-    t = x._local
+def _corner(x: Array, edgeitems: int) -> Array:
+    """Return the ends of every axis, with one element more than is shown: NumPy puts dots there."""
+    t = carrier(x._local)
     layout = x._layout
-    cut = False
     for axis, n in enumerate(layout.shape):
         keep = 2 * edgeitems + 1
         if n <= keep:
             continue
-        cut = True
         first = layout.start if layout.split == axis else 0
         index = torch.arange(first, first + t.shape[axis], device=t.device)
         chosen = torch.nonzero((index <= edgeitems) | (index >= n - edgeitems)).flatten()
@@ -99,8 +99,8 @@ def _corner(x: Array, edgeitems: int) -> tuple[Array, bool]:
             for a, b in ends
         )
         layout = Layout.of(shape, axis, counts, layout.comm)
-    full = gather(t, layout)
-    return Array(full, Layout.replicated(layout.shape, layout.comm)), cut
+    full = uncarry(gather(t, layout), x._local.dtype)
+    return Array(full, Layout.replicated(layout.shape, layout.comm))
 
 
 def _near(begin: int, end: int, n: int, edgeitems: int) -> list[int]:

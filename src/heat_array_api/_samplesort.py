@@ -395,9 +395,13 @@ def _sort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Ten
 
 
 def _raw_keys_do(rows: list[Tensor], comm: Communicator) -> bool:
-    """Return whether equal values have equal bits: no complex numbers, no -0.0 on any rank."""
+    """Return whether the keys can travel for the values: equal values have equal bits.
+
+    They do if there is no -0.0 on any rank. Values that a gradient depends on travel
+    themselves.
+    """
     dtype = rows[0].dtype
-    if dtype in COMPLEX.all:
+    if dtype in COMPLEX.all or rows[0].requires_grad:
         return False
     if dtype not in REAL_FLOATING.all:
         return True

@@ -156,7 +156,7 @@ def _unique(
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
     """Return values, indices, inverse and counts of the distinct elements, as far as wanted."""
     layout = x._layout
-    local = _distinct(x._local.reshape(-1))
+    local = _distinct(x._local.detach().reshape(-1))
     if layout.split is None or layout.comm.size == 1:
         split = None if layout.split is None else 0
         found = Layout.balanced((local.values.shape[0],), split, layout.comm)
@@ -237,7 +237,7 @@ def unique_values(x: Array, /) -> Array:
     """Distinct elements, sorted; as `unique_all`. One all-to-all of the ranks' distinct values."""
     check_array("unique_values", "x", x, ANY)
     layout = x._layout
-    values = _distinct_values(x._local.reshape(-1))
+    values = _distinct_values(x._local.detach().reshape(-1))
     if layout.split is None or layout.comm.size == 1:
         split = None if layout.split is None else 0
         return Array(values, Layout.balanced((values.shape[0],), split, layout.comm))
@@ -282,7 +282,7 @@ def isin(
     x1, x2 = as_operands("isin", x1, x2)
     layout, other = x1._layout, x2._layout
     comm = layout.comm
-    values, members = x1._local.reshape(-1), x2._local.reshape(-1)
+    values, members = x1._local.detach().reshape(-1), x2._local.detach().reshape(-1)
     outside = None
     if values.dtype in INTEGER_OR_BOOL.all and members.dtype in INTEGER_OR_BOOL.all:
         values, low, high = integers_as(values, members.dtype)

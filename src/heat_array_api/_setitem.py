@@ -73,7 +73,7 @@ def _as_value(x: Array, value: Any) -> Array:
     dtype = x._local.dtype
     if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
         _check_kind(x, scalar_dtype(value))
-        local = filled((), value, dtype, x._local.device)
+        local = filled("__setitem__", (), value, dtype, x._local.device)
         return Array(local, Layout.replicated((), x.comm))
     if not isinstance(value, Array):
         value = asarray(value, split=None, comm=x.comm, device=x.device)

@@ -23,11 +23,13 @@ from ._dtypes import (
     INTEGER_OR_BOOL,
     ORDERED,
     WIDE_UNSIGNED,
+    check_conversion,
     default_float,
     numpy_kernel,
     to_numpy_dtype,
     to_torch_dtype,
 )
+from ._elementwise_kernels import add
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._op import ReductionPlan, cast, check_array, plan_reduction, reduction
 from ._primitives import exscan, preduce
@@ -86,6 +88,7 @@ def _as_accumulator(t: Tensor, dtype: Any, func: str) -> tuple[Tensor, torch.dty
     """
     if dtype is not None:
         target = to_torch_dtype(dtype, func)
+        check_conversion(func, t.dtype, target)
     elif t.dtype in INTEGER_OR_BOOL.all:
         signed = t.dtype is torch.bool or t.dtype.is_signed
         target = torch.int64 if signed else torch.uint64
@@ -197,7 +200,7 @@ def _scan(
             local.new_full(shape, neutral) if empty else local.narrow(axis, t.shape[axis] - 1, 1)
         )
         before = exscan(total, op, layout.comm)
-        local = local + before if op == "sum" else local * before
+        local = add(local, before) if op == "sum" else local * before
     if include_initial:
         local, layout = _with_initial(local, layout, axis, neutral)
     return Array(_from_accumulator(local, target), layout)
@@ -331,6 +334,7 @@ def var(
     algorithm.
     """
     x = _as_floating(x, "var")
+    correction = float(correction)
     plan = plan_reduction("var", x._layout, axis, keepdims)
     t = move(x._local, x._layout, plan.source)
     real = t.real.dtype if t.is_complex() else t.dtype

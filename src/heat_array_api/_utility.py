@@ -132,6 +132,8 @@ def array_ufunc(
     here returns NotImplemented, and NumPy raises TypeError.
     """
     xp = namespace()
+    if kwargs.get("where") is True:
+        del kwargs["where"]
     if _any_given(kwargs, "out", "where", "casting", "order", "signature"):
         return NotImplemented
     name = ufunc.__name__
@@ -144,6 +146,8 @@ def array_ufunc(
     function = getattr(xp, name, None) or getattr(xp.special, name, None)
     if function is None or isinstance(function, np.dtype):
         return NotImplemented
+    if ufunc.__name__ in ("fabs", "rint") and xp.isdtype(inputs[0].dtype, "integral"):
+        inputs = (xp.astype(inputs[0], xp.get_options()["default_dtype"]),)  # floats, as NumPy's
     result = function(*inputs)
     dtype = kwargs.get("dtype")
     return result if dtype is None else xp.astype(result, dtype, copy=False)

@@ -104,7 +104,8 @@ def _map(axes: Any, grid: Grid, zones: Values, colours: list[Any]) -> None:
         axes.plot(x, y, color="white", linewidth=2.4, alpha=0.55, solid_capstyle="round")
         axes.plot(x, y, color=INK, linewidth=1.0, solid_capstyle="round")
     _graticule(axes, project, edges_x, edges_y)
-    axes.set_aspect("equal")
+    # Equal scales, but a narrow belt is stretched to be seen.
+    axes.set_aspect(max(1.0, 0.4 * float(np.ptp(mesh[0]) / np.ptp(mesh[1]))))
     axes.set_anchor("C")
     axes.axis("off")
 
