@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from heat_array_api._comm import world
 
 import heat_array_api as xp
 from _harness import FailedElsewhere, checksum
+from heat_array_api._comm import world
 from heat_array_api._dtypes import to_torch_dtype
 from heat_array_api._layout import Layout
 from heat_array_api._primitives import counts_of
@@ -94,20 +94,23 @@ def tensor_of(values: Any) -> torch.Tensor:
     return torch.from_numpy(values)
 
 
+def rows_of(layout: Layout) -> tuple[slice, ...]:
+    """Return the index of this rank's shard in the whole array."""
+    rows = [slice(None)] * layout.ndim
+    if layout.split is not None:
+        rows[layout.split] = slice(layout.start, layout.start + layout.count)
+    return tuple(rows)
+
+
 def make(values: Any, layout: Layout | None = None) -> Any:
     """Make the `Array` of the global NumPy `values`, the same on every rank, in a layout.
 
-    The layout may have another shape than `values` (only its split and counts matter);
-    None means replicated over all ranks.
+    None means replicated over all ranks. Sends nothing.
     """
     values = np.asarray(values)
-    if layout is None or layout.split is None:
-        return xp.from_local(
-            tensor_of(values), split=None, comm=world() if layout is None else layout.comm
-        )
-    rows = [slice(None)] * values.ndim
-    rows[layout.split] = slice(layout.start, layout.start + layout.count)
-    return xp.from_local(tensor_of(values[tuple(rows)]), split=layout.split, comm=layout.comm)
+    if layout is None:
+        layout = Layout.replicated(values.shape, world())
+    return xp.Array(tensor_of(values[rows_of(layout)]), layout)
 
 
 def to_numpy(x: Any) -> np.ndarray:
@@ -141,22 +144,39 @@ def assert_consistent(x: Any) -> None:
     """Check an array's invariants: one layout on all ranks, the shard it says, equal copies."""
     __tracebackhide__ = True
     assert isinstance(x, xp.Array), f"expected an Array, not {x!r}"
+    _agree_on(x, None)
+
+
+def _agree_on(x: Any, problem: str | None) -> None:
+    """Raise on every rank if one has a problem, or if the array is not one array: one message."""
+    __tracebackhide__ = True
     layout = x.layout
     metadata = (layout.shape, layout.split, layout.counts, str(x.dtype), x.local.requires_grad)
-    same_everywhere("(shape, split, counts, dtype, requires_grad)", str(metadata), layout.comm)
-    assert x.shape == layout.shape
-    assert x.split == layout.split
-    assert all(type(n) is int for n in (*layout.shape, *layout.counts)), metadata
     shape = tuple(x.local.shape)
-    agree(
-        None
-        if shape == layout.local_shape
-        else f"x.local has shape {shape}, its layout says {layout.local_shape}",
-        layout.comm,
-    )
-    if layout.split is None:
-        copies = counts_of(checksum(to_numpy(x).tobytes().decode("latin-1")), layout.comm)
-        assert len(set(copies)) == 1, "the copies of a replicated array are not bitwise equal"
+    if not all(type(n) is int for n in (*layout.shape, *layout.counts)):
+        problem = f"not all ints: {metadata}"
+    if shape != layout.local_shape:
+        problem = f"x.local has shape {shape}, its layout says {layout.local_shape}"
+    copy = shard_of(x).tobytes().decode("latin-1") if layout.split is None else ""
+    facts = (problem is not None, checksum(str(metadata)), checksum(copy))
+    everyone = layout.comm.allgather_ints([int(fact) for fact in facts])
+    if len({theirs[1] for theirs in everyone}) > 1:
+        raise AssertionError(
+            f"(shape, split, counts, dtype, requires_grad) differs from rank to rank; here it is "
+            f"{metadata}"
+        )
+    if problem is not None:
+        raise AssertionError(problem)
+    if any(theirs[0] for theirs in everyone):
+        found = [rank for rank, theirs in enumerate(everyone) if theirs[0]]
+        raise FailedElsewhere(f"ranks {found} found an error")
+    if len({theirs[2] for theirs in everyone}) > 1:
+        raise AssertionError("the copies of a replicated array are not bitwise equal")
+
+
+def shard_of(x: Any) -> np.ndarray:
+    """Return this rank's shard as a NumPy array. Sends nothing."""
+    return np.asarray(xp.Array(x.local, Layout.replicated(tuple(x.local.shape), x.comm)))
 
 
 def assert_equal(
@@ -193,14 +213,30 @@ def assert_equal(
         for one, other in zip(x, expected, strict=True):
             assert_equal(one, other, rtol=rtol, atol=atol, signed_zeros=signed_zeros)
         return
+    assert isinstance(x, xp.Array), f"expected an Array, not {x!r}"
     expected = np.asarray(expected)
-    assert_consistent(x)
-    assert x.shape == expected.shape, f"shape {x.shape}, expected {expected.shape}"
     wanted = expected.dtype if dtype is None else np.dtype(dtype)
-    assert x.dtype == wanted, f"dtype {x.dtype}, expected {wanted}"
-    if split is not ...:
-        assert x.split == split, f"split {x.split}, expected {split}"
-    agree(difference(to_numpy(x), expected, rtol, atol, signed_zeros), x.layout.comm)
+    problem = None
+    if x.shape != expected.shape:
+        problem = f"shape {x.shape}, expected {expected.shape}"
+    elif x.dtype != wanted:
+        problem = f"dtype {x.dtype}, expected {wanted}"
+    elif split is not ... and x.split != split:
+        problem = f"split {x.split}, expected {split}"
+    elif tuple(x.local.shape) == x.layout.local_shape:
+        part = expected[rows_of(x.layout)]
+        atol = margin(expected, x.dtype) if atol is None else atol
+        problem = difference(shard_of(x), part, rtol, atol, signed_zeros)
+    _agree_on(x, problem)
+
+
+def margin(expected: np.ndarray, dtype: np.dtype) -> float:
+    """Return how far a value may be off for the sake of the greatest finite one."""
+    if dtype.kind in "biu":
+        return 0.0
+    parts = (expected.real, expected.imag) if expected.dtype.kind == "c" else (expected,)
+    values = np.abs(np.stack([part.astype(np.float64) for part in parts]))
+    return float(ROUNDINGS * rounding(dtype) * values[np.isfinite(values)].max(initial=0))
 
 
 def difference(
@@ -217,9 +253,7 @@ def difference(
     rtol = ROUNDINGS * eps if rtol is None else rtol
     for part in (np.real, np.imag) if actual.dtype.kind == "c" else (np.asarray,):
         a, e = part(actual).astype(np.float64), part(expected).astype(np.float64)
-        finite = np.abs(e[np.isfinite(e)])
-        margin = ROUNDINGS * eps * finite.max(initial=0) if atol is None else atol
-        found = _difference(a, e, rtol, margin)
+        found = _difference(a, e, rtol, margin(expected, actual.dtype) if atol is None else atol)
         if found is None and signed_zeros:
             zeros = (a == 0) & (e == 0)
             found = _difference(np.signbit(a) & zeros, np.signbit(e) & zeros, 0, 0)

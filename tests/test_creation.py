@@ -252,7 +252,7 @@ def test_from_local_errors_on_all_ranks():
         (lambda: xp.zeros("ab"), TypeError, "shape"),
         (lambda: xp.zeros(3, dtype="datetime64[s]"), TypeError, "dtype"),
         (lambda: xp.zeros(3, dtype="complex256"), TypeError, "dtype"),
-        (lambda: xp.zeros((3, 3), split=2), IndexError, "full: split"),
+        (lambda: xp.zeros((3, 3), split=2), IndexError, "zeros: split"),
         (lambda: xp.zeros(3, split="a"), TypeError, "split"),
         (lambda: xp.zeros(3, device="tpu"), ValueError, "device"),
         (lambda: xp.linspace(0, 1, -1), ValueError, "num"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -329,17 +330,20 @@ def test_threads_per_rank():
 @alone
 def test_threads_of_a_job():
     program = """
+    import sys
     import torch
     before = torch.get_num_threads()
     from heat_array_api._comm import world
-    print(before, torch.get_num_threads(), flush=True)
+    sys.stdout.write(f"<{before},{torch.get_num_threads()}>")  # one piece: lines of ranks may mix
     """
     cores = len(_startup.cores())
     job = run(program, ranks=2)
-    for line in job.stdout.splitlines():
-        before, after = map(int, line.split())
-        assert after == max(1, min(cores, before) // 2)
+    counts = re.findall(r"<(\d+),(\d+)>", job.stdout)
+    assert len(counts) == 2
+    for before, after in counts:
+        assert int(after) == max(1, min(cores, int(before)) // 2)
     for job in (run(program, ranks=2, OMP_NUM_THREADS="2"), run(program)):
-        for line in job.stdout.splitlines():
-            before, after = line.split()
+        counts = re.findall(r"<(\d+),(\d+)>", job.stdout)
+        assert counts
+        for before, after in counts:
             assert before == after

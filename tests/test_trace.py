@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mpi4py import MPI
 
 import heat_array_api
+from files import shared_folder
 from heat_array_api import _trace
 from heat_array_api._comm import world
 from heat_array_api._trace import Event, Trace, note, trace
@@ -225,15 +225,15 @@ def test_notes():
     assert "note: through: gather-fallback at test_trace.py:" in t.summary()
 
 
-def test_chrome(tmp_path):
-    path = MPI.COMM_WORLD.bcast(str(tmp_path / "trace.json"))
+def test_chrome():
     t = Trace()
     t.events += [event("sum", "allreduce", 8 + RANK)]
-    with trace() as outer:
-        t.to_chrome(path)
-    assert not outer.events
-    MPI.COMM_WORLD.barrier()
-    document = json.loads(Path(path).read_text("utf-8"))
+    with shared_folder(W) as folder:
+        path = str(folder / "trace.json")
+        with trace() as outer:
+            t.to_chrome(path)
+        assert not outer.events
+        document = json.loads(Path(path).read_text("utf-8"))
     events = document["traceEvents"]
     assert [e["pid"] for e in events if e["ph"] == "M"] == list(range(P))
     spans = [e for e in events if e["ph"] == "X"]

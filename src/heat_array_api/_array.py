@@ -205,8 +205,11 @@ class Array(Operators):
         else:
             values = full.resolve_conj().resolve_neg().numpy()
         # Arrays are values: what NumPy code writes must not show in the array.
-        if copy is not False and full.data_ptr() == self._local.data_ptr():
-            values = values.copy()
+        if full.data_ptr() == self._local.data_ptr():
+            if copy is False:
+                values.flags.writeable = False
+            else:
+                values = values.copy()
         if dtype is None or np.dtype(dtype) == values.dtype:
             return values
         if copy is False:
@@ -228,7 +231,7 @@ class Array(Operators):
         """Export the whole array through DLPack on every rank: a collective gather if split."""
         if copy is False and self._layout.split is not None and self.comm.size > 1:
             raise BufferError("__dlpack__: copy=False, but gathering a split array copies it")
-        full = self.full_tensor().detach().resolve_conj()
+        full = self.full_tensor().detach().resolve_conj().resolve_neg()
         # A consumer may write into what it gets, and arrays are values: hand out a copy
         # unless the caller forbids one.
         if copy is not False and full.data_ptr() == self._local.data_ptr():
@@ -250,6 +253,8 @@ class Array(Operators):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle this rank's shard with its layout: every rank pickles and loads its own."""
         values = carrier(self._local).detach().cpu().contiguous()
+        if values.untyped_storage().nbytes() != values.nbytes:  # or all of it would be pickled
+            values = values.clone()
         layout = self._layout
         state = (layout.shape, layout.split, layout.counts, layout.comm)
         return _unpickle, (values, self._local.dtype, str(self.device), state)
@@ -335,22 +340,36 @@ class Array(Operators):
             self._local = self._local.clone(memory_format=torch.contiguous_format)
         return self._local
 
+    def _update(self, function: Any, other: Any) -> Array:
+        """Become ``function(self, other)`` in place: shape, dtype and layout stay as they are."""
+        ns = namespace()
+        if (
+            isinstance(other, Array)
+            and other._layout is not self._layout
+            and function is not ns.matmul
+        ):  # messages may follow: errors come first
+            self._check_storable(ns.broadcast_shapes(self.shape, other.shape), self.dtype)
+            self._check_storable(self.shape, ns.result_type(self, other))
+        return self._assign(function(self, other))
+
     def _assign(self, value: Array) -> Array:
-        """Become `value` in place: its shape, dtype and layout are made those of this array."""
-        if value.shape != self.shape:
-            raise ValueError(
-                f"in-place operator: the result has shape {value.shape}, the array {self.shape}"
-            )
+        """Become `value` in place: its dtype and layout are made those of this array."""
+        self._check_storable(value.shape, value.dtype)
         if value._local.dtype is not self._local.dtype:
-            if not np.can_cast(value.dtype, self.dtype, "same_kind"):
-                raise TypeError(
-                    f"in-place operator: cannot store {value.dtype} in an array of {self.dtype}"
-                )
             value = namespace().astype(value, self.dtype)
         if value._layout != self._layout:
             value = namespace().redistribute(value, self._layout)
         self._local = value._local.view_as(value._local)
         return self
+
+    def _check_storable(self, shape: Shape, dtype: DType) -> None:
+        """Raise unless an in-place operator can store such a result in this array."""
+        if shape != self.shape:
+            raise ValueError(
+                f"in-place operator: the result has shape {shape}, the array {self.shape}"
+            )
+        if not (dtype == self.dtype or np.can_cast(dtype, self.dtype, "same_kind")):
+            raise TypeError(f"in-place operator: cannot store {dtype} in an array of {self.dtype}")
 
 
 def _unpickle(

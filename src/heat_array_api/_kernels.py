@@ -29,6 +29,7 @@ __all__ = [
     "argsort_keys",
     "argsort_last",
     "count_at_most",
+    "flat_nonzero",
     "from_raw_keys",
     "has_negative_zero",
     "integers_as",
@@ -330,6 +331,15 @@ def searchsorted_local(run: Tensor, values: Tensor, side: str) -> Tensor:
         run.resolve_conj().cpu().numpy(), values.resolve_conj().cpu().numpy(), side=order
     )
     return torch.from_numpy(np.asarray(places, dtype=np.int64)).to(device)
+
+
+def flat_nonzero(t: Tensor) -> Tensor:
+    """Return the indices of what is not zero in a one-dimensional tensor."""
+    t = carrier(t.detach())
+    if t.device.type != "cpu" or t.dtype is torch.bfloat16:
+        return t.nonzero().view(-1)
+    # NumPy is ten times faster.
+    return torch.from_numpy(np.flatnonzero(t.resolve_conj().numpy()))
 
 
 def integers_as(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

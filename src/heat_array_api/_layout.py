@@ -54,12 +54,23 @@ class Layout:
         # Layouts are keys of caches on the hot path: hash once.
         facts = (self.shape, self.split, self.counts, self.comm)
         object.__setattr__(self, "_hash", hash(facts))
+        if self.split is not None and not 0 <= self.split < len(self.shape):
+            raise ValueError(
+                f"Layout: split is {self.split}; expected None or an axis of shape {self.shape}, "
+                f"counted from the front"
+            )
         if self.split is None:
+            if self.counts:
+                raise ValueError(f"Layout: split is None, but counts are {self.counts}; pass ()")
             object.__setattr__(self, "offsets", ())
             object.__setattr__(self, "local_shape", self.shape)
             return
         object.__setattr__(self, "offsets", (0, *accumulate(self.counts)))
-        if len(self.counts) != self.comm.size or self.offsets[-1] != self.shape[self.split]:
+        if (
+            len(self.counts) != self.comm.size
+            or self.offsets[-1] != self.shape[self.split]
+            or min(self.counts) < 0
+        ):
             raise ValueError(
                 f"Layout: counts {self.counts} do not divide axis {self.split} of shape "
                 f"{self.shape} over {self.comm.size} ranks"

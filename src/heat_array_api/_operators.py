@@ -45,7 +45,7 @@ class Operators:
     def dtype(self) -> np.dtype[Any]:
         raise NotImplementedError  # Array's
 
-    def _assign(self, value: Array) -> Array:
+    def _update(self, function: Any, other: Any) -> Array:
         raise NotImplementedError  # Array's: what an in-place operator does
 
     # ------------------------------------------------------------------ operators
@@ -69,7 +69,7 @@ class Operators:
         return _ns.add(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __iadd__(self, other: Any, /) -> Array:
-        return self._assign(_ns.add(self, other)) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.add, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __sub__(self, other: Any, /) -> Array:
         return _ns.subtract(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -78,11 +78,7 @@ class Operators:
         return _ns.subtract(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __isub__(self, other: Any, /) -> Array:
-        return (
-            self._assign(_ns.subtract(self, other))
-            if isinstance(other, OPERANDS)
-            else NotImplemented
-        )
+        return self._update(_ns.subtract, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __mul__(self, other: Any, /) -> Array:
         return _ns.multiply(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -91,11 +87,7 @@ class Operators:
         return _ns.multiply(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __imul__(self, other: Any, /) -> Array:
-        return (
-            self._assign(_ns.multiply(self, other))
-            if isinstance(other, OPERANDS)
-            else NotImplemented
-        )
+        return self._update(_ns.multiply, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __truediv__(self, other: Any, /) -> Array:
         return _ns.divide(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -104,9 +96,7 @@ class Operators:
         return _ns.divide(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __itruediv__(self, other: Any, /) -> Array:
-        return (
-            self._assign(_ns.divide(self, other)) if isinstance(other, OPERANDS) else NotImplemented
-        )
+        return self._update(_ns.divide, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __floordiv__(self, other: Any, /) -> Array:
         return _ns.floor_divide(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -116,9 +106,7 @@ class Operators:
 
     def __ifloordiv__(self, other: Any, /) -> Array:
         return (
-            self._assign(_ns.floor_divide(self, other))
-            if isinstance(other, OPERANDS)
-            else NotImplemented
+            self._update(_ns.floor_divide, other) if isinstance(other, OPERANDS) else NotImplemented
         )
 
     def __mod__(self, other: Any, /) -> Array:
@@ -128,11 +116,7 @@ class Operators:
         return _ns.remainder(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __imod__(self, other: Any, /) -> Array:
-        return (
-            self._assign(_ns.remainder(self, other))
-            if isinstance(other, OPERANDS)
-            else NotImplemented
-        )
+        return self._update(_ns.remainder, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __pow__(self, other: Any, /) -> Array:
         return _ns.pow(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -141,7 +125,7 @@ class Operators:
         return _ns.pow(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __ipow__(self, other: Any, /) -> Array:
-        return self._assign(_ns.pow(self, other)) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.pow, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __matmul__(self, other: Any, /) -> Array:
         return _ns.matmul(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -150,9 +134,7 @@ class Operators:
         return _ns.matmul(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __imatmul__(self, other: Any, /) -> Array:
-        return (
-            self._assign(_ns.matmul(self, other)) if isinstance(other, OPERANDS) else NotImplemented
-        )
+        return self._update(_ns.matmul, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __and__(self, other: Any, /) -> Array:
         return _ns.bitwise_and(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -162,9 +144,7 @@ class Operators:
 
     def __iand__(self, other: Any, /) -> Array:
         return (
-            self._assign(_ns.bitwise_and(self, other))
-            if isinstance(other, OPERANDS)
-            else NotImplemented
+            self._update(_ns.bitwise_and, other) if isinstance(other, OPERANDS) else NotImplemented
         )
 
     def __or__(self, other: Any, /) -> Array:
@@ -175,9 +155,7 @@ class Operators:
 
     def __ior__(self, other: Any, /) -> Array:
         return (
-            self._assign(_ns.bitwise_or(self, other))
-            if isinstance(other, OPERANDS)
-            else NotImplemented
+            self._update(_ns.bitwise_or, other) if isinstance(other, OPERANDS) else NotImplemented
         )
 
     def __xor__(self, other: Any, /) -> Array:
@@ -188,9 +166,7 @@ class Operators:
 
     def __ixor__(self, other: Any, /) -> Array:
         return (
-            self._assign(_ns.bitwise_xor(self, other))
-            if isinstance(other, OPERANDS)
-            else NotImplemented
+            self._update(_ns.bitwise_xor, other) if isinstance(other, OPERANDS) else NotImplemented
         )
 
     def __lshift__(self, other: Any, /) -> Array:
@@ -205,7 +181,7 @@ class Operators:
 
     def __ilshift__(self, other: Any, /) -> Array:
         return (
-            self._assign(_ns.bitwise_left_shift(self, other))
+            self._update(_ns.bitwise_left_shift, other)
             if isinstance(other, OPERANDS)
             else NotImplemented
         )
@@ -222,7 +198,7 @@ class Operators:
 
     def __irshift__(self, other: Any, /) -> Array:
         return (
-            self._assign(_ns.bitwise_right_shift(self, other))
+            self._update(_ns.bitwise_right_shift, other)
             if isinstance(other, OPERANDS)
             else NotImplemented
         )

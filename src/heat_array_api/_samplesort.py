@@ -167,18 +167,12 @@ class _Search:
 def _samples(window: Tensor, number: int) -> Tensor:
     """Return `number` keys of a sorted window, its ends among them, and its length."""
     n = window.shape[0]
-    if n == 0:
+    places = torch.arange(number)
+    places = places * (n - 1) // (number - 1) if n > number else places.clamp_(max=max(n - 1, 0))
+    if n:
+        keys = window[places.to(window.device)].cpu().long()
+    else:  # any key will do as a probe; this one costs no further round
         keys = torch.full((number,), torch.iinfo(window.dtype).max)
-    else:
-        keys = (
-            window[
-                torch.arange(number) * (n - 1) // (number - 1)
-                if n > number
-                else torch.arange(number).clamp_(max=n - 1)
-            ]
-            .cpu()
-            .long()
-        )
     return torch.cat([keys, torch.tensor([n])])
 
 
@@ -358,7 +352,8 @@ def _along_split(
     else:
         each = [uncarry(row, t.dtype) for row in rows.contiguous().unbind(0)]
         ordered = distributed(each, layout, descending)
-        result = torch.stack([carrier(row) for row in ordered])
+        parts = [carrier(row) for row in ordered]
+        result = torch.stack(parts) if len(parts) > 1 else parts[0]
         result = uncarry(result, ordered[0].dtype)
     dtype = result.dtype
     return uncarry(carrier(result).view(shape).movedim(-1, layout.split), dtype)

@@ -25,7 +25,7 @@ from ._dtypes import (
     promote,
     uncarry,
 )
-from ._kernels import integers_as, order_keys, searchsorted_local
+from ._kernels import flat_nonzero, integers_as, order_keys, searchsorted_local
 from ._layout import Layout, balanced_counts
 from ._op import Scalar, align, as_operands, cast, check_array, plan_reduction, reduction
 from ._operators import namespace
@@ -206,7 +206,10 @@ def nonzero(x: Array, /) -> tuple[Array, ...]:
     if layout.split is not None and layout.split != 0:
         x = redistribute(x, Layout.balanced(x.shape, 0, layout.comm))
         layout = x._layout
-    local = torch.nonzero(carrier(x._local), as_tuple=True)
+    if x.ndim == 1:
+        local: tuple[Tensor, ...] = (flat_nonzero(x._local),)
+    else:
+        local = torch.nonzero(carrier(x._local), as_tuple=True)
     if layout.split is None:
         found = Layout.replicated((local[0].shape[0],), layout.comm)
         return tuple(Array(index, found) for index in local)

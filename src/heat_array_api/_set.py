@@ -24,6 +24,7 @@ from ._array import Array
 from ._dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote, uncarry
 from ._kernels import (
     argsort_keys,
+    flat_nonzero,
     integers_as,
     order_keys,
     searchsorted_local,
@@ -104,7 +105,7 @@ def _distinct(t: Tensor, runs: bool = False, ranking: Tensor | None = None) -> _
         keys = keys[:-1]
     ordered = take_last(t, order)
     new = starts_of_groups(keys, _is_nan(ordered))
-    starts = new.nonzero().view(-1)
+    starts = flat_nonzero(new)
     end = torch.tensor([t.shape[0]], device=t.device)
     counts = torch.diff(starts, append=end) if t.shape[0] else starts
     group = new.cumsum(0) - 1
@@ -116,7 +117,7 @@ def _distinct_values(t: Tensor) -> Tensor:
     """Return the distinct values of `t`, sorted: without an argsort."""
     ordered = sort_last(t)
     new = starts_of_groups(order_keys(ordered), _is_nan(ordered))
-    return take_last(ordered, new.nonzero().view(-1))
+    return take_last(ordered, flat_nonzero(new))
 
 
 # ---------------------------------------------------------------------- all ranks
