@@ -165,13 +165,15 @@ def _agree_on(x: Any, problem: str | None) -> None:
             f"(shape, split, counts, dtype, requires_grad) differs from rank to rank; here it is "
             f"{metadata}"
         )
+    if len({theirs[2] for theirs in everyone}) > 1:
+        raise AssertionError(
+            f"the copies of a replicated array are not bitwise equal; here: {problem or 'right'}"
+        )
     if problem is not None:
         raise AssertionError(problem)
     if any(theirs[0] for theirs in everyone):
         found = [rank for rank, theirs in enumerate(everyone) if theirs[0]]
         raise FailedElsewhere(f"ranks {found} found an error")
-    if len({theirs[2] for theirs in everyone}) > 1:
-        raise AssertionError("the copies of a replicated array are not bitwise equal")
 
 
 def shard_of(x: Any) -> np.ndarray:

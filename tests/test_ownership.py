@@ -1,1 +1,248 @@
-"""Being written by the tester helper."""
+"""Arrays are values: no write is ever seen through another array, or in anybody else's memory."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import heat_array_api as xp
+from checking import Check
+from layouts import describe, layouts, shard_of
+from shards import make
+
+SHAPE = (5, 4)
+VALUES = np.arange(20.0).reshape(SHAPE)
+
+# What may hand out a view of its argument's memory.
+VIEWS = {
+    "x[...]": lambda x: x[...],
+    "x[1:, :2]": lambda x: x[1:, :2],
+    "x[2]": lambda x: x[2],
+    "x[:, ::2]": lambda x: x[:, ::2],
+    "x[None]": lambda x: x[None],
+    "x.T": lambda x: x.T,
+    "x.mT": lambda x: x.mT,
+    "x.real": lambda x: x.real,
+    "+x": lambda x: +x,
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
+    "pickle": lambda x: pickle.loads(pickle.dumps(x)),
+    "asarray(copy=True)": lambda x: xp.asarray(x, copy=True),
+    "astype": lambda x: xp.astype(x, x.dtype),
+    "reshape": lambda x: xp.reshape(x, (20,)),
+    "reshape(4, 5)": lambda x: xp.reshape(x, (4, 5)),
+    "permute_dims": lambda x: xp.permute_dims(x, (1, 0)),
+    "expand_dims": lambda x: xp.expand_dims(x, axis=1),
+    "squeeze": lambda x: xp.squeeze(xp.expand_dims(x, axis=0), axis=0),
+    "moveaxis": lambda x: xp.moveaxis(x, 0, 1),
+    "broadcast_to": lambda x: xp.broadcast_to(x, (2, *SHAPE)),
+    "broadcast_arrays": lambda x: xp.broadcast_arrays(x, xp.zeros((1, 4)))[0],
+    "flip": xp.flip,
+    "roll": lambda x: xp.roll(x, 0),
+    "tile": lambda x: xp.tile(x, (1, 1)),
+    "concat": lambda x: xp.concat([x], axis=0),
+    "unstack": lambda x: xp.unstack(x)[1],
+    "sum of no axis": lambda x: xp.sum(x, axis=()),
+    "max of no axis": lambda x: xp.max(x, axis=()),
+    "mean of no axis": lambda x: xp.mean(x, axis=()),
+    "cumulative_sum": lambda x: xp.cumulative_sum(x, axis=0),
+    "positive": xp.positive,
+    "round": xp.round,
+    "floor": xp.floor,
+    "conj": xp.conj,
+    "real": xp.real,
+    "clip": xp.clip,
+    "tril": xp.tril,
+    "resplit(0)": lambda x: xp.resplit(x, 0),
+    "resplit(None)": lambda x: xp.resplit(x, None),
+    "rebalance": xp.rebalance,
+    "redistribute": lambda x: xp.redistribute(x, x.layout),
+    "from_local": lambda x: xp.from_local(x.local, split=x.split),
+    "take": lambda x: xp.take(x, xp.arange(5), axis=0),
+    "diff(n=0)": lambda x: xp.diff(x, n=0),
+    "where": lambda x: xp.where(xp.ones(SHAPE, dtype="bool"), x, x),
+    "sort": lambda x: xp.sort(x, axis=0),
+    "pad": lambda x: xp.pad(x, 0),
+    "repeat": lambda x: xp.repeat(x, 1, axis=0),
+    "transpose": xp.transpose,
+    "to_device": lambda x: x.to_device("cpu")[...],
+    "meshgrid": lambda x: xp.meshgrid(x[0], x[1])[0],
+    "copy": lambda x: x.copy(),
+    "ravel": lambda x: x.ravel(),
+}
+
+# How an array can be written.
+WRITES = {
+    "x[...] = 7": lambda x: x.__setitem__(..., 7),
+    "x[0] = 7": lambda x: x.__setitem__(0, 7),
+    "x += 100": lambda x: x.__iadd__(100),
+}
+
+
+def written(values: np.ndarray, write: str) -> np.ndarray:
+    values = values.copy()
+    WRITES[write](values)
+    return values
+
+
+@pytest.mark.parametrize("dtype", ["float64", "uint16"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_and_their_sources_are_independent(view, dtype):
+    values = VALUES.astype(dtype)
+    check = Check()
+    for layout in layouts(SHAPE, few=True):
+        for name, write in WRITES.items():
+            what = f"{name}, {describe(layout)}"
+            x = make(values, layout)
+            y = VIEWS[view](x)
+            before = shard_of(y)
+            write(x)
+            check(x, written(values, name), f"source after {what}")
+            same = np.array_equal(shard_of(y), before)
+            check(xp.asarray(same, split=None), True, f"view after {what} of its source")
+
+            x = make(values, layout)
+            y = VIEWS[view](x)
+            if y is not x:
+                write(y)
+                check(x, values, f"source after {what} of its view")
+    check.done()
+
+
+def test_chains_of_views():
+    check = Check()
+    for layout in layouts(SHAPE, few=True):
+        x = make(VALUES, layout)
+        arrays = [x, x.T, x.T[1:], x.T[1:][:, ::-1], x[...]]
+        expected = [VALUES, VALUES.T, VALUES.T[1:], VALUES.T[1:][:, ::-1], VALUES]
+        expected = [values.copy() for values in expected]
+        for i in (2, 0, 4, 1, 3):
+            arrays[i][0] = -float(i)
+            expected[i][0] = -float(i)
+            for ours, theirs in zip(arrays, expected, strict=True):
+                check(ours, theirs, f"write {i}, {describe(layout)}")
+    check.done()
+
+
+def test_broadcast_arrays_are_written_element_by_element():
+    check = Check()
+    for layout in layouts((4,), few=True):
+        x = xp.broadcast_to(make(np.arange(4.0), layout), (3, 4))
+        x[1, 2] = 9.0
+        expected = np.broadcast_to(np.arange(4.0), (3, 4)).copy()
+        expected[1, 2] = 9.0
+        check(x, expected, describe(layout))
+    check.done()
+
+
+def test_an_owner_writes_in_place():
+    x = xp.zeros(1000, split=0)
+    address = x.local.data_ptr()
+    x[:10] = 1.0
+    assert x.local.data_ptr() == address
+    view = x[5:]
+    x[:10] = 2.0
+    assert x.local.data_ptr() != address
+    del view
+    address = x.local.data_ptr()
+    x[:10] = 3.0
+    assert x.local.data_ptr() == address
+
+
+# ---------------------------------------------------------------------- the memory of others
+
+
+def test_tensors_of_the_user_stay_as_they_are():
+    for write in WRITES.values():
+        tensor = torch.arange(6.0)
+        before = tensor.clone()
+        for x in (xp.from_local(tensor, split=0), xp.asarray(tensor), xp.from_dlpack(tensor)):
+            write(x)
+            assert torch.equal(tensor, before)
+        write(xp.from_dlpack(tensor, copy=False, split=None))
+        assert torch.equal(tensor, before)
+
+
+def test_numpy_arrays_of_the_user_stay_as_they_are():
+    for write in WRITES.values():
+        for values in (np.arange(6.0), np.arange(12.0)[::2], np.arange(6.0)[::-1]):
+            before = values.copy()
+            for x in (xp.from_local(values, split=0), xp.asarray(values), xp.from_dlpack(values)):
+                write(x)
+                assert np.array_equal(values, before)
+        values = np.arange(6.0)
+        write(xp.from_dlpack(values, copy=False, split=None))
+        assert np.array_equal(values, np.arange(6.0))
+        x = xp.zeros(6, split=0)
+        write(x + values)
+        write(values + x)
+        assert np.array_equal(values, np.arange(6.0))
+
+
+def test_read_only_and_foreign_numpy_arrays():
+    frozen = np.arange(4.0)
+    frozen.flags.writeable = False
+    swapped = np.arange(4.0).astype(">f8")
+    check = Check()
+    for values in (frozen, swapped, np.broadcast_to(np.float64(2), (4,))):
+        native = values.astype(float)
+        check(xp.asarray(values, split=None), native, "asarray")
+        check(xp.asarray(values, split=0), native, "asarray, split")
+        check(xp.from_local(values), native, "from_local")
+        check(xp.zeros(4, split=None) + values, native, "operand")
+    check.done()
+
+
+def test_later_writes_of_the_user():
+    values = np.arange(4.0)
+    tensor = torch.arange(4.0, dtype=torch.float64)
+    made = [xp.asarray(values), xp.asarray(tensor), xp.from_dlpack(values), xp.from_dlpack(tensor)]
+    made += [xp.zeros(4) + values, xp.asarray([values])[0]]
+    values[:] = -1
+    tensor[:] = -1
+    check = Check()
+    for i, x in enumerate(made):
+        check(x, np.arange(4.0), i)
+    check.done()
+
+
+def test_what_is_handed_out_cannot_change_the_array():
+    check = Check()
+    for split in (None, 0):
+        x = xp.asarray(np.arange(4.0), split=split)
+        np.asarray(x)[:] = -1
+        np.array(x)[:] = -1
+        x.__array__()[:] = -1
+        np.asarray(x, dtype="float32")[:] = -1
+        torch.from_dlpack(x)[:] = -1
+        x.full_tensor()
+        check(x, np.arange(4.0), f"split {split}")
+    x = xp.asarray(np.arange(4.0), split=None)
+    shared = np.asarray(x, copy=False)
+    with pytest.raises(ValueError, match="read-only"):
+        shared[:] = -1
+    check(x, np.arange(4.0), "copy=False")
+    check.done()
+
+
+def test_a_consumer_keeps_what_it_was_given():
+    x = xp.asarray(np.arange(4.0), split=None)
+    given = [
+        np.asarray(x),
+        np.from_dlpack(x),
+        torch.from_dlpack(x).numpy(),
+        np.asarray(x, copy=False),
+    ]
+    x[...] = -1.0
+    x += 5.0
+    for values in given:
+        assert np.array_equal(values, np.arange(4.0))
+
+
+def test_a_pickle_holds_the_shard_only():
+    x = xp.zeros(100_000, split=None)
+    assert len(pickle.dumps(x[:10])) < 10_000

@@ -233,6 +233,7 @@ def test_chrome():
         with trace() as outer:
             t.to_chrome(path)
         assert not outer.events
+        W.barrier()
         document = json.loads(Path(path).read_text("utf-8"))
     events = document["traceEvents"]
     assert [e["pid"] for e in events if e["ph"] == "M"] == list(range(P))

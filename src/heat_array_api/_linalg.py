@@ -202,43 +202,57 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     IndexError
         If an operand lacks the axis.
     """
-    x1, x2 = as_operands("vecdot", x1, x2)
+    if type(x1) is not Array or type(x2) is not Array:
+        x1, x2 = as_operands("vecdot", x1, x2)
+    common_communicator("vecdot", x1, x2)
     check_array("vecdot", "x1", x1, NUMERIC)
     check_array("vecdot", "x2", x2, NUMERIC)
-    if x1.ndim != x2.ndim and axis >= 0:
+    own1, own2, plan = _plan_vecdot(x1._layout, x2._layout, axis)
+    dtype = promote(x1._local.dtype, x2._local.dtype)
+    rows = carrier(cast(x1._local, dtype)).movedim(own1, -1).unsqueeze(-2)
+    columns = carrier(cast(x2._local, dtype)).movedim(own2, -1).unsqueeze(-1)
+    if x1._local.is_complex():
+        rows = rows.conj()
+    local = product(rows, columns, plan.operands, plan.product)
+    return Array(uncarry(local.reshape(plan.result.local_shape), dtype), plan.result)
+
+
+@lru_cache(maxsize=4096)
+def _plan_vecdot(layout1: Layout, layout2: Layout, axis: int) -> tuple[int, int, _MatmulPlan]:
+    """Check the shapes; return the axis of each operand and how to multiply rows by columns."""
+    if layout1.ndim != layout2.ndim and axis >= 0:
         raise ValueError(
-            f"vecdot: axis is {axis}, but x1 and x2 have {x1.ndim} and {x2.ndim} axes; "
+            f"vecdot: axis is {axis}, but x1 and x2 have {layout1.ndim} and {layout2.ndim} axes; "
             "count it from the end"
         )
-    own1, own2 = (normalize_axis("vecdot", axis, x.ndim) for x in (x1, x2))
-    if x1.shape[own1] != x2.shape[own2]:
+    own1, own2 = (normalize_axis("vecdot", axis, layout.ndim) for layout in (layout1, layout2))
+    if layout1.shape[own1] != layout2.shape[own2]:
         raise ValueError(
-            f"vecdot: x1 has length {x1.shape[own1]} along axis {axis}, x2 {x2.shape[own2]}"
+            f"vecdot: x1 has length {layout1.shape[own1]} along axis {axis}, "
+            f"x2 {layout2.shape[own2]}"
         )
-    if x1._local.is_complex():
-        x1 = Array(x1._local.conj(), x1._layout)
-    rows = _insert_axis(_axis_last(x1, own1), x1.ndim - 1)
-    columns = _insert_axis(_axis_last(x2, own2), x2.ndim)
-    result = _product(rows, columns)
-    layout = _without_axis(result._layout, result.ndim - 1)
-    layout = _without_axis(layout, layout.ndim - 1)
-    return Array(result._local.reshape(layout.local_shape), layout)
+    operands = (
+        _with_axis(_permuted(layout1, _axis_last(own1, layout1.ndim)), layout1.ndim - 1),
+        _with_axis(_permuted(layout2, _axis_last(own2, layout2.ndim)), layout2.ndim),
+    )
+    plan = plan_product(*operands)
+    result = _without_axis(plan.result, plan.result.ndim - 1)
+    return own1, own2, _MatmulPlan(operands, plan, _without_axis(result, result.ndim - 1))
 
 
-def _insert_axis(x: Array, axis: int) -> Array:
-    return Array(x._local.unsqueeze(axis), _with_axis(x._layout, axis))
+def _axis_last(axis: int, ndim: int) -> Shape:
+    return (*range(axis), *range(axis + 1, ndim), axis)
 
 
-def _axis_last(x: Array, axis: int) -> Array:
-    return permute(x, (*range(axis), *range(axis + 1, x.ndim), axis))
+def _permuted(layout: Layout, order: Shape) -> Layout:
+    """Return the layout with its axes in another order; the split follows its axis."""
+    split = None if layout.split is None else order.index(layout.split)
+    return layout.with_shape(tuple(layout.shape[i] for i in order), split)
 
 
 def permute(x: Array, order: Shape) -> Array:
     """Return `x` with its axes in another order: a view; the split follows its axis."""
-    layout = x._layout
-    split = None if layout.split is None else order.index(layout.split)
-    shape = tuple(layout.shape[i] for i in order)
-    return Array(x._local.permute(order), layout.with_shape(shape, split))
+    return Array(x._local.permute(order), _permuted(x._layout, order))
 
 
 def tensordot(
