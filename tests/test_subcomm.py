@@ -169,7 +169,7 @@ def test_mixing_communicators_raises_on_all_ranks_before_any_message(name):
 def test_the_error_says_what_to_do_and_nothing_was_sent(name):
     part = WORLD.split(0)
     x, y = xp.zeros(SHAPE, split=0), xp.zeros(SHAPE, split=1, comm=part)
-    with xp.trace() as t, pytest.raises(xp.CommunicatorMismatchError, match=r"different comm|comm="):
+    with xp.trace() as t, pytest.raises(xp.CommunicatorMismatchError, match="comm="):
         MIXED[name](x, y)
     assert t.events == []
 

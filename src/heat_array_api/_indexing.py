@@ -293,6 +293,7 @@ def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
     if index.size == 0 and not isinstance(indices, Array):
         index = asarray(index, dtype="int64")
     check_array("take", "indices", index, INTEGER)
+    common_communicator("take", x, index)
     basic = tuple(Range(0, 1, n) for n in x.shape)
     return _pick_points(x, Key(basic, (index,), (axis,), False))
 

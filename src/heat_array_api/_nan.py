@@ -16,10 +16,11 @@ import torch
 
 from ._array import Array
 from ._comparison import isnan, logical_not
-from ._dtypes import COMPLEX, FLOATING, REAL_FLOATING
+from ._dtypes import COMPLEX, FLOATING, REAL_FLOATING, to_torch_dtype
 from ._elementary import sqrt
 from ._elementwise import abs as absolute
 from ._elementwise import divide, square, subtract
+from ._layout import Shape, normalize_axes
 from ._op import check_array
 from ._statistical import max as max_
 from ._statistical import mean, prod, std, var
@@ -30,6 +31,13 @@ from ._utility import all as all_
 __all__ = ["nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar"]
 
 Axis = int | Sequence[int] | None
+
+
+def _axes(func: str, x: Array, axis: Axis, dtype: Any = None) -> Shape:
+    """Return the axes to reduce; errors name `func`, not what it is made of."""
+    if dtype is not None:
+        to_torch_dtype(dtype, func)
+    return normalize_axes(func, axis, check_array(func, "x", x).ndim)
 
 
 def _filled(x: Array, value: float) -> Array:
@@ -44,24 +52,24 @@ def _has_nan(x: Array) -> bool:
 
 def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Sum over axes, NaN as 0. As `sum` otherwise."""
-    x = check_array("nansum", "x", x)
+    axis = _axes("nansum", x, axis, dtype)
     return sum_(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Multiply over axes, NaN as 1. As `prod` otherwise."""
-    x = check_array("nanprod", "x", x)
+    axis = _axes("nanprod", x, axis, dtype)
     return prod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 def nanmax(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Maximum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
-    return _extreme(max_, -math.inf, check_array("nanmax", "x", x), axis, keepdims)
+    return _extreme(max_, -math.inf, x, _axes("nanmax", x, axis), keepdims)
 
 
 def nanmin(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Minimum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
-    return _extreme(min_, math.inf, check_array("nanmin", "x", x), axis, keepdims)
+    return _extreme(min_, math.inf, x, _axes("nanmin", x, axis), keepdims)
 
 
 def _extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: bool) -> Array:
@@ -78,7 +86,7 @@ def _extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: bool)
 
 def nanmean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over axes of what is not NaN; NaN where all are. Messages: two reductions."""
-    x = check_array("nanmean", "x", x)
+    axis = _axes("nanmean", x, axis)
     if not _has_nan(x):
         return mean(x, axis=axis, keepdims=keepdims)
     wide = _wide(x)
@@ -106,7 +114,7 @@ def nanvar(
 
     Messages: four reductions.
     """
-    x = check_array("nanvar", "x", x)
+    axis = _axes("nanvar", x, axis)
     if not _has_nan(x):
         return var(x, axis=axis, correction=correction, keepdims=keepdims)
     wide = _wide(x)
@@ -121,7 +129,7 @@ def nanstd(
     x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
 ) -> Array:
     """Standard deviation over axes of what is not NaN: the square root of `nanvar`."""
-    x = check_array("nanstd", "x", x)
+    axis = _axes("nanstd", x, axis)
     if not _has_nan(x):
         return std(x, axis=axis, correction=correction, keepdims=keepdims)
     return sqrt(nanvar(x, axis=axis, correction=correction, keepdims=keepdims))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
+from ._errors import CommunicatorMismatchError
 from ._layout import Layout, normalize_axis
 from ._primitives import all_to_all, gather, shard
 
@@ -62,6 +63,11 @@ def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
     return torch.cat(all_to_all(blocks, shapes, comm), dim=source.split)
 
 
+def _check_array(func: str, x: object) -> None:
+    if not isinstance(x, Array):
+        raise TypeError(f"{func}: x is {type(x).__name__}; expected a heat_array_api array")
+
+
 def redistribute(x: Array, layout: Layout) -> Array:
     """Return `x` with another layout of the same shape.
 
@@ -82,10 +88,18 @@ def redistribute(x: Array, layout: Layout) -> Array:
     Messages: none if the layouts are equal or `x` is replicated; one allgather if the
     result is replicated; else one all-to-all.
     """
-    if layout.shape != x.shape or layout.comm is not x.layout.comm:
+    _check_array("redistribute", x)
+    if not isinstance(layout, Layout):
+        raise TypeError(f"redistribute: layout is {layout!r}; expected a Layout")
+    if layout.shape != x.shape:
         raise ValueError(
-            f"redistribute: layout has shape {layout.shape}, x has shape {x.shape}; "
-            "both must live on one communicator"
+            f"redistribute: layout has shape {layout.shape}, x has shape {x.shape}; expected the "
+            f"same"
+        )
+    if layout.comm is not x.layout.comm:
+        raise CommunicatorMismatchError(
+            f"redistribute: layout is of {layout.comm}, x lives on {x.layout.comm}; make the "
+            f"array there with comm="
         )
     t = move(x._local, x._layout, layout)
     return Array(t.view_as(t) if t is x._local else t, layout)
@@ -113,6 +127,7 @@ def resplit(x: Array, axis: int | None, /) -> Array:
     Messages: none if the split does not change or `x` is replicated; one allgather to
     replicate; one all-to-all from axis to axis.
     """
+    _check_array("resplit", x)
     axis = None if axis is None or not x.shape else normalize_axis("resplit", axis, x.ndim)
     if axis == x._layout.split:
         return redistribute(x, x._layout)
@@ -126,4 +141,5 @@ def rebalance(x: Array, /) -> Array:
     -----
     Messages: none if `x.is_balanced`, else one all-to-all of the rows that change rank.
     """
+    _check_array("rebalance", x)
     return redistribute(x, Layout.balanced(x.shape, x._layout.split, x._layout.comm))

@@ -429,6 +429,7 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
     added = None
     if weights is not None:
         check_array("bincount", "weights", weights, ORDERED)
+        common_communicator("bincount", x, weights)
         if weights.shape != x.shape:
             raise ValueError(
                 f"bincount: weights has shape {weights.shape}, x {x.shape}; expected the same"

@@ -333,9 +333,13 @@ def var(
     Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance": the two-pass
     algorithm.
     """
-    x = _as_floating(x, "var")
+    return _variance("var", x, axis, correction, keepdims)
+
+
+def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool) -> Array:
+    x = _as_floating(x, func)
     correction = float(correction)
-    plan = plan_reduction("var", x._layout, axis, keepdims)
+    plan = plan_reduction(func, x._layout, axis, keepdims)
     t = move(x._local, x._layout, plan.source)
     real = t.real.dtype if t.is_complex() else t.dtype
     wide = cast(t, torch.float32) if real in (torch.float16, torch.bfloat16) else t
@@ -382,5 +386,5 @@ def std(
     x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
 ) -> Array:
     """Standard deviation over axes: the square root of `var`. As `var` otherwise."""
-    variance = var(x, axis=axis, correction=correction, keepdims=keepdims)
+    variance = _variance("std", x, axis, correction, keepdims)
     return Array(torch.sqrt(variance._local), variance._layout)
