@@ -43,6 +43,8 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from _pytest._code.code import ReprFileLocation, TerminalRepr
+from _pytest._io import TerminalWriter
 from _pytest.config import create_terminal_writer
 from _pytest.runner import runtestprotocol
 from hypothesis.control import _current_build_context
@@ -391,7 +393,19 @@ def put_failure(reports: list[pytest.TestReport], when: str, text: str) -> None:
     if hasattr(report, "wasxfail"):
         del report.wasxfail
     report.outcome = "failed"
-    report.longrepr = text
+    report.longrepr = Failures(text)
+
+
+class Failures(TerminalRepr):
+    """The failures of a phase on all ranks; pytest's summary shows the first line alone."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.reprcrash = ReprFileLocation("", 0, text.partition("\n")[0])
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        """Write the whole text."""
+        tw.line(self.text)
 
 
 # ---------------------------------------------------------------- Hypothesis

@@ -304,3 +304,73 @@ def test_an_array_agnostic_function():
             expected = np.exp(VALUES - VALUES.max(axis=axis, keepdims=True))
             expected /= expected.sum(axis=axis, keepdims=True)
             assert_equal(softmax(make(VALUES, layout), axis), expected)
+
+
+# ---------------------------------------------------------------------- NumPy's functions
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        np.sum,
+        lambda x: np.mean(x, axis=0),
+        lambda x: np.std(x, axis=1, ddof=1),
+        np.var,
+        lambda x: np.prod(x, axis=0, keepdims=True),
+        lambda x: np.max(x, axis=0),
+        np.amin,
+        np.any,
+        lambda x: np.all(x, axis=1),
+        lambda x: np.argmax(x, axis=0),
+        lambda x: np.argsort(x, axis=0),
+        lambda x: np.cumsum(x, axis=0),
+        lambda x: np.clip(x, -1, 2),
+        lambda x: np.round(x / 7, 2),
+        lambda x: np.reshape(x, (4, 5)),
+        np.transpose,
+        lambda x: np.swapaxes(x, 0, 1),
+        lambda x: np.squeeze(x[None]),
+        lambda x: np.repeat(x, 2, axis=0),
+        lambda x: np.take(x, [0, 3], axis=1),
+        lambda x: np.nonzero(x)[0],
+        lambda x: np.searchsorted(x[:, 0], 3.0),
+        np.conjugate,
+        lambda x: np.matmul(x, x.T),
+        np.isnan,
+        np.rint,
+        np.fabs,
+        lambda x: np.add(x, 1, where=True),
+        lambda x: np.multiply(x, 2, dtype="float32"),
+        lambda x: np.logical_or.reduce(x, axis=1),
+        lambda x: x.round(-1),
+        lambda x: (x * 1.375).round(1),
+        lambda x: x.transpose(None),
+        lambda x: x.dot(3),
+        lambda x: x.conjugate(),
+        lambda x: x.argsort(axis=None),
+        lambda x: x.reshape(4, 5, order="C"),
+    ],
+)
+def test_numpy_functions_stay_distributed(call):
+    for values in (VALUES, VALUES.astype("int64")):
+        expected = np.asarray(call(values))
+        for layout in layouts(SHAPE, few=True):
+            result = call(make(values, layout))
+            assert isinstance(result, xp.Array)
+            assert_equal(result, expected)
+
+
+def test_in_place_operators_with_other_layouts():
+    b = np.arange(1.0, 21.0).reshape(SHAPE)
+    for layout in layouts(SHAPE, few=True):
+        for other in layouts(SHAPE, few=True):
+            x, y = make(VALUES, layout), make(b, other)
+            x += y
+            x *= y[:1]
+            x -= 1
+            assert x.layout == layout
+            assert_equal(x, (VALUES + b) * b[:1] - 1)
+    x = make(np.ones(SHAPE, dtype="uint16"), None)
+    x += 3
+    x <<= 2
+    assert_equal(x, np.full(SHAPE, 16, dtype="uint16"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -274,3 +275,110 @@ def test_creation_sends_nothing():
         xp.meshgrid(xp.arange(4, split=0), xp.arange(3, split=None))
         xp.tril(xp.ones((9, 4), split=0))
     assert t.events == []
+
+
+# ---------------------------------------------------------------------- values at the border
+
+
+def test_integers_beyond_int64():
+    for split in (None, 0):
+        expected = np.arange(2**63, 2**63 + 5, dtype="uint64")
+        assert_equal(xp.arange(2**63, 2**63 + 5, dtype="uint64", split=split), expected)
+        expected = np.asarray([2**64 - 1, 2**63, 1], dtype="uint64")
+        ours = xp.arange(2**64 - 1, 0, 1 - 2**63, dtype="uint64", split=split)
+        assert_equal(ours, expected)
+        assert_equal(xp.asarray([2**63, 1], split=split), np.asarray([2**63, 1]))
+        assert_equal(
+            xp.asarray([2**64 - 1], dtype="uint64", split=split),
+            np.asarray([2**64 - 1], dtype="uint64"),
+        )
+    for call in (
+        lambda: xp.arange(250, 260, dtype="uint8"),
+        lambda: xp.arange(3, -2, -1, dtype="uint64"),
+        lambda: xp.arange(2**63, 2**63 + 2),
+        lambda: xp.asarray([1, 300], dtype="uint8"),
+        lambda: xp.asarray([[-1]], dtype="uint64"),
+        lambda: xp.asarray(2**63),
+    ):
+        with pytest.raises(OverflowError, match=r"arange:|asarray:"):
+            call()
+
+
+def test_floats_beyond_the_dtype_are_infinite():
+    for dtype in ("float16", "float32", "complex64"):
+        for value in (1e300, -1e300, 10**200):
+            with np.errstate(over="ignore"):
+                expected = np.full(3, float(value), dtype=dtype)
+            assert_equal(xp.full(3, value, dtype=dtype, split=0), expected)
+            assert_equal(xp.asarray(value, dtype=dtype), expected[0])
+    assert_equal(xp.full(3, 2**70, dtype="float64", split=0), np.full(3, 2.0**70))
+
+
+def test_complex_values_in_real_dtypes_raise():
+    z = xp.asarray([1j, 2.0], split=0)
+    for call in (
+        lambda: xp.full(2, 1j, dtype="float64"),
+        lambda: xp.asarray(1j, dtype="float32"),
+        lambda: xp.asarray([1j], dtype="float64"),
+        lambda: xp.asarray(np.asarray([1j]), dtype="float64"),
+        lambda: xp.asarray(torch.tensor([1j]), dtype="int8"),
+        lambda: xp.asarray(z, dtype="float64"),
+    ):
+        with pytest.raises(TypeError, match=r"full:|asarray:"):
+            call()
+    assert_equal(xp.asarray([1j, 0], dtype="bool", split=0), np.asarray([True, False]))
+    assert_equal(xp.asarray(z, dtype="complex64"), np.asarray([1j, 2], dtype="complex64"))
+
+
+def test_asarray_of_objects_with_one_protocol():
+    class OnlyDLPack:
+        def __init__(self, values):
+            self.values = values
+
+        def __dlpack__(self, **options):
+            return self.values.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return self.values.__dlpack_device__()
+
+    class OnlyArray:
+        def __array__(self, dtype=None, copy=None):
+            return np.arange(6.0, dtype=dtype)
+
+    for split in (None, 0):
+        assert_equal(xp.asarray(OnlyDLPack(np.arange(6.0)), split=split), np.arange(6.0))
+        assert_equal(xp.asarray(OnlyArray(), split=split), np.arange(6.0))
+        assert_equal(xp.asarray(OnlyArray(), dtype="int8", split=split), np.arange(6, dtype="int8"))
+        assert_equal(xp.from_dlpack(OnlyDLPack(np.arange(6.0)), split=split), np.arange(6.0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dlpack_of_every_dtype(dtype):
+    values = np.arange(6).reshape(2, 3).astype(dtype)
+    for layout in layouts((2, 3), few=True):
+        x = make(values, layout)
+        assert_equal(xp.asarray(torch.from_dlpack(x)), values)
+        if np.dtype(dtype).kind != "b":  # NumPy's own limit
+            assert np.array_equal(np.from_dlpack(x), values)
+        assert_equal(xp.from_dlpack(values, split=layout.split), values)
+        assert_equal(xp.from_dlpack(x, copy=True), values)
+        with_options = x.__dlpack__(max_version=(1, 0), dl_device=(1, 0), copy=True)
+        assert_equal(xp.asarray(torch.from_dlpack(with_options)), values)
+
+
+def test_bfloat16():
+    dtype = np.dtype(ml_dtypes.bfloat16)
+    values = np.arange(6).astype(dtype)
+    for split in (None, 0):
+        for x in (
+            xp.asarray(values, split=split),
+            xp.asarray(list(range(6)), dtype=dtype, split=split),
+            xp.arange(6, dtype=dtype, split=split),
+            xp.linspace(0, 5, 6, dtype=dtype, split=split),
+            xp.from_dlpack(values, split=split),
+            xp.asarray(torch.arange(6, dtype=torch.bfloat16), split=split),
+        ):
+            assert_equal(x, values)
+        assert_equal(xp.ones(3, dtype=dtype, split=split), np.ones(3, dtype=dtype))
+        assert_equal(xp.eye(3, dtype=dtype, split=split), np.eye(3, dtype=dtype))
+    assert_equal(xp.from_local(values, split=None), values)

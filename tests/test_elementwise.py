@@ -431,3 +431,120 @@ def test_unknown_operands_get_their_own_turn():
     with pytest.raises(TypeError):
         xp.zeros(3) + "a"
     assert (xp.zeros(3) == "a") is False
+
+
+# ---------------------------------------------------------------------- where torch differs
+
+
+@pytest.mark.parametrize("name", [n for n in UNARY if "float16" in UNARY[n]])
+def test_unary_of_bfloat16(name):
+    values = in_domain(name, values_of("float32", 0)).astype(BFLOAT16)
+    expected = getattr(np, name)(values.astype(np.float32))
+    expected = expected if expected.dtype == bool else expected.astype(BFLOAT16)
+    for layout in layouts(SHAPE, few=True):
+        assert_equal(getattr(xp, name)(make(values, layout)), expected)
+
+
+@pytest.mark.parametrize("name", [n for n in BINARY if "float16" in BINARY[n] and n != "nextafter"])
+def test_binary_of_bfloat16(name):
+    a, b = (values_of("float32", seed).astype(BFLOAT16) for seed in (0, 1))
+    a = np.abs(a) if name == "pow" else a
+    expected = getattr(np, name)(a.astype(np.float32), b.astype(np.float32))
+    expected = expected if expected.dtype == bool else expected.astype(BFLOAT16)
+    for layout in layouts(SHAPE, few=True):
+        assert_equal(getattr(xp, name)(make(a, layout), make(b, layout)), expected)
+
+
+def test_complex_sums_of_infinities_go_part_by_part():
+    a = np.asarray([1j, complex(np.inf, 1), complex(1, -np.inf), complex(-0.0, -0.0)])
+    b = np.asarray([complex(np.inf, 0), complex(2, np.inf), 3, complex(-0.0, -0.0)])
+    for dtype in COMPLEX:
+        x, y = a.astype(dtype), b.astype(dtype)
+        for layout in layouts((4,), few=True):
+            ours = make(x, layout), make(y, layout)
+            assert_equal(ours[0] + ours[1], x + y, signed_zeros=True)
+            assert_equal(ours[0] - ours[1], x - y, signed_zeros=True)
+            assert_equal(ours[0] + 1e300, x + dtype_of(1e300, x))
+            assert_equal(xp.cumulative_sum(ours[0]), np.cumsum(x))
+
+
+def dtype_of(scalar, values):
+    with np.errstate(over="ignore"):
+        return values.dtype.type(scalar)
+
+
+def test_branches_of_complex_functions_lie_where_the_signs_of_zeros_say():
+    values = np.asarray([complex(-2.5, 0.0), complex(-2.5, -0.0), complex(2.5, -0.0), -0.5j])
+    x = make(values, None)
+    for name in ("log", "log1p", "log2", "log10", "sqrt", "acos", "asin", "atanh", "acosh"):
+        assert_equal(getattr(xp, name)(x), getattr(np, name)(values))
+
+
+def test_parts_of_real_numbers():
+    for dtype in REAL:
+        values = values_of(dtype, 0)
+        for layout in layouts(SHAPE, few=True):
+            x = make(values, layout)
+            y = xp.real(x)
+            assert_equal(y, values)
+            assert_equal(x.imag, np.zeros_like(values))
+            y[0] = 1
+            assert_equal(x, values)
+
+
+@pytest.mark.parametrize("dtype", INTEGER)
+def test_shifts_by_the_width_and_more(dtype):
+    info = np.iinfo(dtype)
+    values = np.asarray([info.max, 1, 0, info.min], dtype=dtype)
+    for by in (0, 1, info.bits - 1, info.bits, info.bits + 3, 100):
+        shift = np.full(4, by, dtype=dtype)
+        for layout in layouts((4,), few=True):
+            x, y = make(values, layout), make(shift, layout)
+            assert_equal(x >> y, values >> shift)
+            assert_equal(x << y, values << shift)
+            assert_equal(x >> by, values >> shift)
+
+
+@pytest.mark.parametrize("dtype", INTEGER)
+def test_comparisons_with_integers_beyond_the_dtype(dtype):
+    values = np.asarray([np.iinfo(dtype).min, 0, np.iinfo(dtype).max], dtype=dtype)
+    exact = [int(v) for v in values]
+    for scalar in (-1, 256, -(2**63) - 1, 2**63, 2**64, 2**200):
+        for layout in layouts((3,), few=True):
+            x = make(values, layout)
+            assert_equal(x == scalar, np.asarray([v == scalar for v in exact]))
+            assert_equal(x != scalar, np.asarray([v != scalar for v in exact]))
+            assert_equal(x < scalar, np.asarray([v < scalar for v in exact]))
+            assert_equal(x >= scalar, np.asarray([v >= scalar for v in exact]))
+            assert_equal(scalar > x, np.asarray([scalar > v for v in exact]))
+
+
+def test_large_python_integers_beside_floats():
+    values = values_of("float64", 0)
+    for scalar in (2**63, 2**64, -(2**70), 10**300):
+        for layout in layouts(SHAPE, few=True):
+            x = make(values, layout)
+            assert_equal(x + scalar, values + float(scalar))
+            assert_equal(scalar * x, scalar * values)
+            assert_equal(x < scalar, values < scalar)
+
+
+def test_numpy_operands_of_every_kind():
+    values = values_of("float64", 0)
+    for operand in (
+        np.arange(4.0).astype(">f8"),
+        np.arange(8.0)[::-2],
+        np.arange(20.0).reshape(4, 5).T,
+        np.broadcast_to(np.float64(2), SHAPE),
+        np.arange(4, dtype="uint16"),
+        np.asarray(3.0),
+        np.float32(0.5),
+        np.bool_(True),
+        np.uint8(200),
+    ):
+        for layout in layouts(SHAPE, few=True):
+            x = make(values, layout)
+            assert_equal(x + operand, values + operand)
+            assert_equal(operand * x, operand * values)
+    x = make(np.ones(4, dtype=BFLOAT16), None)
+    assert_equal(x + np.ones(4, dtype=BFLOAT16), np.full(4, 2, dtype=BFLOAT16))

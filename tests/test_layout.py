@@ -56,6 +56,24 @@ def test_counts_must_fit():
             Layout((4,), 0, counts, comm)
 
 
+def test_layouts_that_make_no_sense():
+    comm = xp.world()
+    rest = (0,) * (comm.size - 1)
+    for shape, split, counts, message in (
+        ((4, 3), -1, (3, *rest), "split is -1; expected None or an axis"),
+        ((4, 3), 2, (3, *rest), "split is 2"),
+        ((), 0, (1, *rest), "split is 0"),
+        ((4,), None, (4, *rest), "split is None, but counts"),
+        ((4,), 0, (), "do not divide axis 0"),
+        ((4,), 0, (4, 0, *rest), "do not divide axis 0"),
+    ):
+        with pytest.raises(ValueError, match=f"Layout: .*{message}"):
+            Layout(shape, split, counts, comm)
+    if comm.size > 1:
+        with pytest.raises(ValueError, match="do not divide"):
+            Layout((4,), 0, (5, -1, *rest[1:]), comm)
+
+
 def test_axes():
     assert normalize_axis("f", -1, 3) == 2
     assert normalize_axes("f", None, 2) == (0, 1)

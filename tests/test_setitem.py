@@ -180,3 +180,22 @@ def test_a_split_value_moves_once():
         x[30:] = value
     assert t.count() <= 1
     assert t.count("allgather") == 0
+
+
+def test_values_of_length_1_fit_any_selection():
+    """Split or not, also where the selection is empty, or has fewer axes than the value."""
+    values = np.arange(15.0).reshape(5, 3)
+    keys = [..., slice(0, 0), (slice(None), slice(2, 2)), slice(1, 4), (slice(None), 1), 2]
+    for key in [*keys, np.asarray([3, 0]), np.asarray([], dtype="int64")]:
+        for shape in ((1,), (1, 1), (1, 1, 1), (1, 3), (1, 1, 3)):
+            value = np.full(shape, 7.0)
+            expected = values.copy()
+            try:
+                expected[key] = value
+            except ValueError:
+                continue
+            for layout in layouts(values.shape, few=True):
+                for other in layouts(shape, few=True):
+                    x = make(values, layout)
+                    x[key] = make(value, other)
+                    assert_equal(x, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -325,3 +326,69 @@ def test_diff(dtype):
         assert_equal(xp.diff(x, axis=0, **ours), np.diff(values, axis=0, **ends))
     with pytest.raises(ValueError, match="diff: n is -1"):
         xp.diff(xp.zeros(3), n=-1)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype("float16"), np.dtype(ml_dtypes.bfloat16)], ids=str)
+def test_means_of_half_precision_without_nan_do_not_overflow(dtype):
+    values = np.full(3000, 100.0, dtype=dtype)
+    values[1::2] = 300.0
+    values[::30] = np.nan
+    left = values[~np.isnan(values)].astype(np.float64)
+    for layout in layouts((3000,), few=True):
+        x = make(values, layout)
+        assert_equal(xp.nanmean(x), np.asarray(left.mean()).astype(dtype), rtol=0.02)
+        assert_equal(xp.nanvar(x), np.asarray(left.var()).astype(dtype), rtol=0.02)
+        assert_equal(xp.nanstd(x), np.asarray(left.std()).astype(dtype), rtol=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype):
+    values = values_of("float32").astype(np.dtype(dtype))
+    wide = values.astype(np.float32)
+    for layout in layouts(SHAPE, few=True):
+        x = make(values, layout)
+        for func in ("sum", "prod", "max", "min", "mean", "var", "std"):
+            expected = np.asarray(getattr(np, func)(wide, axis=0)).astype(values.dtype)
+            assert_equal(getattr(xp, func)(x, axis=0), expected)
+        expected = np.cumsum(wide, axis=0).astype(values.dtype)
+        assert_equal(xp.cumulative_sum(x, axis=0), expected)
+
+
+def test_axes_of_every_kind():
+    values = values_of("float64")
+    for axis in (np.int64(1), [0, 2], np.asarray(2), xp.asarray(0)):
+        plain = tuple(axis) if isinstance(axis, list) else int(axis)
+        for layout in layouts(SHAPE, few=True):
+            assert_equal(xp.sum(make(values, layout), axis=axis), np.sum(values, axis=plain))
+    with pytest.raises(TypeError, match="sum: axis is"):
+        xp.sum(xp.asarray(values, split=0), axis=np.asarray([0, 1]))
+
+
+def test_complex_does_not_become_real():
+    z = xp.ones((4, 3), dtype="complex64", split=0)
+    for func in (xp.sum, xp.prod, xp.cumulative_sum, xp.nansum):
+        with xp.trace() as t, pytest.raises(TypeError, match="loses the imaginary part"):
+            func(z, axis=0, dtype="float64")
+        assert t.events == []
+    assert_equal(xp.sum(z, axis=0, dtype="bool"), np.full(3, True))
+
+
+@pytest.mark.parametrize("func", ["nansum", "nanmean", "nanmax", "nanvar"])
+def test_nan_reductions_send_what_their_docstrings_say(func):
+    x = xp.ones((40, 6), split=0)
+    most = {"nansum": 1, "nanmean": 2, "nanmax": 2, "nanvar": 4}[func]
+    t, y = collectives(getattr(xp, func), x, axis=0)
+    assert t.collectives == (["allreduce"] * most if xp.world().size > 1 else [])
+    assert y.split is None
+    t, y = collectives(getattr(xp, func), x, axis=1)
+    assert t.events == []
+    assert y.split == 0
+
+
+def test_nothing_but_nan_free_integers():
+    values = np.arange(12).reshape(4, 3)
+    for layout in layouts((4, 3), few=True):
+        x = make(values, layout)
+        for func in ("nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd"):
+            expected = np.asarray(getattr(np, func)(values, axis=0))
+            assert_equal(getattr(xp, func)(x, axis=0), expected)

@@ -297,7 +297,8 @@ class Array(Operators):
     def __iter__(self) -> Iterator[Array]:
         if not self.shape:
             raise TypeError("iteration over a 0-d array")
-        return iter(namespace().unstack(self))
+        # One by one: all of them at once would be a gather of a split first axis.
+        return (self[i] for i in range(self.shape[0]))
 
     def __contains__(self, value: Any) -> bool:
         return bool(namespace().any(self == value))

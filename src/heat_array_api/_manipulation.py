@@ -9,7 +9,7 @@ nothing is sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
@@ -311,6 +311,8 @@ def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
 
 def _operands(func: str, arrays: Any) -> list[Array]:
     """Return the arrays of a sequence as a list; NumPy's become replicated ones."""
+    if not isinstance(arrays, Iterable):
+        raise TypeError(f"{func}: arrays is {type(arrays).__name__}; expected a sequence of arrays")
     operands = list(arrays)
     if not operands:
         raise ValueError(f"{func}: arrays is empty; expected at least one array")

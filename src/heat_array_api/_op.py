@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,6 +233,22 @@ def binary(
     return elementwise(func, kernel, (x1, x2), kind)
 
 
+def _common_dtype(given: Sequence[Any], arrays: Sequence[Array]) -> torch.dtype:
+    """Return the dtype of an operation on `arrays`, made of the operands as `given`.
+
+    A Python scalar of a higher kind than integer arrays brings the default dtype of its kind.
+    """
+    strong: list[torch.dtype] = []
+    weak: list[torch.dtype] = []
+    for value, x in zip(given, arrays, strict=True):
+        (strong if isinstance(value, (Array, np.ndarray)) else weak).append(x._local.dtype)
+    dtype: torch.dtype = reduce(promote, strong)
+    for other in weak:
+        lifts = dtype in INTEGER_OR_BOOL.all and other not in INTEGER_OR_BOOL.all
+        dtype = other if lifts else promote(dtype, other)
+    return dtype
+
+
 def elementwise(
     func: str,
     kernel: Kernel,
@@ -242,9 +258,7 @@ def elementwise(
 ) -> Array:
     """Apply a kernel of any number of operands element by element: the general path of `binary`."""
     arrays = as_operands(func, *operands, names=names)
-    dtype = arrays[0]._local.dtype
-    for x in arrays[1:]:
-        dtype = promote(dtype, x._local.dtype)
+    dtype = _common_dtype(operands, arrays)
     if kind in (FLOATING, REAL_FLOATING) and dtype in INTEGER_OR_BOOL.all:
         dtype = default_float()
     if dtype not in kind.all:

@@ -417,10 +417,10 @@ def _plan_broadcast(layout: Layout, shape: Shape) -> tuple[Layout, Layout]:
         raise ValueError(f"broadcast_to: cannot broadcast shape {own} to {shape}")
     if split is None or own[split] == shape[lead + split]:
         return layout, layout.with_shape(shape, None if split is None else lead + split)
-    # The longest axis; on a tie another one, which takes fewer bytes.
-    axis = max(
-        range(layout.ndim), key=lambda i: (shape[lead + i] if i == split else own[i], i != split)
-    )
+    # The longest axis that can be split before it is expanded, or the split axis itself; on
+    # a tie another one, which takes fewer bytes.
+    kept = [i for i in range(layout.ndim) if i == split or own[i] == shape[lead + i]]
+    axis = max(kept, key=lambda i: (shape[lead + i], i != split))
     if axis == split:
         return Layout.replicated(own, comm), Layout.balanced(shape, lead + split, comm)
     return Layout.balanced(own, axis, comm), Layout.balanced(shape, lead + axis, comm)

@@ -437,11 +437,12 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
         added = move(weights._local, weights._layout, layout).to(torch.float64)
     split = layout.split is not None and layout.comm.size > 1
     t = cast(x._local, torch.int64)
-    ends = torch.tensor([-int(t.min()), int(t.max())] if t.numel() else [0, -1])
+    # ~n is -n - 1, which does not overflow.
+    ends = torch.tensor([~int(t.min()), int(t.max())] if t.numel() else [-1, -1])
     if split:
         ends = preduce(ends, "max", layout.comm)
-    if int(ends[0]) > 0:
-        raise ValueError(f"bincount: x has the negative element {-int(ends[0])}")
+    if int(ends[0]) >= 0:
+        raise ValueError(f"bincount: x has the negative element {~int(ends[0])}")
     length = max(int(ends[1]) + 1, minlength)
     counts = torch.bincount(t, added, length)
     if added is not None and not t.numel():

@@ -23,7 +23,7 @@ from ._op import broadcast_shape
 from ._primitives import counts_of, gather, shard
 from ._rearrange import flip
 from ._redistribute import move, redistribute
-from ._reshape import broadcast_to
+from ._reshape import broadcast_to, reshape
 from ._routing import place, store
 from ._searching import nonzero
 
@@ -103,10 +103,7 @@ def _fitted(value: Array, layout: Layout) -> Tensor:
             f"setitem: a value of shape {value.shape} does not broadcast to {layout.shape}"
         )
     if extra > 0:  # leading axes of length 1, as NumPy allows
-        value = Array(
-            value.full_tensor().reshape(value.shape[extra:]),
-            Layout.replicated(value.shape[extra:], value.comm),
-        )
+        value = reshape(value, value.shape[extra:])
     if value.split is None:
         full = value._local.expand(layout.shape)
         return shard(full, layout)
