@@ -223,9 +223,9 @@ def test_to_device():
 def test_dlpack_device_and_export():
     x = xp.ones(4, split=0)
     assert x.__dlpack_device__() == torch.zeros(1).__dlpack_device__()
-    if x.comm.size > 1:
-        with pytest.raises(BufferError, match="copy=False"):
-            x.__dlpack__(copy=False)
+    for forced in (None, True, False):  # of a split array: the gathered value
+        shared = torch.utils.dlpack.from_dlpack(x.__dlpack__(copy=forced))
+        assert shared.tolist() == [1.0] * 4
     y = xp.ones(4, split=None)
     exported = torch.from_dlpack(y)
     exported.fill_(5.0)

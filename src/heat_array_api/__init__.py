@@ -14,6 +14,7 @@ from . import _repr as _repr
 from . import _setitem as _setitem
 from . import _utility as _utility
 from . import io as io
+from . import linalg as linalg
 from . import random as random
 from . import special as special
 from ._array import (
@@ -367,6 +368,7 @@ __all__ = [
     "isnan",
     "less",
     "less_equal",
+    "linalg",
     "linspace",
     "log",
     "log1p",

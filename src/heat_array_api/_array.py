@@ -228,9 +228,11 @@ class Array(Operators):
         dl_device: Any = None,
         copy: bool | None = None,
     ) -> Any:
-        """Export the whole array through DLPack on every rank: a collective gather if split."""
-        if copy is False and self._layout.split is not None and self.comm.size > 1:
-            raise BufferError("__dlpack__: copy=False, but gathering a split array copies it")
+        """Export the whole array through DLPack on every rank: a collective gather if split.
+
+        No rank holds the whole of a split array, so what is exported is the gathered value;
+        ``copy=False`` then forbids a further copy of it, and can forbid no more.
+        """
         full = self.full_tensor().detach().resolve_conj().resolve_neg()
         # A consumer may write into what it gets, and arrays are values: hand out a copy
         # unless the caller forbids one.

@@ -42,6 +42,7 @@ __all__ = [
     "ReductionPlan",
     "Scalar",
     "align",
+    "aligned",
     "as_operands",
     "binary",
     "broadcast_shape",
@@ -176,10 +177,10 @@ def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
     assert leader._layout.split is not None
     axis = leader._layout.split + ndim - leader.ndim
     layout = Layout.of(shape, axis, leader._layout.counts, comm)
-    return [_aligned(x, axis - ndim, layout) for x in arrays], layout
+    return [aligned(x, axis - ndim, layout) for x in arrays], layout
 
 
-def _aligned(x: Array, axis: int, layout: Layout) -> Tensor:
+def aligned(x: Array, axis: int, layout: Layout) -> Tensor:
     """Return the shard of `x` that broadcasts against that of `layout` (`axis` negative)."""
     own = axis + x.ndim
     if own < 0 or (x.shape[own] == 1 and layout.shape[axis] != 1):

@@ -24,6 +24,7 @@ __all__ = [
     "exchange",
     "exscan",
     "gather",
+    "pair_exchange",
     "preduce",
     "reduce_scatter",
     "ring_shift",
@@ -116,6 +117,11 @@ def ring_shift(t: Tensor, recv_shape: Shape, comm: Communicator, step: int = 1) 
     return comm.sendrecv(
         t, (comm.rank + step) % comm.size, (comm.rank - step) % comm.size, recv_shape
     )
+
+
+def pair_exchange(t: Tensor, partner: int | None, recv_shape: Shape, comm: Communicator) -> Tensor:
+    """Swap tensors with another rank (None: with none), all ranks at once: one message each."""
+    return comm.sendrecv(t, partner, partner, recv_shape)
 
 
 def counts_of(n: int, comm: Communicator) -> Shape:

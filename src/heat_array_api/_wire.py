@@ -43,9 +43,15 @@ def dense(t: Tensor) -> Tensor:
 
 
 def fresh(t: Tensor) -> Tensor:
-    """Return a dense copy of `t` that shares no memory with it."""
+    """Return a dense copy of `t` that shares no memory with it.
+
+    Its strides are those of a new tensor even along axes of length 1: kernels choose their way
+    by the strides, and copies must give the same bits on all ranks.
+    """
     copy = dense(t)
-    return copy.clone() if copy.data_ptr() == t.data_ptr() else copy
+    if copy.data_ptr() == t.data_ptr():
+        return copy.clone(memory_format=torch.contiguous_format)
+    return copy
 
 
 class Staging:
