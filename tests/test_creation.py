@@ -382,3 +382,11 @@ def test_bfloat16():
         assert_equal(xp.ones(3, dtype=dtype, split=split), np.ones(3, dtype=dtype))
         assert_equal(xp.eye(3, dtype=dtype, split=split), np.eye(3, dtype=dtype))
     assert_equal(xp.from_local(values, split=None), values)
+
+
+def test_diagonals_far_outside_the_matrix():
+    for k in (2**70, -(2**70), 5, -4):
+        x = xp.ones((4, 5), split=0)
+        assert_equal(xp.eye(4, 5, k=k, split=1), np.zeros((4, 5)))
+        assert_equal(xp.tril(x, k=k), np.full((4, 5), float(k > 0)))
+        assert_equal(xp.triu(x, k=k), np.full((4, 5), float(k < 0)))

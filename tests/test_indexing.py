@@ -263,3 +263,19 @@ def test_take_along_axis_broadcasts():
     for layout in layouts(values.shape, few=True):
         x = make(values, layout)
         assert_equal(xp.take_along_axis(x, xp.asarray(index), axis=2), expected)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (4, 0), (0, 0), (0, 3, 0)], ids=str)
+def test_a_mask_with_an_axis_of_length_0_fits_any_array(shape):
+    values = np.arange(24.0).reshape(4, 3, 2)
+    none = np.zeros(shape, dtype=bool)
+    for layout in layouts(values.shape, few=True):
+        for mask in layouts(shape, few=True):
+            x = make(values, layout)
+            assert_equal(x[make(none, mask)], values[none])
+            x[make(none, mask)] = 7.0
+            assert_equal(x, values)
+            if len(shape) < 3:
+                assert_equal(x[..., :1][make(none, mask), 0], values[..., :1][none, 0])
+            with pytest.raises(IndexError, match="a mask of shape"):
+                x[:3, :2][make(np.zeros((0, 5, 2), dtype=bool))]

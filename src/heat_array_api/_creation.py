@@ -11,6 +11,8 @@ take the layout of their argument.
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -247,10 +249,15 @@ def eye(
     """Make a matrix of zeros with ones on its k-th diagonal. Sends nothing."""
     shape = as_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
     result = _full("eye", shape, 0.0, dtype, device, split, comm)
-    diagonal = _columns_minus_rows(result) == k
+    diagonal = _columns_minus_rows(result) == _diagonal_index(k, shape)
     local = carrier(result._local)
     local[diagonal] = carrier(filled("eye", (), 1, result._local.dtype, local.device))
     return result
+
+
+def _diagonal_index(k: int, shape: Sequence[int]) -> int:
+    """Return `k`, or the index of a diagonal just outside the matrix if it is beyond that."""
+    return max(min(operator.index(k), shape[-1]), -shape[-2])
 
 
 def _columns_minus_rows(x: Array) -> Tensor:
@@ -278,7 +285,7 @@ def tril(x: Array, /, *, k: int = 0) -> Array:
 
     Layout of `x`; sends nothing.
     """
-    return _triangle("tril", x, lambda offset: offset <= k)
+    return _triangle("tril", x, lambda offset: offset <= _diagonal_index(k, x.shape))
 
 
 def triu(x: Array, /, *, k: int = 0) -> Array:
@@ -286,7 +293,7 @@ def triu(x: Array, /, *, k: int = 0) -> Array:
 
     Layout of `x`; sends nothing.
     """
-    return _triangle("triu", x, lambda offset: offset >= k)
+    return _triangle("triu", x, lambda offset: offset >= _diagonal_index(k, x.shape))
 
 
 def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ._array import Array, common_communicator
 from ._boxes import hashable, plan_view, select
 from ._conversion import asarray
+from ._creation import zeros
 from ._dtypes import ANY, INTEGER, carrier, uncarry
 from ._keys import Key, Range, is_mask, parse, parse_basic
 from ._layout import Layout, Shape, normalize_axis
@@ -29,6 +30,7 @@ from ._searching import nonzero
 
 __all__ = [
     "aligned_indices",
+    "as_mask",
     "check_bounds",
     "getitem",
     "indexed_first",
@@ -78,7 +80,7 @@ def getitem(x: Array, key: Any) -> Array:
             return Array(x._local[view.where], view.result)
         return select(x, parse_basic(key, x._layout.shape))
     if is_mask(key):
-        return _masked(x, _as_mask(key, x))
+        return _masked(x, as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
     box = select(x, parsed.basic)
     if not parsed.arrays:
@@ -205,12 +207,19 @@ def _placed(found: Array, parsed: Key, ndim: int) -> Array:
 # ---------------------------------------------------------------------- masks
 
 
-def _as_mask(key: Any, x: Array) -> Array:
+def as_mask(key: Any, x: Array) -> Array:
+    """Return a boolean key as an array that covers the first axes of `x`.
+
+    An axis of length 0 fits any other, as in NumPy: such a mask selects nothing.
+    """
     mask = key if isinstance(key, Array) else asarray(key, split=None, comm=x.comm)
     common_communicator("index", x, mask)
-    if mask.shape != x.shape[: mask.ndim]:
+    shape = x.shape[: mask.ndim]
+    if mask.shape == shape:
+        return mask
+    if mask.ndim > x.ndim or any(m not in (n, 0) for m, n in zip(mask.shape, shape, strict=True)):
         raise IndexError(f"index: a mask of shape {mask.shape} for an array of shape {x.shape}")
-    return mask
+    return zeros(shape, dtype="bool", device=x.device, split=None, comm=x.comm)
 
 
 def mask_in_order(x: Array, mask: Array) -> tuple[Array, Tensor]:

@@ -150,11 +150,13 @@ def _extent(item: Any) -> int:
 def _check_masks(items: Sequence[Any], shape: Shape) -> None:
     axis = 0
     for item in items:
-        if is_mask(item) and item.shape != shape[axis : axis + item.ndim]:
-            raise IndexError(
-                f"index: a mask of shape {item.shape} for axes of shape "
-                f"{shape[axis : axis + item.ndim]}"
-            )
+        part = shape[axis : axis + _extent(item)]
+        # An axis of length 0 fits any other, as in NumPy: the mask selects nothing.
+        if is_mask(item) and (
+            len(part) != item.ndim
+            or any(m not in (n, 0) for m, n in zip(item.shape, part, strict=True))
+        ):
+            raise IndexError(f"index: a mask of shape {item.shape} for axes of shape {part}")
         axis += _extent(item)
 
 

@@ -16,7 +16,7 @@ from ._array import Array, common_communicator
 from ._boxes import box, is_basic
 from ._conversion import asarray, filled, scalar_dtype
 from ._dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
-from ._indexing import aligned_indices, indexed_first, mask_in_order, permuted
+from ._indexing import aligned_indices, as_mask, indexed_first, mask_in_order, permuted
 from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
 from ._layout import Layout
 from ._op import broadcast_shape
@@ -148,10 +148,7 @@ def _flipped(value: Array, axes: list[int], target: Layout) -> Array:
 
 
 def _write_masked(x: Array, key: Any, value: Array) -> None:
-    mask = key if isinstance(key, Array) else asarray(key, split=None, comm=x.comm)
-    common_communicator("setitem", x, mask)
-    if mask.shape != x.shape[: mask.ndim]:
-        raise IndexError(f"index: a mask of shape {mask.shape} for an array of shape {x.shape}")
+    mask = as_mask(key, x)
     rest = x.shape[mask.ndim :]
     if value.ndim <= len(rest):  # the same for every selected element
         broadcast_shape("setitem", value.shape, rest)
