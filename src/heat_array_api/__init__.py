@@ -13,6 +13,7 @@ from . import _indexing as _indexing
 from . import _repr as _repr
 from . import _setitem as _setitem
 from . import _utility as _utility
+from . import fft as fft
 from . import io as io
 from . import linalg as linalg
 from . import random as random
@@ -338,6 +339,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "fft",
     "finfo",
     "flip",
     "float16",
