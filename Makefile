@@ -4,12 +4,14 @@
 #   make test       the tests, once per number of ranks in RANKS="1 2 3 4"
 #   make lint       ruff and mypy
 #   make coverage   the tests under coverage, combined over all ranks
-#   make nightly    the tests at 7 ranks too, with more Hypothesis examples
+#   make conformance  data-apis/array-api-tests, 1 to 4 ranks by 4 splits; see array-api-tests/
+#   make nightly    the tests at 7 ranks too, with more Hypothesis examples, and make conformance
 #   make bench      the benchmarks
 #   make clean      remove the environment and all that was built
 #
 # PYTEST_ARGS goes to pytest:      make test RANKS=2 PYTEST_ARGS="tests/test_layout.py -x"
 # PIP_ARGS goes to pip install:    make test PIP_ARGS="--extra-index-url URL"
+# CONFORMANCE_ARGS to its runner:  make conformance CONFORMANCE_ARGS="--ranks 2 --splits 0"
 # With the site's own MPI instead of the wheel (mpi4py is then best built against it):
 #                                  make test EXTRAS=test,dev MPIRUN=mpirun
 
@@ -17,6 +19,7 @@ VENV        ?= .venv
 EXTRAS      ?= mpich,test,dev
 PIP_ARGS    ?=
 PYTEST_ARGS ?=
+CONFORMANCE_ARGS ?=
 RANKS       ?= 1 2 3 4
 # Seconds that one mpirun may take (seen by mpich's launcher; each test has a limit of its own).
 TIMEOUT     ?= 2400
@@ -29,7 +32,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 
 export MPIEXEC_TIMEOUT = $(TIMEOUT)
 
-.PHONY: demo test lint coverage nightly bench clean
+.PHONY: demo test lint coverage conformance nightly bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@set -e; python=; \
@@ -80,9 +83,16 @@ coverage: $(STAMP)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
+# What has a result already is not run again: CONFORMANCE_ARGS=--rerun does.
+conformance: $(STAMP)
+	$(PY) array-api-tests/run.py --mpirun "$(MPIRUN)" $(CONFORMANCE_ARGS)
+
 nightly: $(STAMP)
+	@failed=; \
 	HEAT_ARRAY_API_TEST_EXAMPLES=200 HEAT_ARRAY_API_TEST_TIMEOUT=600 \
-	    $(MAKE) test RANKS="1 2 3 4 7" TIMEOUT=14400
+	    $(MAKE) test RANKS="1 2 3 4 7" TIMEOUT=14400 || failed="$$failed test"; \
+	$(MAKE) conformance || failed="$$failed conformance"; \
+	if [ -n "$$failed" ]; then echo "make nightly: failed:$$failed" >&2; exit 1; fi
 
 bench: $(STAMP)
 	$(MPIRUN) -n 1 $(PY) benchmarks/overhead.py

@@ -54,7 +54,7 @@ Axes = Sequence[int] | None
 _SWAPPED: dict[str, Norm] = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """The transform of one axis: its kind, and the number of elements of the longer side."""
 
     kind: Literal["fft", "ifft", "rfft", "irfft"]
@@ -168,7 +168,7 @@ def fftn(
     standard: "FFT Extension", fftn.
     """
     x = _complex("fftn", x)
-    return _several("fftn", x, [Step("fft", *p) for p in _lengths("fftn", x, s, axes)], norm)
+    return _several("fftn", x, [_Step("fft", *p) for p in _lengths("fftn", x, s, axes)], norm)
 
 
 def ifftn(
@@ -176,7 +176,7 @@ def ifftn(
 ) -> Array:
     """Inverse of `fftn`. Parameters, layout and messages as there."""
     x = _complex("ifftn", x)
-    return _several("ifftn", x, [Step("ifft", *p) for p in _lengths("ifftn", x, s, axes)], norm)
+    return _several("ifftn", x, [_Step("ifft", *p) for p in _lengths("ifftn", x, s, axes)], norm)
 
 
 def rfftn(
@@ -188,7 +188,7 @@ def rfftn(
     """
     x = _real("rfftn", x)
     pairs = _lengths("rfftn", x, s, axes)
-    steps = [Step("fft", *p) for p in pairs[:-1]] + [Step("rfft", *p) for p in pairs[-1:]]
+    steps = [_Step("fft", *p) for p in pairs[:-1]] + [_Step("rfft", *p) for p in pairs[-1:]]
     return _several("rfftn", x, steps[::-1], norm)
 
 
@@ -205,7 +205,7 @@ def irfftn(
     if pairs and s is None:
         axis, n = pairs[-1]
         pairs[-1] = (axis, 2 * (n - 1))
-    steps = [Step("ifft", *p) for p in pairs[:-1]] + [Step("irfft", *p) for p in pairs[-1:]]
+    steps = [_Step("ifft", *p) for p in pairs[:-1]] + [_Step("irfft", *p) for p in pairs[-1:]]
     return _several("irfftn", x, steps, norm)
 
 
@@ -258,13 +258,13 @@ def _one(
     axis = normalize_axis(func, axis, x.ndim)
     if n is None:
         n = 2 * (x.shape[axis] - 1) if kind == "irfft" else x.shape[axis]
-    return _several(func, x, [Step(kind, axis, operator.index(n))], norm)
+    return _several(func, x, [_Step(kind, axis, operator.index(n))], norm)
 
 
 # ---------------------------------------------------------------------- the order of things
 
 
-def _several(func: str, x: Array, steps: list[Step], norm: Norm) -> Array:
+def _several(func: str, x: Array, steps: list[_Step], norm: Norm) -> Array:
     """Transform axis after axis; a real transform comes first, the inverse of one last."""
     _check_norm(func, norm)
     for step in steps:
@@ -297,13 +297,13 @@ def _several(func: str, x: Array, steps: list[Step], norm: Norm) -> Array:
     return redistribute(x, Layout.balanced(x.shape, origin.split, origin.comm))
 
 
-def _allowed(pending: list[Step]) -> list[Step]:
+def _allowed(pending: list[_Step]) -> list[_Step]:
     """Return the steps that may come next: real to complex first, complex to real last."""
     first = [step for step in pending if step.kind == "rfft"]
     return first or [step for step in pending if step.kind != "irfft"] or pending
 
 
-def _other_axis(x: Array, step: Step, pending: list[Step], origin: int | None) -> int | None:
+def _other_axis(x: Array, step: _Step, pending: list[_Step], origin: int | None) -> int | None:
     """Return along which axis `x` is split while the split axis is transformed; None: along none.
 
     Rather the axis of the result's split, then one that is not to be transformed itself.
@@ -313,7 +313,7 @@ def _other_axis(x: Array, step: Step, pending: list[Step], origin: int | None) -
     return max(axes, key=lambda i: (i == origin, i not in busy, x.shape[i]), default=None)
 
 
-def _local(x: Array, step: Step, norm: Norm) -> Array:
+def _local(x: Array, step: _Step, norm: Norm) -> Array:
     """Transform along an axis that is whole on every rank."""
     t = x._local
     kind, axis, n = step
@@ -334,7 +334,7 @@ def _local(x: Array, step: Step, norm: Norm) -> Array:
 # ---------------------------------------------------------------------- along the split axis
 
 
-def _along_split(x: Array, step: Step, norm: Norm) -> Array:
+def _along_split(x: Array, step: _Step, norm: Norm) -> Array:
     """Transform along the split axis, where it is the only long one."""
     kind, axis, n = step
     layout = x._layout
