@@ -637,7 +637,7 @@ def main(arguments: Sequence[str]) -> int:
     parsed = parse(arguments)
     try:
         suite = find_suite(parsed.suite, os.environ, may_clone=not parsed.no_clone)
-        if not parsed.find:
+        if not (parsed.find or parsed.no_run):
             launcher(parsed.mpirun, os.environ)
     except NoSuite as error:
         say(f"**** NOT RUN: data-apis/array-api-tests: {error} ****")
