@@ -342,3 +342,34 @@ def test_tensordot_errors():
         xp.tensordot(x, y, axes=([0], [0], [0]))
     with pytest.raises(IndexError):
         xp.tensordot(x, y, axes=([2], [0]))
+
+
+BROADCAST_STACKS = [
+    ((1, 0, 4, 1), (0, 0, 4, 1)),
+    ((1, 3), (4, 3)),
+    ((1, 1), (4, 1)),
+    ((1, 0), (4, 0)),
+    ((1, 1, 5), (2, 3, 5)),
+    ((3, 1, 0), (1, 2, 0)),
+    ((1, 2, 1), (1, 1, 1)),
+]
+
+
+@pytest.mark.parametrize(("shape", "other"), BROADCAST_STACKS, ids=str)
+def test_stack_axes_of_length_1_that_are_split(shape, other):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal(shape), rng.standard_normal(other)
+    for one in layouts(shape, few=True):
+        for two in layouts(other, few=True):
+            assert_equal(xp.vecdot(make(a, one), make(b, two)), np.vecdot(a, b))
+            assert_equal(xp.vecdot(make(b, two), make(a, one)), np.vecdot(b, a))
+            columns = make(b[..., None], Layout.of((*other, 1), two.split, two.counts, two.comm))
+            rows = make(a[..., None, :], row_layout(one))
+            assert_equal(xp.matmul(rows, columns), a[..., None, :] @ b[..., None])
+
+
+def row_layout(layout):
+    """Return the layout with an axis of length 1 before the last."""
+    n = layout.ndim - 1
+    split = layout.split if layout.split is None or layout.split < n else layout.split + 1
+    return Layout.of((*layout.shape[:n], 1, layout.shape[n]), split, layout.counts, layout.comm)

@@ -127,7 +127,9 @@ def _spread(x: _Operand) -> _Operand:
     axis = x.axis
     if axis is None or x.own(axis) is not None:
         return x
-    longest = max(x.outer, x.inner, key=lambda i: x.layout.shape[i])
+    outer, inner = x.layout.shape[x.outer], x.layout.shape[x.inner]
+    # Never along an outer axis of length 1: it may stand for a vector, and is dropped then.
+    longest = x.outer if outer > max(inner, 1) else x.inner
     return x._replace(layout=Layout.balanced(x.layout.shape, longest, x.layout.comm))
 
 
