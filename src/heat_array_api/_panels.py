@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -270,12 +271,12 @@ def panel_lu(x: Dealt, right: Tensor | None = None) -> tuple[Tensor, int]:
 
 def _permutation(pivots: Tensor, n: int) -> tuple[Tensor, int]:
     """Return LAPACK's row exchanges as the order of the rows, and how many there were."""
-    order = list(range(n))
+    order = np.arange(n)
     swaps = 0
     for i, j in enumerate(pivots.tolist()):
         swaps += j - 1 != i
         order[i], order[j - 1] = order[j - 1], order[i]
-    return torch.tensor(order, device=pivots.device), swaps
+    return torch.from_numpy(order).to(pivots.device), swaps
 
 
 def _eliminate(t: Tensor, factor: Tensor, order: Tensor, begin: int) -> None:
