@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
-from heat_array_api import _fourstep
+from heat_array_api import _fourier
 from heat_array_api._layout import Layout
 from layouts import assert_equal, divide, layouts, make
 
@@ -137,17 +137,20 @@ def test_long_lines_beside_short_axes(n):
         assert_equal(fft.fftn(make(values, layout)), np.fft.fftn(values))
 
 
-@pytest.mark.parametrize("inverse", [False, True])
-@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
-def test_both_distributed_algorithms(inverse, dtype, comm):
-    """Bluestein's for any length, also where the four-step one would do."""
-    values = numbers((144, 3), dtype)
-    expected = np.fft.ifft(values, axis=0) * 144 if inverse else np.fft.fft(values, axis=0)
-    x = make(values, Layout.balanced((144, 3), 0, comm))
-    assert_equal(_fourstep.fft_of_split(x, 0, inverse=inverse), expected)
-    assert_equal(_fourstep._chirp_z(x, inverse), expected)
-    assert_equal(_fourstep._four_steps(x, 12, inverse), expected)
-    assert_equal(_fourstep._four_steps(x, 8, inverse), expected)
+@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft"])
+@pytest.mark.parametrize("double", [True, False])
+def test_both_distributed_algorithms(name, double, comm, monkeypatch):
+    """Bluestein's for a length that the four-step one would do, too."""
+    n = 12 * max(comm.size, 3) ** 2
+    values = input_of(name, (n,), double)
+    x = make(values, Layout.balanced((n,), 0, comm))
+    expected = getattr(np.fft, name)(values)
+    assert_equal(getattr(fft, name)(x), expected)
+    factored = _fourier._factored
+    monkeypatch.setattr(
+        _fourier, "_factored", lambda m, size: None if m in (n, 2 * (n - 1)) else factored(m, size)
+    )
+    assert_equal(getattr(fft, name)(x), expected)
 
 
 def test_accuracy_of_a_long_prime(comm):
@@ -260,10 +263,12 @@ def test_errors(name, comm):
     length = {"n": 0} if name in ONE_AXIS else {"s": (3, 0)}
     axis = {"axis": 2} if name in ONE_AXIS else {"axes": (0, 2)}
     with xp.trace() as t:
-        with pytest.raises(ValueError, match=f"^{name}: cannot transform"):
+        with pytest.raises(ValueError, match=f"^{name}: the length along axis 1 is 0; expected at"):
             function(x, **length)
-        with pytest.raises(ValueError, match=f"^{name}: cannot transform 0 elements"):
-            function(xp.ones((4, 0), split=0), **({"n": 3} if "n" in length else {"s": (4, 3)}))
+        with pytest.raises(ValueError, match=f"^{name}: the length along axis 1 is"):
+            function(xp.ones((4, 0), split=0))
+        with pytest.raises(TypeError, match=rf"^{name}: [ns] is 2\.5; expected an int"):
+            function(x, **({"n": 2.5} if "n" in length else {"s": (4, 2.5)}))
         with pytest.raises(IndexError, match=f"^{name}: .*2 is out of range"):
             function(x, **axis)
         with pytest.raises(ValueError, match=f"^{name}: norm is 'full'; expected 'backward'"):
@@ -287,3 +292,8 @@ def test_errors_of_frequencies():
             function(2.5)
         with pytest.raises(TypeError, match=f"^{name}: dtype is int8; expected a real floating"):
             function(4, dtype="int8")
+        with pytest.raises(ValueError, match=f"^{name}: d is 0"):
+            function(4, d=0)
+    for name in ("rfftn", "irfftn"):
+        with pytest.raises(ValueError, match=f"^{name}: axes is empty"):
+            getattr(fft, name)(xp.ones((2, 2), split=0), axes=())

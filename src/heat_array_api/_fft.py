@@ -3,12 +3,11 @@
 A transform of several axes is one of each in turn. Along an axis that is not split it is local.
 The split axis is brought home first: one all-to-all makes another axis the split one, and
 a second one at the end brings the split back. Where no other axis is long enough, the
-transform is itself distributed (`_fourstep`).
+transform is itself distributed (`_fourier`).
 """
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -21,12 +20,11 @@ from ._creation import arange
 from ._data_type import astype
 from ._dtypes import COMPLEX, to_torch_dtype
 from ._elementwise import conj, multiply
-from ._fourstep import fft_of_split
-from ._layout import Layout, Shape, normalize_axes, normalize_axis
-from ._manipulation import concat
+from ._fourier import Step, transform
+from ._layout import Layout, normalize_axes, normalize_axis
 from ._op import check_array
 from ._options import UNSET
-from ._rearrange import flip, roll
+from ._rearrange import roll
 from ._redistribute import redistribute
 from ._searching import where
 from ._stacks import as_floating
@@ -92,10 +90,10 @@ def fft(x: Array, /, *, n: int | None = None, axis: int = -1, norm: Norm = "back
 
     Notes
     -----
-    Messages: none if the axis is not split. Else two all-to-alls, there and back, if another axis
-    has at least P elements. Else the four-step algorithm: three all-to-alls (six of twice to
-    four times the data, for a length with no divisor between P and its root), or, for fewer
-    than ``4 P**2`` elements along the axis, one allgather. The standard: "FFT Extension", fft.
+    Messages: none if the axis is not split. Else two all-to-alls, there and back, if another axis,
+    or the others together, have at least P elements. Else the four-step algorithm: three
+    all-to-alls; for a length with no divisor between P and its root Bluestein's: four, of about
+    twice the data. For ``n < 4 P**2`` one allgather. The standard: "FFT Extension", fft.
     """
     return _one("fft", x, n, axis, norm)
 
@@ -151,7 +149,7 @@ def fftn(
     x : Array
         Any layout; dtype floating-point.
     s : sequence of int, optional
-        The length along each of the axes. Default: as they are.
+        The length along each of the axes; -1: as it is. Default: as they are.
     axes : sequence of int, optional
         The axes. Default: the last ``len(s)``, or all.
     norm : {"backward", "ortho", "forward"}
@@ -188,6 +186,8 @@ def rfftn(
     """
     x = _real("rfftn", x)
     pairs = _lengths("rfftn", x, s, axes)
+    if not pairs:
+        raise ValueError("rfftn: axes is empty; expected at least one axis")
     steps = [_Step("fft", *p) for p in pairs[:-1]] + [_Step("rfft", *p) for p in pairs[-1:]]
     return _several("rfftn", x, steps[::-1], norm)
 
@@ -202,7 +202,9 @@ def irfftn(
     """
     x = _complex("irfftn", x)
     pairs = _lengths("irfftn", x, s, axes)
-    if pairs and s is None:
+    if not pairs:
+        raise ValueError("irfftn: axes is empty; expected at least one axis")
+    if s is None or s[-1] == -1:
         axis, n = pairs[-1]
         pairs[-1] = (axis, 2 * (n - 1))
     steps = [_Step("ifft", *p) for p in pairs[:-1]] + [_Step("irfft", *p) for p in pairs[-1:]]
@@ -242,7 +244,15 @@ def _lengths(func: str, x: Array, s: Sequence[int] | None, axes: Axes) -> list[t
         return [(axis, x.shape[axis]) for axis in axes]
     if len(s) != len(axes):
         raise ValueError(f"{func}: s is {tuple(s)}, but there are {len(axes)} axes")
-    return [(axis, operator.index(n)) for axis, n in zip(axes, s, strict=True)]
+    lengths = [_as_length(func, "s", n) for n in s]
+    return [(axis, x.shape[axis] if n == -1 else n) for axis, n in zip(axes, lengths, strict=True)]
+
+
+def _as_length(func: str, name: str, n: object) -> int:
+    try:
+        return operator.index(n)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{func}: {name} is {n!r}; expected an int") from None
 
 
 def _one(
@@ -257,8 +267,10 @@ def _one(
     x = _real(func, x) if kind == "rfft" else _complex(func, x)
     axis = normalize_axis(func, axis, x.ndim)
     if n is None:
-        n = 2 * (x.shape[axis] - 1) if kind == "irfft" else x.shape[axis]
-    return _several(func, x, [_Step(kind, axis, operator.index(n))], norm)
+        length = 2 * (x.shape[axis] - 1) if kind == "irfft" else x.shape[axis]
+    else:
+        length = _as_length(func, "n", n)
+    return _several(func, x, [_Step(kind, axis, length)], norm)
 
 
 # ---------------------------------------------------------------------- the order of things
@@ -268,10 +280,9 @@ def _several(func: str, x: Array, steps: list[_Step], norm: Norm) -> Array:
     """Transform axis after axis; a real transform comes first, the inverse of one last."""
     _check_norm(func, norm)
     for step in steps:
-        if step.n < 1 or not x.shape[step.axis]:
+        if step.n < 1:
             raise ValueError(
-                f"{func}: cannot transform {x.shape[step.axis]} elements into {step.n}; expected "
-                "at least one of each"
+                f"{func}: the length along axis {step.axis} is {step.n}; expected at least 1"
             )
     origin = x._layout
     pending = list(steps)
@@ -320,10 +331,10 @@ def _local(x: Array, step: _Step, norm: Norm) -> Array:
     length = n // 2 + 1 if kind == "rfft" else n
     if t.numel():
         t = getattr(torch.fft, kind)(t, n=n, dim=axis, norm=norm)
-    else:  # an empty shard
+    else:  # an empty shard, or an axis of length 0, padded with zeros
         dtype = torch.fft.rfft(t.new_zeros(1)).dtype if kind == "rfft" else t.dtype
         dtype = dtype.to_real() if kind == "irfft" else dtype
-        t = t.new_empty((*t.shape[:axis], length, *t.shape[axis + 1 :]), dtype=dtype)
+        t = t.new_zeros((*t.shape[:axis], length, *t.shape[axis + 1 :]), dtype=dtype)
     layout = x._layout
     shape = (*layout.shape[:axis], length, *layout.shape[axis + 1 :])
     if layout.split == axis:  # there is one rank
@@ -336,52 +347,9 @@ def _local(x: Array, step: _Step, norm: Norm) -> Array:
 
 def _along_split(x: Array, step: _Step, norm: Norm) -> Array:
     """Transform along the split axis, where it is the only long one."""
-    kind, axis, n = step
-    layout = x._layout
-    if max(n, x.shape[axis]) < 4 * layout.comm.size**2:
-        whole = _local(redistribute(x, Layout.replicated(x.shape, layout.comm)), step, norm)
-        return redistribute(whole, Layout.balanced(whole.shape, axis, layout.comm))
-    inverse = kind in ("ifft", "irfft")
-    if kind == "irfft":
-        x = _hermitian(x, axis, n)
-    elif kind == "rfft":
-        x = _complex(kind, x)
-    x = fft_of_split(_resized(x, axis, n), axis, inverse=inverse)
-    scale = _scale(n, norm, inverse)
-    if scale != 1.0:
-        x = multiply(x, scale)
-    if kind == "irfft":
-        return x.real
-    return _head(x, axis, n // 2 + 1) if kind == "rfft" else x
-
-
-def _scale(n: int, norm: Norm, inverse: bool) -> float:
-    if norm == "ortho":
-        return 1 / math.sqrt(n)
-    return 1 / n if (norm == "backward") == inverse else 1.0
-
-
-def _head(x: Array, axis: int, n: int) -> Array:
-    """Return the first `n` elements along an axis."""
-    return x[(*[slice(None)] * axis, slice(0, n))]
-
-
-def _resized(x: Array, axis: int, n: int) -> Array:
-    """Crop an axis to `n` elements, or pad it with zeros."""
-    length = x.shape[axis]
-    if n <= length:
-        return x if n == length else _head(x, axis, n)
-    shape: Shape = (*x.shape[:axis], n - length, *x.shape[axis + 1 :])
-    layout = Layout.balanced(shape, axis, x.comm)
-    zeros = Array(x._local.new_zeros(layout.local_shape), layout)
-    return concat([x, zeros], axis=axis)
-
-
-def _hermitian(x: Array, axis: int, n: int) -> Array:
-    """Return the whole spectrum of length `n` of real data of which `x` is the first half."""
-    half = _resized(x, axis, n // 2 + 1)
-    rest = half[(*[slice(None)] * axis, slice(1, n - n // 2))]
-    return concat([half, conj(flip(rest, axis=axis))], axis=axis)
+    if step.kind == "irfft":
+        x = _complex(step.kind, x)
+    return Array(*transform(x._local, x._layout, Step(*step, norm)))
 
 
 # ---------------------------------------------------------------------- frequencies and shifts
@@ -415,7 +383,7 @@ def fftfreq(
     Array, shape (n,)
         ``[0, 1, ..., (n-1)//2, -(n//2), ..., -1] / (d n)``. Sends nothing.
     """
-    _check_length("fftfreq", n)
+    _check_length("fftfreq", n, d)
     k = arange(n, dtype="int64", device=device, split=split, comm=comm)
     k = where(k < (n + 1) // 2, k, k - n)
     return multiply(_as_frequencies("fftfreq", k, dtype), 1.0 / (n * d))
@@ -435,16 +403,18 @@ def rfftfreq(
 
     Parameters as of `fftfreq`. Sends nothing.
     """
-    _check_length("rfftfreq", n)
+    _check_length("rfftfreq", n, d)
     k = arange(n // 2 + 1, dtype="int64", device=device, split=split, comm=comm)
     return multiply(_as_frequencies("rfftfreq", k, dtype), 1.0 / (n * d))
 
 
-def _check_length(func: str, n: object) -> None:
+def _check_length(func: str, n: object, d: float) -> None:
     if not isinstance(n, int) or isinstance(n, bool):
         raise TypeError(f"{func}: n is {n!r}; expected an int")
     if n < 1:
         raise ValueError(f"{func}: n is {n}; expected at least 1")
+    if d == 0:
+        raise ValueError(f"{func}: d is 0; expected a spacing")
 
 
 def _as_frequencies(func: str, k: Array, dtype: Any) -> Array:
