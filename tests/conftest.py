@@ -13,3 +13,22 @@ def comm():
     from heat_array_api._comm import world
 
     return world()
+
+
+@pytest.fixture
+def check():
+    """Return a `comparing.Comparison` with tolerances; it is `done` when the test has passed."""
+    yield from _comparison(bitwise=False)
+
+
+@pytest.fixture
+def same():
+    """Return a `comparing.Comparison` of bytes, for functions that only move elements."""
+    yield from _comparison(bitwise=True)
+
+
+def _comparison(bitwise):
+    from comparing import comparison
+
+    with comparison(bitwise=bitwise) as compare:
+        yield compare

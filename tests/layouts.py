@@ -211,9 +211,16 @@ def assert_equal(
     """
     __tracebackhide__ = True
     if isinstance(x, tuple):
+        options = {
+            "rtol": rtol,
+            "atol": atol,
+            "dtype": dtype,
+            "split": split,
+            "signed_zeros": signed_zeros,
+        }
         assert len(x) == len(expected), f"{len(x)} results, expected {len(expected)}"
         for one, other in zip(x, expected, strict=True):
-            assert_equal(one, other, rtol=rtol, atol=atol, signed_zeros=signed_zeros)
+            assert_equal(one, other, **options)
         return
     assert isinstance(x, xp.Array), f"expected an Array, not {x!r}"
     expected = np.asarray(expected)
@@ -230,6 +237,12 @@ def assert_equal(
         atol = margin(expected, x.dtype) if atol is None else atol
         problem = difference(shard_of(x), part, rtol, atol, signed_zeros)
     _agree_on(x, problem)
+
+
+def assert_exact(x: Any, expected: Any, *, rtol: float = 0, **options: Any) -> None:
+    """Check as `assert_equal` does, but without tolerances: equal, and NaN where NaN is."""
+    __tracebackhide__ = True
+    assert_equal(x, expected, rtol=rtol, atol=0, **options)
 
 
 def margin(expected: np.ndarray, dtype: np.dtype) -> float:

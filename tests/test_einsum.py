@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
-from checking import Check
 from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, layouts
-from shards import make
+from layouts import assert_equal, describe, layouts, make
 
 EXTENTS = {"a": 3, "b": 3, "c": 4, "i": 3, "j": 4, "k": 5, "l": 2}
 
@@ -65,13 +63,6 @@ CASES = [
 def values(shape, dtype="float64", seed=0):
     drawn = np.random.default_rng(seed).integers(-8, 9, shape)
     return drawn.astype(dtype) + (0.5j * drawn if np.dtype(dtype).kind == "c" else 0)
-
-
-@pytest.fixture
-def check():
-    check = Check()
-    yield check
-    check.done()
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

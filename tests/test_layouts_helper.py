@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from comparing import comparison
 from layouts import assert_equal, describe, difference, divide, layouts, make
 
 SHAPES = [(), (0,), (1,), (7,), (5, 3), (0, 4), (3, 0, 2), (2, 9, 4)]
@@ -54,6 +55,29 @@ def test_unequal_copies_are_an_error_on_all(comm):
     if comm.size > 1:
         with pytest.raises(AssertionError, match="bitwise"):
             assert_equal(x, np.zeros(3))
+
+
+@pytest.mark.parametrize("bitwise", [False, True])
+def test_a_comparison_fails_on_all_ranks_at_its_end(bitwise, comm):
+    values = np.arange(8.0)
+    layout = next(layout for layout in layouts((8,)) if layout.split == 0)
+    x = make(values, layout)
+    if comm.rank == comm.size - 1:
+        x.local[-1] = 99
+    with pytest.raises(AssertionError), comparison(bitwise=bitwise) as compare:
+        compare(x, values)
+    with comparison(bitwise=bitwise) as compare:
+        compare((make(values), make(values, layout)), (values, values), split=...)
+    with pytest.raises(AssertionError, match="expected split"), comparison() as compare:
+        compare(make(values), values, split=0)
+
+
+def test_only_bytes_tell_signed_zeros(comm):
+    zero = np.zeros(1)
+    with comparison() as compare:
+        compare(make(-zero), zero)
+    with pytest.raises(AssertionError), comparison(bitwise=True) as compare:
+        compare(make(-zero), zero)
 
 
 @pytest.mark.parametrize(

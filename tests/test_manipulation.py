@@ -11,19 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import heat_array_api as xp
-from exact import exact, make
+from comparing import comparison
 from heat_array_api._layout import Layout, balanced_counts
-from layouts import divide, layouts
+from layouts import divide, layouts, make
 
 NAMES = "bool int8 uint8 uint16 uint32 uint64 int64 float16 float32 complex64 complex128"
 DTYPES = [*NAMES.split(), ml_dtypes.bfloat16]
-
-
-@pytest.fixture
-def same():
-    """Return a comparison of arrays with NumPy's values."""
-    with exact() as comparison:
-        yield comparison
 
 
 def numbers(shape, dtype="float64", start=0):
@@ -228,7 +221,7 @@ def test_concat_of_all_layouts(axis, same):
 
 @given(data=st.data())
 def test_concat_any(data):
-    with exact() as same:
+    with comparison(bitwise=True) as same:
         shape = data.draw(shapes)
         axis = data.draw(st.integers(0, len(shape) - 1))
         values, arrays = [], []
@@ -477,7 +470,7 @@ def test_roll_moves_only_the_rows_that_change_rank(comm):
 
 @given(data=st.data())
 def test_flip_and_roll_any(data):
-    with exact() as same:
+    with comparison(bitwise=True) as same:
         shape = data.draw(shapes)
         values = numbers(shape)
         x = make(values, data.draw(drawn_layouts(shape)))
@@ -579,7 +572,7 @@ def test_tile(repetitions, same):
 
 @given(data=st.data())
 def test_repeat_and_tile_any(data):
-    with exact() as same:
+    with comparison(bitwise=True) as same:
         shape = data.draw(shapes)
         values = numbers(shape)
         x = make(values, data.draw(drawn_layouts(shape)))
@@ -649,7 +642,7 @@ def test_pad_constants(same):
 
 @given(data=st.data())
 def test_pad_any(data):
-    with exact() as same:
+    with comparison(bitwise=True) as same:
         shape = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=2).map(tuple))
         values = numbers(shape)
         x = make(values, data.draw(drawn_layouts(shape)))

@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import heat_array_api as xp
-from checking import Check
 from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, divide, layouts, to_numpy
-from shards import make
+from layouts import assert_equal, describe, divide, layouts, make, to_numpy
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 FLOATS = ["float32", "float64", "complex64", "complex128"]
@@ -49,13 +47,6 @@ def values(shape, dtype="float64", seed=0):
         return rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
     drawn = rng.integers(-8, 9, shape) / 4
     return (drawn + 1j * np.flip(drawn) if dtype.kind == "c" else drawn).astype(dtype)
-
-
-@pytest.fixture
-def check():
-    check = Check()
-    yield check
-    check.done()
 
 
 # ---------------------------------------------------------------- values

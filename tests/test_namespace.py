@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
-from checking import Check
-from layouts import describe, layouts
-from shards import make
+from layouts import describe, layouts, make
 
 # Every function of the standard but those of its two extensions, in its chapters' order.
 FUNCTIONS = [
@@ -330,10 +328,9 @@ def ranks_of_values(x):
 
 
 @pytest.mark.parametrize("function", [standardised, ranks_of_values])
-def test_an_array_agnostic_function(function):
+def test_an_array_agnostic_function(function, check):
     values = np.random.default_rng(0).standard_normal((11, 4))
     values[:, 0] = np.arange(11)[::-1] * 0.3
-    check = Check()
     expected = function(np.asarray(values))
     for layout in layouts(values.shape):
         result = function(make(values, layout))
@@ -344,16 +341,13 @@ def test_an_array_agnostic_function(function):
         )
         for ours, theirs in pairs:
             check(ours, theirs, f"{function.__name__}, {describe(layout)}")
-    check.done()
 
 
-def test_a_step_of_k_means():
+def test_a_step_of_k_means(check):
     values = np.random.default_rng(0).standard_normal((23, 4))
     labels, centres = nearest(values, values[:5])
-    check = Check()
     for layout in layouts(values.shape):
         x = make(values, layout)
         ours = nearest(x, x[:5, ...])
         check(ours[0], labels, f"labels, {describe(layout)}")
         check(ours[1], centres, f"centres, {describe(layout)}")
-    check.done()

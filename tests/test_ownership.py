@@ -10,9 +10,7 @@ import pytest
 import torch
 
 import heat_array_api as xp
-from checking import Check
-from layouts import describe, layouts, shard_of
-from shards import make
+from layouts import describe, layouts, make, shard_of
 
 SHAPE = (5, 4)
 VALUES = np.arange(20.0).reshape(SHAPE)
@@ -91,9 +89,8 @@ def written(values: np.ndarray, write: str) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", ["float64", "uint16"])
 @pytest.mark.parametrize("view", VIEWS)
-def test_views_and_their_sources_are_independent(view, dtype):
+def test_views_and_their_sources_are_independent(view, dtype, check):
     values = VALUES.astype(dtype)
-    check = Check()
     for layout in layouts(SHAPE, few=True):
         for name, write in WRITES.items():
             what = f"{name}, {describe(layout)}"
@@ -110,11 +107,9 @@ def test_views_and_their_sources_are_independent(view, dtype):
             if y is not x:
                 write(y)
                 check(x, values, f"source after {what} of its view")
-    check.done()
 
 
-def test_chains_of_views():
-    check = Check()
+def test_chains_of_views(check):
     for layout in layouts(SHAPE, few=True):
         x = make(VALUES, layout)
         arrays = [x, x.T, x.T[1:], x.T[1:][:, ::-1], x[...]]
@@ -125,18 +120,15 @@ def test_chains_of_views():
             expected[i][0] = -float(i)
             for ours, theirs in zip(arrays, expected, strict=True):
                 check(ours, theirs, f"write {i}, {describe(layout)}")
-    check.done()
 
 
-def test_broadcast_arrays_are_written_element_by_element():
-    check = Check()
+def test_broadcast_arrays_are_written_element_by_element(check):
     for layout in layouts((4,), few=True):
         x = xp.broadcast_to(make(np.arange(4.0), layout), (3, 4))
         x[1, 2] = 9.0
         expected = np.broadcast_to(np.arange(4.0), (3, 4)).copy()
         expected[1, 2] = 9.0
         check(x, expected, describe(layout))
-    check.done()
 
 
 def test_an_owner_writes_in_place():
@@ -183,35 +175,30 @@ def test_numpy_arrays_of_the_user_stay_as_they_are():
         assert np.array_equal(values, np.arange(6.0))
 
 
-def test_read_only_and_foreign_numpy_arrays():
+def test_read_only_and_foreign_numpy_arrays(check):
     frozen = np.arange(4.0)
     frozen.flags.writeable = False
     swapped = np.arange(4.0).astype(">f8")
-    check = Check()
     for values in (frozen, swapped, np.broadcast_to(np.float64(2), (4,))):
         native = values.astype(float)
         check(xp.asarray(values, split=None), native, "asarray")
         check(xp.asarray(values, split=0), native, "asarray, split")
         check(xp.from_local(values), native, "from_local")
         check(xp.zeros(4, split=None) + values, native, "operand")
-    check.done()
 
 
-def test_later_writes_of_the_user():
+def test_later_writes_of_the_user(check):
     values = np.arange(4.0)
     tensor = torch.arange(4.0, dtype=torch.float64)
     made = [xp.asarray(values), xp.asarray(tensor), xp.from_dlpack(values), xp.from_dlpack(tensor)]
     made += [xp.zeros(4) + values, xp.asarray([values])[0]]
     values[:] = -1
     tensor[:] = -1
-    check = Check()
     for i, x in enumerate(made):
         check(x, np.arange(4.0), i)
-    check.done()
 
 
-def test_what_is_handed_out_cannot_change_the_array():
-    check = Check()
+def test_what_is_handed_out_cannot_change_the_array(check):
     for split in (None, 0):
         x = xp.asarray(np.arange(4.0), split=split)
         np.asarray(x)[:] = -1
@@ -226,7 +213,6 @@ def test_what_is_handed_out_cannot_change_the_array():
     with pytest.raises(ValueError, match="read-only"):
         shared[:] = -1
     check(x, np.arange(4.0), "copy=False")
-    check.done()
 
 
 def test_a_consumer_keeps_what_it_was_given():

@@ -12,20 +12,11 @@ import scipy.stats
 import torch
 
 import heat_array_api as xp
-from checking import Check
 from heat_array_api import _philox, random
 from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, divide, layouts, same_everywhere, to_numpy
-from shards import make
+from layouts import assert_equal, describe, divide, layouts, make, same_everywhere, to_numpy
 
 N = 20_000
-
-
-@pytest.fixture
-def check():
-    check = Check()
-    yield check
-    check.done()
 
 
 def numpy_generator(seed):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 import heat_array_api as xp
 from heat_array_api._layout import Layout
-from layouts import assert_consistent, divide, layouts
-from shards import assert_shards, make
+from layouts import assert_consistent, assert_exact, divide, layouts, make
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 FLOATS = ["float16", "float32", "float64"]
@@ -48,7 +47,7 @@ def test_arg_extremes_dtypes(name, dtype):
         x = make(values, layout)
         for axis in (None, 0, 1):
             result = getattr(xp, name)(x, axis=axis)
-            assert_shards(result, np.asarray(getattr(np, name)(values, axis=axis)), dtype=np.int64)
+            assert_exact(result, np.asarray(getattr(np, name)(values, axis=axis)), dtype=np.int64)
 
 
 @pytest.mark.parametrize("name", ["argmax", "argmin"])
@@ -60,7 +59,7 @@ def test_arg_extremes_layouts(name, shape):
         for axis in (None, *range(-1, len(shape) - 1)):
             result = getattr(xp, name)(x, axis=axis, keepdims=axis == 0)
             expected = getattr(np, name)(values, axis=axis, keepdims=axis == 0)
-            assert_shards(result, np.asarray(expected))
+            assert_exact(result, np.asarray(expected))
 
 
 @pytest.mark.parametrize("name", ["argmax", "argmin"])
@@ -73,14 +72,14 @@ def test_arg_extremes_special(name):
         for layout in layouts(values.shape, few=values.dtype.kind == "i"):
             x = make(values, layout)
             results = tuple(function(x, axis=axis) for axis in (None, 0, 1))
-            assert_shards(results, [reference(values, axis=axis) for axis in (None, 0, 1)])
+            assert_exact(results, [reference(values, axis=axis) for axis in (None, 0, 1)])
 
 
 def test_arg_extremes_of_a_wide_array_are_split(comm):
     values = values_of((2, 40), "int32")
     for layout in layouts(values.shape):
         result = xp.argmax(make(values, layout), axis=0)
-        assert_shards(result, np.argmax(values, axis=0))
+        assert_exact(result, np.argmax(values, axis=0))
         if layout.split == 0 and comm.size > 2:
             assert result.split == 0
 
@@ -89,8 +88,8 @@ def test_arg_extremes_bfloat16():
     values = values_of((9,), "float32").astype(ml_dtypes.bfloat16)
     for layout in layouts(values.shape, few=True):
         x = make(values, layout)
-        assert_shards(xp.argmax(x), np.asarray(np.argmax(values.astype(np.float32))))
-        assert_shards(xp.argmin(x, axis=0), np.asarray(np.argmin(values.astype(np.float32))))
+        assert_exact(xp.argmax(x), np.asarray(np.argmax(values.astype(np.float32))))
+        assert_exact(xp.argmin(x, axis=0), np.asarray(np.argmin(values.astype(np.float32))))
 
 
 def test_arg_extremes_errors():
@@ -101,12 +100,12 @@ def test_arg_extremes_errors():
                 function(x)
             with pytest.raises(ValueError, match="no elements"):
                 function(x, axis=0)
-            assert_shards(function(x, axis=1), np.zeros(0, dtype=np.int64))
+            assert_exact(function(x, axis=1), np.zeros(0, dtype=np.int64))
         with pytest.raises(IndexError, match="axis"):
             function(x, axis=2)
         with pytest.raises(TypeError, match="complex"):
             function(make(np.ones(3, dtype=np.complex64), None))
-        assert_shards(function(make(np.float32(3), None)), np.asarray(0))
+        assert_exact(function(make(np.float32(3), None)), np.asarray(0))
 
 
 def test_arg_extremes_messages(comm):
@@ -130,9 +129,9 @@ def test_nonzero_dtypes(dtype):
         values[0, 0], values[1, 1] = np.nan, -0.0
     for layout in layouts(values.shape, few=True):
         x = make(values, layout)
-        assert_shards(xp.nonzero(x), np.nonzero(values))
-        assert_shards(xp.count_nonzero(x), np.asarray(np.count_nonzero(values)))
-        assert_shards(xp.count_nonzero(x, axis=0), np.count_nonzero(values, axis=0))
+        assert_exact(xp.nonzero(x), np.nonzero(values))
+        assert_exact(xp.count_nonzero(x), np.asarray(np.count_nonzero(values)))
+        assert_exact(xp.count_nonzero(x, axis=0), np.count_nonzero(values, axis=0))
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (0,), (0, 3), (3, 0)])
@@ -141,12 +140,12 @@ def test_nonzero_layouts(shape, comm):
     for layout in layouts(shape):
         x = make(values, layout)
         found = xp.nonzero(x)
-        assert_shards(found, np.nonzero(values))
+        assert_exact(found, np.nonzero(values))
         assert all(index.split == (None if layout.split is None else 0) for index in found)
         axes = (None, *range(len(shape)), (0, -1)[: len(shape)])
         results = tuple(xp.count_nonzero(x, axis=axis, keepdims=axis == 0) for axis in axes)
         expected = [np.count_nonzero(values, axis=axis, keepdims=axis == 0) for axis in axes]
-        assert_shards(results, expected)
+        assert_exact(results, expected)
 
 
 def test_nonzero_messages(comm):
@@ -171,7 +170,7 @@ def test_where_dtypes(dtype, comm):
     for layout in layouts((4, 5), few=True):
         result = xp.where(make(condition, layout), make(first, layout), make(second, layout))
         assert result.layout == layout
-        assert_shards(result, np.where(condition, first, second))
+        assert_exact(result, np.where(condition, first, second))
 
 
 def test_where_layouts():
@@ -181,10 +180,10 @@ def test_where_layouts():
     for one in layouts((6, 3), few=True):
         for other in layouts((6, 3), few=True):
             result = xp.where(make(condition, one), make(first, other), make(second, None))
-            assert_shards(result, np.where(condition, first, second))
+            assert_exact(result, np.where(condition, first, second))
     for layout in layouts((3,), few=True):
         result = xp.where(make(condition, one), make(first, one), make(second, layout))
-        assert_shards(result, np.where(condition, first, second))
+        assert_exact(result, np.where(condition, first, second))
 
 
 def test_where_scalars():
@@ -193,13 +192,13 @@ def test_where_scalars():
     small = values_of((6,), "uint8", 2)
     for layout in layouts((6,), few=True):
         c, x, y = make(condition, layout), make(numbers, layout), make(small, layout)
-        assert_shards(xp.where(c, x, 1), np.where(condition, numbers, np.float32(1)))
-        assert_shards(xp.where(c, 0.5, x), np.where(condition, np.float32(0.5), numbers))
-        assert_shards(xp.where(c, y, 3), np.where(condition, small, np.uint8(3)))
-        assert_shards(xp.where(c, 1.0, 0.0), np.where(condition, 1.0, 0.0))
-        assert_shards(xp.where(c, 1, 0), np.where(condition, 1, 0))
-        assert_shards(xp.where(c, True, False), condition)
-        assert_shards(xp.where(c), np.nonzero(condition))
+        assert_exact(xp.where(c, x, 1), np.where(condition, numbers, np.float32(1)))
+        assert_exact(xp.where(c, 0.5, x), np.where(condition, np.float32(0.5), numbers))
+        assert_exact(xp.where(c, y, 3), np.where(condition, small, np.uint8(3)))
+        assert_exact(xp.where(c, 1.0, 0.0), np.where(condition, 1.0, 0.0))
+        assert_exact(xp.where(c, 1, 0), np.where(condition, 1, 0))
+        assert_exact(xp.where(c, True, False), condition)
+        assert_exact(xp.where(c), np.nonzero(condition))
 
 
 def test_where_errors():
@@ -222,7 +221,7 @@ def test_searchsorted_dtypes(dtype):
         for other in layouts((30,), few=True):
             for side in ("left", "right"):
                 result = xp.searchsorted(make(ordered, one), make(queries, other), side=side)
-                assert_shards(result, np.searchsorted(ordered, queries, side=side))
+                assert_exact(result, np.searchsorted(ordered, queries, side=side))
                 assert result.split == other.split
 
 
@@ -239,7 +238,7 @@ def test_searchsorted_layouts(n, shape):
         for other in layouts(shape, few=True):
             for side in ("left", "right"):
                 result = xp.searchsorted(make(ordered, one), make(queries, other), side=side)
-                assert_shards(result, np.searchsorted(ordered, queries, side=side))
+                assert_exact(result, np.searchsorted(ordered, queries, side=side))
                 assert result.layout.counts == other.counts
 
 
@@ -251,7 +250,7 @@ def test_searchsorted_one_owner(comm):
     layout = Layout.balanced((n,), 0, comm)
     with xp.trace() as trace:
         result = xp.searchsorted(make(ordered, layout), make(queries, layout))
-    assert_shards(result, np.searchsorted(ordered, queries))
+    assert_exact(result, np.searchsorted(ordered, queries))
     if comm.size > 4:
         assert trace.count("sendrecv") == comm.size - 1
     assert trace.count("allgather") == (1 if comm.size > 1 else 0)
@@ -265,7 +264,7 @@ def test_searchsorted_ring(comm, monkeypatch):
     for layout in layouts((31,)):
         other = Layout.balanced((29,), 0, comm)
         result = xp.searchsorted(make(ordered, layout), make(queries, other), side="right")
-        assert_shards(result, np.searchsorted(ordered, queries, side="right"))
+        assert_exact(result, np.searchsorted(ordered, queries, side="right"))
 
 
 def test_searchsorted_is_exact_for_any_two_integer_dtypes():
@@ -281,7 +280,7 @@ def test_searchsorted_is_exact_for_any_two_integer_dtypes():
         for layout in layouts((7,), few=True):
             x1, x2 = make(ordered, layout), make(queries, layout)
             for side, places in expected.items():
-                assert_shards(xp.searchsorted(x1, x2, side=side), np.array(places))
+                assert_exact(xp.searchsorted(x1, x2, side=side), np.array(places))
 
 
 def test_searchsorted_sorter_and_scalars(comm):
@@ -291,10 +290,10 @@ def test_searchsorted_sorter_and_scalars(comm):
     for layout in layouts((20,), few=True):
         x1 = make(values, layout)
         result = xp.searchsorted(x1, make(queries, None), sorter=make(order, layout))
-        assert_shards(result, np.searchsorted(values, queries, sorter=order))
+        assert_exact(result, np.searchsorted(values, queries, sorter=order))
         ordered = xp.sort(x1)
-        assert_shards(xp.searchsorted(ordered, 0.5), np.searchsorted(values[order], 0.5))
-        assert_shards(xp.searchsorted(ordered, 0, side="right"), np.sum(values <= 0))
+        assert_exact(xp.searchsorted(ordered, 0.5), np.searchsorted(values[order], 0.5))
+        assert_exact(xp.searchsorted(ordered, 0, side="right"), np.sum(values <= 0))
 
 
 def test_searchsorted_errors():
@@ -336,25 +335,25 @@ def test_bincount(dtype):
     weights = values_of((50,), "float32")
     for layout in layouts((50,), few=dtype != "int64"):
         x = make(values, layout)
-        assert_shards(xp.bincount(x), np.bincount(values.astype(np.int64)))
-        assert_shards(
+        assert_exact(xp.bincount(x), np.bincount(values.astype(np.int64)))
+        assert_exact(
             xp.bincount(x, minlength=20), np.bincount(values.astype(np.int64), minlength=20)
         )
         for other in layouts((50,), few=True):
             result = xp.bincount(x, weights=make(weights, other))
-            assert_shards(result, np.bincount(values.astype(np.int64), weights), rtol=1e-12)
+            assert_exact(result, np.bincount(values.astype(np.int64), weights), rtol=1e-12)
 
 
 def test_bincount_long_and_empty(comm):
     values = np.array([5000, 3, 3, 70])
     for layout in layouts((4,), few=True):
         result = xp.bincount(make(values, layout))
-        assert_shards(result, np.bincount(values))
+        assert_exact(result, np.bincount(values))
         assert comm.size == 1 or result.split == layout.split
     for layout in layouts((0,), few=True):
         x = make(np.zeros(0, dtype=np.int32), layout)
-        assert_shards(xp.bincount(x), np.zeros(0, dtype=np.int64))
-        assert_shards(xp.bincount(x, minlength=3), np.zeros(3, dtype=np.int64))
+        assert_exact(xp.bincount(x), np.zeros(0, dtype=np.int64))
+        assert_exact(xp.bincount(x, minlength=3), np.zeros(3, dtype=np.int64))
 
 
 def test_bincount_errors(comm):
@@ -397,5 +396,5 @@ def test_any_shape(data, comm):
         result = getattr(xp, name)(x, axis=axis, keepdims=keepdims)
         expected = getattr(np, name)(values, axis=axis, keepdims=keepdims)
         assert_consistent(result)
-        assert_shards(result, np.asarray(expected))
-    assert_shards(xp.nonzero(x), np.nonzero(values))
+        assert_exact(result, np.asarray(expected))
+    assert_exact(xp.nonzero(x), np.nonzero(values))

@@ -8,11 +8,9 @@ import pytest
 import scipy.special as sc
 
 import heat_array_api as xp
-from checking import Check
 from heat_array_api import special
 from heat_array_api._layout import Layout
-from layouts import assert_equal, describe, divide, layouts
-from shards import make
+from layouts import assert_equal, describe, divide, layouts, make
 
 N = 120
 
@@ -46,13 +44,6 @@ ARGUMENTS = {
 ELEMENTWISE = sorted(
     set(special.__all__) - {"polygamma", "multigammaln", "logsumexp", "softmax", "log_softmax"}
 )
-
-
-@pytest.fixture
-def check():
-    check = Check()
-    yield check
-    check.done()
 
 
 def reference(name):
