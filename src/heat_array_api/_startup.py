@@ -188,9 +188,15 @@ class Ending:
         else:
             self.say("uncaught exception:")
             self.previous_hook(kind, error, trace)
-        # Where all ranks raise the same error, let the others show it too.
+        self.end(130 if issubclass(kind, KeyboardInterrupt) else 1)
+
+    def end(self, code: int) -> None:
+        """End all ranks, after a moment for what has been said to pass the launcher.
+
+        Where all ranks raise the same error, the others show it too meanwhile.
+        """
         time.sleep(0.25)
-        self.abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
+        self.abort(code)
 
     def on_thread_exception(self, args: threading.ExceptHookArgs) -> None:
         """Show an uncaught exception of a thread with this rank's number; the program goes on."""
@@ -231,5 +237,5 @@ class Ending:
             waited = time.monotonic() - started
             if code and waited > EXIT_GRACE:
                 self.say(f"ended with exit code {code} while other ranks go on; ending them")
-                self.abort(code)
+                self.end(code)
             time.sleep(0.0 if waited < 0.01 else 0.001)
