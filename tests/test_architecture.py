@@ -17,6 +17,7 @@ FUNCTION_LINES = 60
 FLOORS = {
     1: (
         "_errors",
+        "_trees",
         "_options",
         "_trace",
         "_startup",
@@ -25,7 +26,7 @@ FLOORS = {
         "_debug",
         "_comm",
     ),
-    2: ("_dtypes", "_layout", "_primitives", "_kernels"),
+    2: ("_dtypes", "_layout", "_tape", "_primitives", "_kernels"),
     3: ("_array", "_operators", "_redistribute"),
     4: ("_op", "_autograd"),
 }
@@ -115,6 +116,14 @@ def test_no_cycles():
 def test_one_door_to_mpi(name):
     if name != "_comm":
         assert not {other for other in imported(name) if other.split(".")[0] == "mpi4py"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nodes_of_the_tape_are_in_one_place(name):
+    """All rules for derivatives that are not torch's go through `_tape`."""
+    classes = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.ClassDef)]
+    bases = {ast.unparse(base).rpartition(".")[2] for node in classes for base in node.bases}
+    assert "Function" not in bases or name == "_tape"
 
 
 @pytest.mark.parametrize("name", MODULES)

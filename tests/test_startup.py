@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -19,33 +14,7 @@ from heat_array_api import _startup
 from heat_array_api._comm import world
 from heat_array_api._errors import LauncherMismatchError, MPIUnavailableError
 from heat_array_api._startup import Ending, check_launcher, launched_ranks, threads_per_rank
-
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
-MPIRUN = shutil.which("mpirun", path=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
-LAUNCHERS = ("PMI", "HYDRA", "MPI_LOCAL", "MPIR", "OMPI", "PRTE", "PRRTE", "SLURM", "HEAT_ARRAY")
-
-# A launcher inside a rank of another would be confused.
-alone = pytest.mark.skipif(world().size > 1 or MPIRUN is None, reason="starts jobs of its own")
-
-LIMIT = 100
-
-
-def run(program: str, *, ranks: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a program, under mpirun if `ranks` are given, for a limited time."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHERS)}
-    env.pop("OMP_NUM_THREADS", None)
-    env |= {"PYTHONPATH": str(ROOT / "src"), "MPIEXEC_TIMEOUT": str(LIMIT)} | variables
-    launcher = [MPIRUN, "-n", str(ranks)] if ranks else []
-    return subprocess.run(
-        [*launcher, sys.executable, "-c", textwrap.dedent(program)],
-        check=False,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT + 10,
-    )
-
+from jobs import LIMIT, alone, run
 
 # ---------------------------------------------------------------- the end
 

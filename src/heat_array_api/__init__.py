@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys as _sys
 
+from . import _autograd as _autograd
 from . import _indexing as _indexing
 from . import _repr as _repr
 from . import _setitem as _setitem
 from . import _utility as _utility
+from . import autograd as autograd
 from . import fft as fft
 from . import io as io
 from . import linalg as linalg
@@ -304,6 +306,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autograd",
     "bincount",
     "bitwise_and",
     "bitwise_invert",

@@ -74,10 +74,12 @@ class Array(Operators):
         The same on every rank.
     """
 
-    __slots__ = ("__weakref__", "_layout", "_local")
+    __slots__ = ("__weakref__", "_layout", "_local", "_varying")
 
     # NumPy's binary operators defer to ours, whichever side the array is on.
     __array_priority__ = 1000
+
+    _varying: tuple[Tensor, int, Tensor]  # see `_op.varying`
 
     def __init__(self, local: Tensor, layout: Layout) -> None:
         self._local = local
@@ -199,7 +201,8 @@ class Array(Operators):
         """Return the whole array as a NumPy array on every rank: a collective gather if split."""
         if copy is False and self._layout.split is not None and self.comm.size > 1:
             raise ValueError("__array__: copy=False, but gathering a split array copies it")
-        full = self.full_tensor().detach().cpu()
+        self._off_tape("__array__")
+        full = self.full_tensor().cpu()
         if full.dtype is torch.bfloat16:
             values = full.view(torch.int16).numpy().view(self.dtype)
         else:
@@ -233,7 +236,9 @@ class Array(Operators):
         No rank holds the whole of a split array, so what is exported is the gathered value;
         ``copy=False`` then forbids a further copy of it, and can forbid no more.
         """
-        full = self.full_tensor().detach().resolve_conj().resolve_neg()
+        if self._local.requires_grad:
+            raise BufferError("__dlpack__: the array is being differentiated; use x.detach()")
+        full = self.full_tensor().resolve_conj().resolve_neg()
         # A consumer may write into what it gets, and arrays are values: hand out a copy
         # unless the caller forbids one.
         if copy is not False and full.data_ptr() == self._local.data_ptr():
@@ -263,6 +268,14 @@ class Array(Operators):
 
     # ------------------------------------------------------------------ Python scalars
 
+    def _off_tape(self, what: str) -> None:
+        """Raise if the array is being differentiated: what leaves it would not be."""
+        if self._local.requires_grad:
+            raise RuntimeError(
+                f"{what}: the array is being differentiated, and the result would not be; use "
+                "x.detach() or autograd.stop_gradient(x) first"
+            )
+
     def item(self) -> Any:
         """Return the only element as a Python scalar, the same on every rank.
 
@@ -272,6 +285,7 @@ class Array(Operators):
             raise ValueError(
                 f"item: the array has shape {self.shape}; only one element becomes a scalar"
             )
+        self._off_tape("item")
         return self.full_tensor().item()
 
     def __bool__(self) -> bool:
@@ -324,6 +338,60 @@ class Array(Operators):
         text: str = namespace()._repr.html(self)
         return text
 
+    # ------------------------------------------------------------------ derivatives
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the array is on the tape; the same on all ranks."""
+        return self._local.requires_grad
+
+    def requires_grad_(self, requires_grad: bool = True) -> Array:
+        """Put the array on the tape as an input: `backward` will accumulate into `grad`.
+
+        It can then be written to only under `autograd.no_grad`, as by an optimiser.
+        """
+        if not (self._local.is_floating_point() or self._local.is_complex()):
+            raise TypeError(
+                f"requires_grad_: the dtype is {self.dtype}; only floating-point arrays have "
+                "derivatives"
+            )
+        self._local.requires_grad_(requires_grad)
+        return self
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient that `backward` has accumulated, in this array's layout; None if none."""
+        gradient = self._local.grad if self._local.is_leaf else None
+        return None if gradient is None else Array(gradient, self._layout)
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        """Set it, to None before the next backward pass."""
+        if value is not None and value._layout != self._layout:
+            raise ValueError(f"grad: a gradient in {value._layout}; expected {self._layout}")
+        self._local.grad = None if value is None else value._local
+
+    def backward(self, cotangent: Array | None = None) -> None:
+        """Accumulate the gradient of this array in `grad` of the inputs it depends on.
+
+        Parameters
+        ----------
+        cotangent : Array, optional
+            Of this array's shape; by default 1, for a real scalar.
+
+        Raises
+        ------
+        TypeError
+            If the array is no real scalar and there is no cotangent.
+        RuntimeError
+            If it depends on no array with `requires_grad_`.
+        """
+        namespace()._autograd.backward(self, cotangent)
+
+    def detach(self) -> Array:
+        """Return the array as a constant, off the tape."""
+        return Array(self._local.detach(), self._layout)
+
     # ------------------------------------------------------------------ indexing and writing
 
     def __getitem__(self, key: Any, /) -> Array:
@@ -335,16 +403,34 @@ class Array(Operators):
 
     def writable(self) -> Tensor:
         """Return this rank's shard for writing: a fresh copy if anyone else can see it."""
+        if self.is_input():
+            return self._local
         storage = self._local.untyped_storage()
         # Two owners are the tensor and the handle just made; a third is somebody's view.
         # Memory that torch did not allocate (not resizable) is NumPy's or another library's.
         shared = torch._C._storage_Use_Count(storage._cdata) > 2 or not storage.resizable()
-        if shared or 0 in self._local.stride():
+        if shared or 0 in self._local.stride() or self._local.requires_grad:
             self._local = self._local.clone(memory_format=torch.contiguous_format)
         return self._local
 
+    def is_input(self) -> bool:
+        """Return whether this is an input of the tape, which is written to in place.
+
+        Raises while the tape is recording.
+        """
+        t = self._local
+        if not (t.requires_grad and t.is_leaf):
+            return False
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "an array with requires_grad_() is written to; do so under autograd.no_grad(), or "
+                "write to a copy (x * 1)"
+            )
+        return True
+
     def _update(self, function: Any, other: Any) -> Array:
         """Become ``function(self, other)`` in place: shape, dtype and layout stay as they are."""
+        self.is_input()
         ns = namespace()
         if (
             isinstance(other, Array)
@@ -362,8 +448,15 @@ class Array(Operators):
             value = namespace().astype(value, self.dtype)
         if value._layout != self._layout:
             value = namespace().redistribute(value, self._layout)
-        self._local = value._local.view_as(value._local)
+        self.become(value._local.view_as(value._local))
         return self
+
+    def become(self, t: Tensor) -> None:
+        """Take another tensor as this rank's shard."""
+        if self.is_input():
+            self._local.copy_(t)
+        else:
+            self._local = t
 
     def _check_storable(self, shape: Shape, dtype: DType) -> None:
         """Raise unless an in-place operator can store such a result in this array."""

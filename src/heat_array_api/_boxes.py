@@ -16,7 +16,7 @@ from ._array import Array
 from ._dtypes import carrier, uncarry
 from ._keys import Basic, Range, parse_basic
 from ._layout import Layout, Shape
-from ._primitives import broadcast
+from ._primitives import broadcast_rows
 from ._rearrange import flip
 from ._redistribute import resplit
 
@@ -212,11 +212,12 @@ def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
     row = Layout.replicated((*x.shape[:split], 1, *x.shape[split + 1 :]), comm)
     position = [i for i, item in enumerate(basic) if item is not None][split]
     at_zero = (*basic[:position], 0, *basic[position + 1 :])
-    local = None
     if comm.rank == owner:
         local = box(x._local.narrow(split, index - layout.start, 1), row, at_zero)[0]
+    else:
+        local = x._local.narrow(split, 0, 0)
     shape = _box_shape(basic)
-    t = broadcast(local, shape, x._local.dtype, x._local.device, owner, comm)
+    t = broadcast_rows(local, shape, owner, comm)
     return Array(t, Layout.replicated(shape, comm))
 
 

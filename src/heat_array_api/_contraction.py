@@ -35,7 +35,7 @@ from torch import Tensor
 
 from ._layout import Layout, Shape
 from ._op import broadcast_shape, cast
-from ._primitives import preduce, ring_shift
+from ._primitives import gather, preduce, ring_shift
 from ._redistribute import move
 
 __all__ = ["Plan", "multiply", "plan_product", "product"]
@@ -91,9 +91,21 @@ class Plan(NamedTuple):
 
 def product(t1: Tensor, t2: Tensor, sources: tuple[Layout, Layout], plan: Plan) -> Tensor:
     """Return this rank's shard of the product under ``plan.result``."""
-    t1 = move(t1, sources[0], plan.operands[0].layout)
-    t2 = move(t2, sources[1], plan.operands[1].layout)
+    t1, t2 = (
+        _moved(t, source, x.layout, plan)
+        for t, source, x in zip((t1, t2), sources, plan.operands, strict=True)
+    )
     return plan.run(t1, t2, plan)
+
+
+def _moved(t: Tensor, source: Layout, target: Layout, plan: Plan) -> Tensor:
+    """Bring an operand to its layout; gathered for a result that is split, each rank has its own.
+
+    What was replicated before is each rank's own already.
+    """
+    if source.split is not None and target.split is None and plan.result.split is not None:
+        return gather(t, source, varying=True)
+    return move(t, source, target)
 
 
 # ---------------------------------------------------------------------- the choice
@@ -235,7 +247,7 @@ def _reduce_scatter(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
         if total is None:
             total = partial
         else:
-            total = ring_shift(total, result.shape_of(block), comm).add_(partial)
+            total = ring_shift(total, result.shape_of(block), comm) + partial
     assert total is not None
     return cast(total, t1.dtype)
 

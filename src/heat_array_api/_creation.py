@@ -33,7 +33,7 @@ from ._dtypes import (
 from ._layout import Layout
 from ._op import check_array
 from ._options import UNSET, Unset
-from ._primitives import shard
+from ._primitives import pvary, shard
 
 __all__ = [
     "arange",
@@ -340,5 +340,7 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
         line = line.reshape([-1 if a == axis else 1 for a in range(len(shape))])
         if layout.split == axis and i != lead:
             line = shard(line, layout)
+        elif layout.split is not None and i != lead:
+            line = pvary(line, comm)
         grids.append(Array(line.expand(layout.local_shape), layout))
     return tuple(grids)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._dtypes import numpy_kernel
+from ._tape import tracked
 
 __all__ = [
     "acos",
@@ -28,6 +29,7 @@ __all__ = [
     "real",
     "remainder",
     "right_shift",
+    "root_of_sum",
     "round",
     "sign",
     "subtract",
@@ -185,3 +187,11 @@ def tanh(t: Tensor) -> Tensor:
     x, y = t.real, t.imag
     limit = torch.complex(torch.copysign(torch.ones_like(x), x), torch.copysign(y * 0.0, y))
     return torch.where(torch.isinf(x) & torch.isfinite(y), limit, result)
+
+
+def root_of_sum(t: Tensor) -> Tensor:
+    """Return the square root of a sum of squares; its derivative at 0 is 0, as torch's norms'."""
+    if not tracked(t):
+        return torch.sqrt(t)
+    zero = t == 0
+    return torch.where(zero, t, torch.sqrt(torch.where(zero, torch.ones_like(t), t)))

@@ -9,18 +9,28 @@ neither ranks nor split.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ._array import Array
+from ._autograd import differentiable, stop_gradient
+from ._creation import eye, tril, triu
+from ._data_type import finfo
+from ._elementwise import abs as absolute
+from ._elementwise import conj, imag
 from ._layout import Layout
+from ._manipulation import concat
 from ._panels import collect, deal, dealt_eye, panel_cholesky, panel_lu, panel_qr, substitute_back
 from ._redistribute import move
-from ._stacks import as_matrices, born, each_matrix
+from ._searching import where
+from ._stacks import as_matrices, born, each_matrix, hermitian
+from ._statistical import max as max_
+from ._tape import tracked
 from ._tsqr import canonical_phases, tsqr
+from ._utility import any as any_
 
 __all__ = [
     "QRResult",
@@ -99,7 +109,23 @@ def cholesky(x: Array, /, *, upper: bool = False) -> Array:
         lower = collect(dealt, layout.with_shape(layout.shape, 1 - layout.split))
         return (Array(lower.mH.resolve_conj(), layout),)
 
-    return each_matrix("cholesky", x, kernel, targets, single)[0]
+    def adjoint(x: Array, results: tuple[Array], cotangents: tuple[Array]) -> Array:
+        (factor,), (g,) = results, cotangents
+        return (
+            _cholesky_adjoint(*map(hermitian, (factor, g)))
+            if upper
+            else _cholesky_adjoint(factor, g)
+        )
+
+    return each_matrix("cholesky", x, kernel, targets, single, adjoint=adjoint)[0]
+
+
+def _cholesky_adjoint(lower: Array, g: Array) -> Array:
+    """I. Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527, section 3."""
+    inner = hermitian(lower) @ g
+    halved = (tril(inner) + hermitian(tril(inner, k=-1))) * 0.5
+    inverse = inv(lower)
+    return hermitian(inverse) @ halved @ inverse
 
 
 # ---------------------------------------------------------------------- QR
@@ -142,16 +168,53 @@ def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRRe
     def single(x: Array) -> tuple[Array, ...]:
         return qr_of_split(x, mode == "complete")
 
-    return QRResult(*each_matrix("qr", x, kernel, targets, single))
+    def adjoint(x: Array, results: tuple[Array, Array], cotangents: Any) -> Array | None:
+        if results[0].shape[1] > x.shape[1]:
+            raise NotImplementedError(
+                f"qr: mode 'complete' of a matrix of shape {x.shape} has no derivative: its last "
+                "columns of Q are arbitrary; use mode 'reduced'"
+            )
+        return _qr_adjoint(results, cotangents)
+
+    return QRResult(*each_matrix("qr", x, kernel, targets, single, adjoint=adjoint))
+
+
+def _qr_adjoint(factors: tuple[Array, Array], cotangents: Any) -> Array | None:
+    """The left block of a wide matrix is factored as a square one; the rest is Q^H times it.
+
+    S. Walter, L. Lehmann, "Algorithmic differentiation of linear algebra functions", Preprint
+    SPP1253-108 (2010).
+    """
+    (q, r), (gq, gr) = factors, cotangents
+    m = q.shape[1]
+    if gr is None or r.shape[1] == m:
+        return _square_qr_adjoint(q, r[:, :m], gq, gr)
+    rest, g_rest = r[:, m:], gr[:, m:]
+    through_q = q @ (rest @ hermitian(g_rest))
+    gq = through_q if gq is None else gq + through_q
+    left = _square_qr_adjoint(q, r[:, :m], gq, gr[:, :m])
+    return concat([left, q @ g_rest], axis=1)
+
+
+def _square_qr_adjoint(q: Array, r: Array, gq: Array | None, gr: Array | None) -> Array:
+    inner = None if gr is None else gr @ hermitian(r)
+    if gq is not None:
+        overlap = hermitian(q) @ gq
+        inner = -overlap if inner is None else inner - overlap
+    assert inner is not None
+    upper = (triu(inner) + triu(inner, k=1)) * 0.5
+    cotangent = q @ (upper + hermitian(upper))
+    return (cotangent if gq is None else gq + cotangent) @ hermitian(inv(r))
 
 
 def _local_qr(t: Tensor, mode: str) -> tuple[Tensor, Tensor]:
     q, r = torch.linalg.qr(t, mode=mode)
     phases = canonical_phases(r.diagonal(dim1=-2, dim2=-1))
     k = phases.shape[-1]
-    r[..., :k, :] *= phases.conj()[..., :, None]
-    q[..., :k] *= phases[..., None, :]
-    return q, r
+    rest = t.shape[-2] - k if mode == "complete" else 0
+    ones = phases.new_ones((*phases.shape[:-1], rest))
+    phases = torch.cat([phases.detach(), ones], dim=-1)
+    return q * phases[..., None, :], r * phases.conj()[..., :, None]
 
 
 def rows_of(layout: Layout, columns: int) -> Layout:
@@ -236,7 +299,14 @@ def inv(x: Array, /) -> Array:
         substitute_back(dealt, right.t)
         return (Array(collect(right, x._layout), x._layout),)
 
-    return each_matrix("inv", x, lambda t: (torch.linalg.inv(t),), targets, single)[0]
+    def adjoint(x: Array, results: tuple[Array], cotangents: tuple[Array]) -> Array:
+        inverse = hermitian(results[0])
+        return -(inverse @ cotangents[0] @ inverse)
+
+    def kernel(t: Tensor) -> tuple[Tensor]:
+        return (torch.linalg.inv(t),)
+
+    return each_matrix("inv", x, kernel, targets, single, adjoint=adjoint)[0]
 
 
 def _scalars(layout: Layout) -> Sequence[Layout]:
@@ -275,7 +345,41 @@ def det(x: Array, /) -> Array:
     def targets(layout: Layout) -> Sequence[Layout]:
         return _scalars(layout)[:1]
 
-    return each_matrix("det", x, lambda t: (torch.linalg.det(t),), targets, single)[0]
+    def kernel(t: Tensor) -> tuple[Tensor]:
+        return (torch.linalg.det(t),)
+
+    def value(x: Array) -> tuple[Array, ...]:
+        return each_matrix("det", x, kernel, targets, single)
+
+    if tracked(x._local):  # torch has 0 for the derivative at singular matrices
+        return differentiable(value, _det_adjoint, x)[0]
+    return value(x)[0]
+
+
+def _det_adjoint(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Array]:
+    """Return the cotangent, the conjugate cofactors times that of the determinants."""
+    (x,), (values,) = inputs, results
+    singular = stop_gradient(values == 0)[..., None, None]
+    if not bool(any_(singular)):
+        cofactors = conj(values)[..., None, None] * hermitian(inv(x))
+    else:
+        # The mean over two regular matrices about a singular one; the error, of the order of
+        # eps**(2/3), balances that of the difference and that of inv.
+        scale = max_(absolute(stop_gradient(x)), axis=(-2, -1), keepdims=True)
+        shift = float(finfo(x.dtype).eps) ** (1 / 3) * where(scale == 0, 1.0, scale)
+        split = x.split if x.split is not None and x.split >= x.ndim - 2 else None
+        one = eye(
+            x.shape[-1],
+            dtype=x.dtype,
+            device=x.device,
+            split=None if split is None else split - x.ndim + 2,
+            comm=x.comm,
+        )
+        step = where(singular, shift, 0.0) * one
+        sides = [x + step, x - step]
+        both = [conj(det(side))[..., None, None] * hermitian(inv(side)) for side in sides]
+        cofactors = (both[0] + both[1]) * 0.5
+    return (cotangents[0][..., None, None] * cofactors,)
 
 
 def slogdet(x: Array, /) -> SlogdetResult:
@@ -308,4 +412,12 @@ def slogdet(x: Array, /) -> SlogdetResult:
         sign = torch.sgn(diagonal).prod() * parity
         return Array(sign, layout), Array(diagonal.abs().log().sum(), layout)
 
-    return SlogdetResult(*each_matrix("slogdet", x, kernel, _scalars, single))
+    def adjoint(x: Array, results: tuple[Array, Array], cotangents: Any) -> Array | None:
+        g_sign, g_logarithm = cotangents
+        factor = g_logarithm
+        if g_sign is not None and x._local.is_complex():
+            turned = imag(conj(g_sign) * results[0]) * -1j
+            factor = turned if factor is None else factor + turned
+        return None if factor is None else factor * hermitian(inv(x))
+
+    return SlogdetResult(*each_matrix("slogdet", x, kernel, _scalars, single, adjoint=adjoint))

@@ -20,7 +20,7 @@ from ._creation import arange
 from ._data_type import astype
 from ._dtypes import COMPLEX, to_torch_dtype
 from ._elementwise import conj, multiply
-from ._fourier import Step, transform
+from ._fourier import Step, transform, zeros_of
 from ._layout import Layout, normalize_axes, normalize_axis
 from ._op import check_array
 from ._options import UNSET
@@ -332,9 +332,7 @@ def _local(x: Array, step: _Step, norm: Norm) -> Array:
     if t.numel():
         t = getattr(torch.fft, kind)(t, n=n, dim=axis, norm=norm)
     else:  # an empty shard, or an axis of length 0, padded with zeros
-        dtype = torch.fft.rfft(t.new_zeros(1)).dtype if kind == "rfft" else t.dtype
-        dtype = dtype.to_real() if kind == "irfft" else dtype
-        t = t.new_zeros((*t.shape[:axis], length, *t.shape[axis + 1 :]), dtype=dtype)
+        t = zeros_of(t, (*t.shape[:axis], length, *t.shape[axis + 1 :]), kind)
     layout = x._layout
     shape = (*layout.shape[:axis], length, *layout.shape[axis + 1 :])
     if layout.split == axis:  # there is one rank

@@ -32,7 +32,7 @@ from ._layout import Layout, Shape, balanced_counts
 from ._primitives import exchange, gather
 from ._redistribute import move
 
-__all__ = ["Step", "transform"]
+__all__ = ["Step", "transform", "zeros_of"]
 
 Kernel = Callable[..., Tensor]
 
@@ -78,12 +78,12 @@ class Step(NamedTuple):
         """Transform a tensor along `axis`."""
         shape = (*t.shape[:axis], self.n_out, *t.shape[axis + 1 :])
         if 0 in shape:  # MKL refuses a stack of no lines
-            return _nothing(t, shape, self.kind)
+            return zeros_of(t, shape, self.kind)
         return _KERNELS[self.kind](t, n=self.n, dim=axis, norm=self.norm)
 
 
-def _nothing(t: Tensor, shape: Shape, kind: str) -> Tensor:
-    """Return the transform of no lines: of `shape`, without elements, dependent on `t`."""
+def zeros_of(t: Tensor, shape: Shape, kind: str) -> Tensor:
+    """Return the transform of no elements: zeros of `shape`, or none, that depend on `t`."""
     dtype = t.dtype
     if kind == "irfft":
         dtype = dtype.to_real() if dtype.is_complex else dtype
@@ -112,7 +112,7 @@ def transform(t: Tensor, layout: Layout, step: Step) -> tuple[Tensor, Layout]:
     others = (*shape[:axis], *shape[axis + 1 :])
     lines = math.prod(others)
     if lines == 0:
-        return _nothing(t, target.local_shape, step.kind), target
+        return zeros_of(t, target.local_shape, step.kind), target
     kept = min(step.n_in, layout.shape[axis])
     bounds = tuple(min(offset, kept) for offset in layout.offsets)
     here = bounds[comm.rank + 1] - bounds[comm.rank]
@@ -156,7 +156,8 @@ def _whole_lines(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor
 def _gathered(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
     """Gather a few short lines, transform them on every rank, keep this rank's part."""
     counts = tuple(end - begin for begin, end in pairwise(bounds))
-    lines = gather(t, Layout.of((len(t), bounds[-1]), 1, counts, target.comm))
+    layout = Layout.of((len(t), bounds[-1]), 1, counts, target.comm)
+    lines = gather(t, layout, varying=True)  # each rank keeps another part of the result
     return step.kernel(lines, 1).narrow(1, target.start, target.count)
 
 

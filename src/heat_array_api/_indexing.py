@@ -22,7 +22,7 @@ from ._dtypes import ANY, INTEGER, carrier, uncarry
 from ._keys import Key, Range, is_mask, parse, parse_basic
 from ._layout import Layout, Shape, normalize_axis
 from ._op import broadcast_shape, check_array
-from ._primitives import counts_of, gather, preduce, shard
+from ._primitives import counts_of, gather, preduce, pvary, shard
 from ._redistribute import move, redistribute, resplit
 from ._reshape import broadcast_to
 from ._routing import fetch, pick
@@ -148,6 +148,8 @@ def _pick_points(x: Array, parsed: Key) -> Array:
             rows = permuted(x._layout, order)
             inner = False
     t = carrier(x._local).permute(order)
+    if rows.split is None and layout.split is not None:
+        t = pvary(t, comm)
     shape = (*layout.shape, *rest)
     if rows.split is None or inner:
         values = t[tuple(indices)]

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ._array import Array, common_communicator
 from ._contraction import Plan, multiply, plan_product, product
 from ._dtypes import NUMERIC, carrier, promote, uncarry
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
-from ._op import as_operands, cast, check_array
+from ._op import as_operands, cast, check_array, varying
 from ._redistribute import redistribute
+from ._tape import tracked
 
 __all__ = ["contract_axes", "matmul", "matrix_transpose", "permute", "tensordot", "vecdot"]
 
@@ -76,17 +78,28 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     common_communicator("matmul", x1, x2)
     t1, t2 = x1._local, x2._local
     plan = _plan_matmul(x1._layout, x2._layout)
-    if plan.product.direct and t1.dtype is t2.dtype and t1.dtype in NUMERIC.direct:
+    untracked = not (tracked(t1) or tracked(t2))
+    if untracked and plan.product.direct and t1.dtype is t2.dtype and t1.dtype in NUMERIC.direct:
         return Array(multiply(t1, t2), plan.result)
     check_array("matmul", "x1", x1, NUMERIC)
     check_array("matmul", "x2", x2, NUMERIC)
     dtype = promote(t1.dtype, t2.dtype)
     shards = [
-        carrier(cast(t, dtype)).reshape(layout.local_shape)
-        for t, layout in zip((t1, t2), plan.operands, strict=True)
+        t.reshape(layout.local_shape)
+        for t, layout in zip(_shards(x1, x2, dtype, plan.product), plan.operands, strict=True)
     ]
     local = product(shards[0], shards[1], plan.operands, plan.product)
     return Array(uncarry(local.reshape(plan.result.local_shape), dtype), plan.result)
+
+
+def _shards(x1: Array, x2: Array, dtype: torch.dtype, plan: Plan) -> list[Tensor]:
+    """Return this rank's shards of the operands; each rank's own where only that is replicated."""
+    tensors = []
+    for x, operand in zip((x1, x2), plan.operands, strict=True):
+        alone = x._layout.split is None and operand.layout.split is None
+        meets = alone and plan.result.split is not None
+        tensors.append(carrier(cast(varying(x) if meets else x._local, dtype)))
+    return tensors
 
 
 class _MatmulPlan(NamedTuple):
@@ -144,7 +157,7 @@ def _product(x1: Array, x2: Array) -> Array:
     plan = plan_product(*layouts)
     dtype = promote(x1._local.dtype, x2._local.dtype)
     # Sums and products modulo 2**n are the same for signed and unsigned integers.
-    t1, t2 = (carrier(cast(x._local, dtype)) for x in (x1, x2))
+    t1, t2 = _shards(x1, x2, dtype, plan)
     return Array(uncarry(product(t1, t2, layouts, plan), dtype), plan.result)
 
 
@@ -209,8 +222,9 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     check_array("vecdot", "x2", x2, NUMERIC)
     own1, own2, plan = _plan_vecdot(x1._layout, x2._layout, axis)
     dtype = promote(x1._local.dtype, x2._local.dtype)
-    rows = carrier(cast(x1._local, dtype)).movedim(own1, -1).unsqueeze(-2)
-    columns = carrier(cast(x2._local, dtype)).movedim(own2, -1).unsqueeze(-1)
+    t1, t2 = _shards(x1, x2, dtype, plan.product)
+    rows = t1.movedim(own1, -1).unsqueeze(-2)
+    columns = t2.movedim(own2, -1).unsqueeze(-1)
     if x1._local.is_complex():
         rows = rows.conj()
     local = product(rows, columns, plan.operands, plan.product)

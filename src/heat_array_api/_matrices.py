@@ -14,13 +14,14 @@ from typing import Any, Literal
 import torch
 
 from ._array import Array
+from ._autograd import differentiable
 from ._comparison import greater
 from ._creation import eye
 from ._data_type import astype, finfo
 from ._dtypes import ANY, COMPLEX, NUMERIC, carrier, uncarry
-from ._elementary import sqrt
 from ._elementwise import abs as absolute
 from ._elementwise import conj, divide, multiply, square, subtract
+from ._elementwise_kernels import root_of_sum
 from ._factorizations import inv
 from ._layout import Layout, normalize_axes, normalize_axis
 from ._linalg import matmul, matrix_transpose
@@ -30,10 +31,11 @@ from ._redistribute import redistribute
 from ._reshape import broadcast_to
 from ._searching import where
 from ._spectral import svd, svdvals
-from ._stacks import as_floating, as_matrices
+from ._stacks import as_floating, as_matrices, hermitian
 from ._statistical import max as max_
 from ._statistical import min as min_
 from ._statistical import sum as sum_
+from ._tape import tracked
 
 __all__ = [
     "cross",
@@ -252,7 +254,8 @@ def _order(func: str, ord: object) -> float:
 
 def _norm(x: Array, axes: tuple[int, ...], keepdims: bool, ord: float) -> Array:
     if ord == 2:
-        return sqrt(sum_(_squares(x), axis=axes, keepdims=keepdims))
+        squares = sum_(_squares(x), axis=axes, keepdims=keepdims)
+        return Array(root_of_sum(squares._local), squares._layout)
     moduli = absolute(x)
     if math.isinf(ord):
         return (max_ if ord > 0 else min_)(moduli, axis=axes, keepdims=keepdims)
@@ -423,6 +426,29 @@ def pinv(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     x = as_matrices("pinv", x)
     if 0 in x.shape[-2:]:
         return matrix_transpose(conj(x) if x._local.is_complex() else x)
+    if tracked(x._local):
+        return differentiable(lambda x: (_pinv(x, rtol),), _pinv_adjoint, x)[0]
+    return _pinv(x, rtol)
+
+
+def _pinv_adjoint(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Array]:
+    """G. Golub, V. Pereyra, SIAM J. Numer. Anal. 10 (1973): matrices of locally constant rank."""
+    (x,), (inverse,), (g,) = inputs, results, cotangents
+    pinvh, gh = hermitian(inverse), hermitian(g)
+    if x.shape[-2] <= x.shape[-1]:
+        inner = gh @ inverse
+        middle = inverse @ inner
+        right = inner @ pinvh
+        rest = right - x @ (inverse @ right) + (pinvh @ inverse) @ (gh - inner @ x)
+    else:
+        inner = inverse @ gh
+        middle = inner @ inverse
+        left = pinvh @ inner
+        rest = (gh - x @ inner) @ (inverse @ pinvh) + left - (left @ inverse) @ x
+    return (rest - hermitian(middle),)
+
+
+def _pinv(x: Array, rtol: float | Array | None) -> Array:
     u, s, vh = svd(x, full_matrices=False)
     keep = greater(s, _cutoff(x, max_(s, axis=-1, keepdims=True), rtol))
     inverse = where(keep, divide(1.0, where(keep, s, 1.0)), 0.0)

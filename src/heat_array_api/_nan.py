@@ -17,9 +17,9 @@ import torch
 from ._array import Array
 from ._comparison import isnan, logical_not
 from ._dtypes import COMPLEX, FLOATING, REAL_FLOATING, to_torch_dtype
-from ._elementary import sqrt
 from ._elementwise import abs as absolute
 from ._elementwise import divide, square, subtract
+from ._elementwise_kernels import root_of_sum
 from ._layout import Shape, normalize_axes
 from ._op import check_array
 from ._statistical import max as max_
@@ -132,4 +132,5 @@ def nanstd(
     axis = _axes("nanstd", x, axis)
     if not _has_nan(x):
         return std(x, axis=axis, correction=correction, keepdims=keepdims)
-    return sqrt(nanvar(x, axis=axis, correction=correction, keepdims=keepdims))
+    variance = nanvar(x, axis=axis, correction=correction, keepdims=keepdims)
+    return Array(root_of_sum(variance._local), variance._layout)

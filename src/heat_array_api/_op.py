@@ -35,8 +35,9 @@ from ._dtypes import (
     to_torch_dtype,
 )
 from ._layout import Layout, Shape, normalize_axes
-from ._primitives import preduce
+from ._primitives import gather, preduce, pvary
 from ._redistribute import move, redistribute
+from ._tape import replaced, tracked, transforming
 
 __all__ = [
     "ReductionPlan",
@@ -54,6 +55,7 @@ __all__ = [
     "reduction",
     "spread_reduction",
     "unary",
+    "varying",
 ]
 
 _REAL_FLOATING = REAL_FLOATING.all
@@ -184,8 +186,26 @@ def aligned(x: Array, axis: int, layout: Layout) -> Tensor:
     """Return the shard of `x` that broadcasts against that of `layout` (`axis` negative)."""
     own = axis + x.ndim
     if own < 0 or (x.shape[own] == 1 and layout.shape[axis] != 1):
-        return x.full_tensor()
+        return varying(x) if x._layout.split is None else gather(x._local, x._layout, varying=True)
     return move(x._local, x._layout, Layout.of(x.shape, own, layout.counts, layout.comm))
+
+
+def varying(x: Array) -> Tensor:
+    """Return a replicated array as each rank's own, for an operation with a split one.
+
+    However often an array is used so, its cotangents are summed over the ranks at once: the
+    array keeps the tensor (until it is written to).
+    """
+    t = x._local
+    if x._layout.comm.size == 1 or not tracked(t):
+        return t
+    kept: tuple[Tensor, int, Tensor] | None = getattr(x, "_varying", None)
+    if kept is not None and kept[0] is t and kept[1] == t._version and not transforming():
+        return kept[2]
+    own = pvary(t, x._layout.comm)
+    if not transforming():
+        x._varying = (t, t._version, own)
+    return own
 
 
 # ---------------------------------------------------------------------- elementwise
@@ -363,8 +383,34 @@ def reduction(
     t = x._local if plan.source is x._layout else move(x._local, x._layout, plan.source)
     if identity is not None and t.numel() == 0:
         partial = t.new_full(plan.result.local_shape, identity)
+        if tracked(t):  # it must stay on the tape, like those of the other ranks
+            partial = partial + torch.sum(t, dim=plan.axes, keepdim=keepdims)
     else:
         partial = kernel(t, plan.axes, keepdims)
     if plan.combines:
-        partial = preduce(partial, combine, plan.result.comm)
+        if combine != "sum" and tracked(partial):
+            partial = _combine_tracked(t, partial, plan, combine)
+        else:
+            partial = preduce(partial, combine, plan.result.comm)
     return Array(partial, plan.result)
+
+
+def _combine_tracked(t: Tensor, partial: Tensor, plan: ReductionPlan, combine: str) -> Tensor:
+    """Combine the ranks' products or extrema, differentiably.
+
+    A product is one of all ranks' partial products, so that torch's rule for zeros holds. The
+    cotangent of an extremum is shared evenly by all elements that attain it, on whatever rank.
+    """
+    comm = plan.result.comm
+    if combine == "prod":
+        shape = (comm.size, *partial.shape)
+        everyone = gather(partial[None], Layout.of(shape, 0, (1,) * comm.size, comm))
+        return torch.prod(everyone, dim=0)
+    extremum = preduce(partial.detach(), combine, comm)
+    kept = tuple(1 if i in plan.axes else n for i, n in enumerate(t.shape))
+    attained = extremum.reshape(kept)
+    mask = (t.detach() == attained) | (torch.isnan(t.detach()) & torch.isnan(attained))
+    count = preduce(torch.sum(mask, dim=plan.axes, keepdim=True), "sum", comm)
+    shares = torch.where(mask, t, torch.zeros((), dtype=t.dtype, device=t.device)) / count
+    mean = preduce(torch.sum(shares, dim=plan.axes), "sum", comm).reshape(extremum.shape)
+    return replaced(mean, extremum)

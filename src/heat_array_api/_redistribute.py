@@ -13,7 +13,7 @@ from torch import Tensor
 from ._array import Array
 from ._errors import CommunicatorMismatchError
 from ._layout import Layout, normalize_axis
-from ._primitives import all_to_all, gather, shard
+from ._primitives import all_to_all, cat, gather, shard
 
 __all__ = ["move", "rebalance", "redistribute", "resplit"]
 
@@ -46,7 +46,7 @@ def _recount(t: Tensor, source: Layout, target: Layout) -> Tensor:
         begin = max(target.start, source.offsets[rank])
         end = min(target.start + target.count, source.offsets[rank + 1])
         shapes.append((*t.shape[:axis], max(end - begin, 0), *t.shape[axis + 1 :]))
-    return torch.cat(all_to_all(blocks, shapes, comm), dim=axis)
+    return cat(all_to_all(blocks, shapes, comm), axis)
 
 
 def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
@@ -60,7 +60,7 @@ def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
         shape = list(source.shape_of(rank))
         shape[target.split] = target.count
         shapes.append(tuple(shape))
-    return torch.cat(all_to_all(blocks, shapes, comm), dim=source.split)
+    return cat(all_to_all(blocks, shapes, comm), source.split)
 
 
 def _check_array(func: str, x: object) -> None:

@@ -63,7 +63,7 @@ def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precisi
     """
     check_array("to_string", "x", x)
     short = x.size > threshold
-    values = np.asarray(_corner(x, edgeitems) if short else x)
+    values = np.asarray((_corner(x, edgeitems) if short else x).detach())
     if values.dtype.kind == "V":
         values = values.astype(np.float32)
     if values.ndim == 0:

@@ -444,9 +444,10 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
     if int(ends[0]) >= 0:
         raise ValueError(f"bincount: x has the negative element {~int(ends[0])}")
     length = max(int(ends[1]) + 1, minlength)
-    counts = torch.bincount(t, added, length)
-    if added is not None and not t.numel():
-        counts = counts.to(torch.float64)
+    if added is None:
+        counts = torch.bincount(t, minlength=length)
+    else:
+        counts = added.new_zeros(length).index_add(0, t, added)
     if not split:
         return Array(counts, Layout.replicated((length,), layout.comm))
     if length * layout.comm.size <= max(x.size, 1024):

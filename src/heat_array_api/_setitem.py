@@ -20,12 +20,13 @@ from ._indexing import aligned_indices, as_mask, indexed_first, mask_in_order, p
 from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
 from ._layout import Layout
 from ._op import broadcast_shape
-from ._primitives import counts_of, gather, shard
+from ._primitives import counts_of, gather, pvary, shard
 from ._rearrange import flip
 from ._redistribute import move, redistribute
 from ._reshape import broadcast_to, reshape
 from ._routing import place, store
 from ._searching import nonzero
+from ._tape import attached, tracked
 
 __all__ = ["setitem"]
 
@@ -55,6 +56,7 @@ def setitem(x: Array, key: Any, value: Any) -> None:
     split axis and are split themselves; a split value is redistributed to the selection by
     one all-to-all.
     """
+    x.is_input()  # refuses while the tape is recording
     written = _as_value(x, value)
     if is_basic(key):
         _write_box(x, parse_basic(key, x.shape), written)
@@ -92,8 +94,14 @@ def _check_kind(x: Array, given: torch.dtype) -> None:
         )
 
 
-def _fitted(value: Array, layout: Layout) -> Tensor:
-    """Return this rank's part of the value, broadcast to the selection of `layout`."""
+def _fitted(value: Array, layout: Layout, x: Array) -> Tensor:
+    """Return this rank's part of the value, broadcast to the selection of `layout` from `x`."""
+    fitted = _broadcast(value, layout)
+    # A part of a split array may be selected on all ranks; one of them writes it.
+    return pvary(fitted, layout.comm) if layout.split is None and x.split is not None else fitted
+
+
+def _broadcast(value: Array, layout: Layout) -> Tensor:
     broadcast_shape("setitem", value.shape, layout.shape)
     extra = value.ndim - layout.ndim
     if any(n != 1 for n in value.shape[: max(extra, 0)]) or any(
@@ -125,19 +133,21 @@ def _write_box(x: Array, basic: tuple[Basic, ...], value: Array) -> None:
     if not isinstance(own, int):
         target = box(x._local, layout, ascending)[1]
         values = _flipped(value, descending, target)
-        local = _fitted(values, target)
+        local = _fitted(values, target, x)
         box(x.writable(), layout, ascending)[0].copy_(local)
         return
     assert layout.split is not None
     shape = tuple(1 if i is None else i.length for i in ascending if not isinstance(i, int))
     target = Layout.replicated(shape, layout.comm)
-    local = _fitted(_flipped(value, descending, target), target)
+    local = _fitted(_flipped(value, descending, target), target, x)
     t = x.writable()
     if layout.start <= own < layout.start + layout.count:
         position = [i for i, item in enumerate(ascending) if item is not None][layout.split]
         here = (*ascending[:position], own - layout.start, *ascending[position + 1 :])
         whole = Layout.replicated(tuple(t.shape), layout.comm)
         box(t, whole, here)[0].copy_(local)
+    elif tracked(local):
+        x._local = attached(t, local)
 
 
 def _flipped(value: Array, axes: list[int], target: Layout) -> Array:
@@ -163,13 +173,13 @@ def _write_masked(x: Array, key: Any, value: Array) -> None:
     else:
         counts = counts_of(n, x.comm)
         target = Layout.of((sum(counts), *rest), 0, counts, x.comm)
-    values = _fitted(value, target)
+    values = _fitted(value, target, x)
     if layout == x._layout:
         carrier(x.writable())[local] = carrier(values)
         return
     t = ordered._local.clone()
     carrier(t)[local] = carrier(values)
-    x._local = redistribute(Array(t, layout), x._layout)._local
+    x.become(redistribute(Array(t, layout), x._layout)._local)
 
 
 def _fill_masked(x: Array, mask: Array, value: Array) -> None:
@@ -184,10 +194,10 @@ def _fill_masked(x: Array, mask: Array, value: Array) -> None:
     target = Layout.replicated(rest, layout.comm)
     if inner and layout.split is not None:
         target = layout.with_shape(rest, layout.split - mask.ndim)
-    values = _fitted(value, target)
+    values = _fitted(value, target, x)
     dtype = x._local.dtype
     result = torch.where(local, carrier(values), carrier(x._local))
-    x._local = result if dtype is result.dtype else result.view(dtype)
+    x.become(result if dtype is result.dtype else result.view(dtype))
 
 
 def _write_points(x: Array, parsed: Key, value: Array) -> None:
@@ -210,7 +220,7 @@ def _write_points(x: Array, parsed: Key, value: Array) -> None:
         )
         indices = [shard(index, index_layout) for index in indices]
     selection = index_layout.with_shape((*index_layout.shape, *rest), index_layout.split)
-    local = _fitted(_flipped(value, descending, selection), selection)
+    local = _fitted(_flipped(value, descending, selection), selection, x)
     positions = _positions(index_layout)
     view = box(x.writable(), layout, ascending)[0].permute(order)
     columns = [index.reshape(-1) for index in indices]
@@ -277,7 +287,7 @@ def _place_locally(
     shape = (*full.shape, *rows.shape[k:])
     split = None if rows.split is None else rows.split - k + full.ndim
     selection = rows.with_shape(shape, split)
-    local = _fitted(_flipped(value, descending, selection), selection)
+    local = _fitted(_flipped(value, descending, selection), selection, x)
     view = box(x.writable(), x._layout, ascending)[0].permute(order)
     columns = [index.reshape(-1) for index in indices]
     place(view, columns, local.reshape(len(columns[0]), *view.shape[k:]), _positions(full))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ._array import Array, common_communicator
+from ._autograd import differentiable
 from ._dtypes import promote
 from ._factorizations import refuse_singular
 from ._layout import Layout
@@ -14,7 +17,17 @@ from ._panels import collect, deal, panel_lu, substitute_back
 from ._primitives import gather, shard
 from ._redistribute import move
 from ._reshape import broadcast_to
-from ._stacks import as_floating, as_matrices, born, each_of_stack, longest_axis, run, unified
+from ._stacks import (
+    as_floating,
+    as_matrices,
+    born,
+    each_of_stack,
+    hermitian,
+    longest_axis,
+    run,
+    unified,
+)
+from ._tape import tracked
 
 __all__ = ["solve"]
 
@@ -103,6 +116,8 @@ def _solve(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
         local = unified("solve", _kernel, (a._local, b._local), comm)[0]
         return Array(local, Layout.replicated(shape, comm))
     if layout is None and len(shape) == 2:
+        if tracked(a._local) or tracked(b._local):
+            return differentiable(lambda a, b: (_solve_one(a, b),), _adjoint, a, b)[0]
         return _solve_one(a, b)
     if layout is None:
         a, b = (broadcast_to(x, (*shape[:-2], *x.shape[-2:])) for x in (a, b))
@@ -139,6 +154,12 @@ def _layout_of_one(a: Array, b: Array) -> Layout:
     if b.split is not None or a.split is None:
         return b._layout
     return born(b.shape, a._layout)
+
+
+def _adjoint(needed: Any, inputs: Any, results: Any, cotangents: Any) -> Any:
+    """Return the cotangents of the matrix and of the right-hand sides."""
+    of_b = solve(hermitian(inputs[0]), cotangents[0])
+    return (-(of_b @ hermitian(results[0])) if needed[0] else None, of_b)
 
 
 def _solve_one(a: Array, b: Array) -> Array:

@@ -27,7 +27,10 @@ from ._layout import Layout, normalize_axis
 from ._op import check_array
 from ._primitives import preduce
 from ._redistribute import redistribute
+from ._reshape import reshape
 from ._samplesort import argsort_split, find_cuts, sort_split
+from ._searching import where
+from ._tape import tracked
 
 __all__ = ["argsort", "median", "sort"]
 
@@ -145,13 +148,18 @@ def median(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Arra
     Messages: none if the split axis is kept. Else no data travels: each rank sorts its
     shard, and the search for splitters (`_samplesort`) finds the middle elements by some
     small allreduces; where there are at least as many other elements as ranks, one
-    all-to-all of `x` first, which splits it along its longest other axis.
+    all-to-all of `x` first, which splits it along its longest other axis. While it is being
+    differentiated: those of `sort`, and of taking the middle elements.
     """
     check_array("median", "x", x, ORDERED)
     if x._local.dtype not in REAL_FLOATING.all:
         x = Array(x._local.to(default_float()), x._layout)
     layout = x._layout
     shape = tuple(1 for _ in x.shape) if keepdims else ()
+    if tracked(x._local) and layout.split is not None and layout.comm.size > 1:
+        if axis is None:
+            return reshape(_median_of_sorted(reshape(x, (-1,)), 0, keepdims), shape)
+        return _median_of_sorted(x, normalize_axis("median", axis, x.ndim), keepdims)
     if axis is None:
         if layout.split is None or layout.comm.size == 1:
             values = _middle(sort_last(x._local.reshape(1, -1)))
@@ -160,6 +168,24 @@ def median(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Arra
         return Array(values.view(shape), Layout.replicated(shape, layout.comm))
     axis = normalize_axis("median", axis, x.ndim)
     return _median_along(x, axis, keepdims)
+
+
+def _median_of_sorted(x: Array, axis: int, keepdims: bool) -> Array:
+    """Return the median as a function of the sorted array, which is differentiable."""
+    n = x.shape[axis]
+    ordered = sort(x, axis=axis)
+
+    def at(place: int) -> Array:
+        item = slice(place, place + 1) if keepdims else place
+        found: Array = ordered[(*[slice(None)] * axis, item)]
+        return found
+
+    if n == 0:
+        return _median_along(Array(x._local.detach(), x._layout), axis, keepdims)
+    high, last = at(n // 2), at(n - 1)
+    values = high if n % 2 else (at(n // 2 - 1) + high) / 2
+    result: Array = where(last != last, last, values)
+    return result
 
 
 def _median_along(x: Array, axis: int, keepdims: bool) -> Array:

@@ -25,6 +25,7 @@ from ._elementwise import add, divide, subtract
 from ._layout import Shape, normalize_axes
 from ._op import Scalar, check_array, elementwise, reduction, spread_reduction, unary
 from ._statistical import sum as array_sum
+from ._tape import tracked
 
 __all__ = [
     "digamma",
@@ -168,6 +169,8 @@ def _scipy_ufunc(name: str) -> np.ufunc | None:
 
 def _scipy_kernel(ufunc: np.ufunc) -> Kernel:
     def kernel(*tensors: Tensor) -> Tensor:
+        if any(map(tracked, tensors)):
+            raise NotImplementedError(f"special.{ufunc.__name__}: has no derivative here")
         with np.errstate(all="ignore"):
             values = np.asarray(ufunc(*(t.cpu().numpy() for t in tensors)))
         return torch.from_numpy(values).to(device=tensors[0].device, dtype=tensors[0].dtype)
@@ -178,8 +181,8 @@ def _scipy_kernel(ufunc: np.ufunc) -> Kernel:
 def _incomplete_gamma(func: str, native: Kernel, a: Operand, x: Operand) -> Array:
     """Apply SciPy's kernel where there is one, for torch's has nine digits where a is near x."""
     ufunc = _scipy_ufunc(func)
-    tracked = any(isinstance(v, Array) and v._local.requires_grad for v in (a, x))
-    return _of(func, native if ufunc is None or tracked else _scipy_kernel(ufunc), a, x)
+    on_tape = any(isinstance(v, Array) and tracked(v._local) for v in (a, x))
+    return _of(func, native if ufunc is None or on_tape else _scipy_kernel(ufunc), a, x)
 
 
 # ---------------------------------------------------------------------- error functions

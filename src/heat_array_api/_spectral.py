@@ -11,17 +11,25 @@ and positive, as it is in each vector of `eigh`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ._array import Array
-from ._factorizations import is_tall, qr_of_split, rows_of
+from ._creation import eye
+from ._dtypes import to_numpy_dtype
+from ._elementwise import conj, real
+from ._factorizations import inv, is_tall, qr_of_split, rows_of
 from ._layout import Layout
+from ._manipulation import expand_dims
 from ._primitives import shard
 from ._redistribute import move
-from ._stacks import as_matrices, born, each_matrix, on_one_rank, unified
+from ._stacks import as_matrices, born, each_matrix, hermitian, on_one_rank, unified
+from ._statistical import sum as sum_
+from ._tape import tracked
 from ._tsqr import canonical_phases, tsqr
 
 __all__ = [
@@ -104,7 +112,50 @@ def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
     def single(x: Array) -> tuple[Array, ...]:
         return _svd_of_split(x, full_matrices)
 
-    return SVDResult(*each_matrix("svd", x, kernel, targets, single))
+    return SVDResult(*each_matrix("svd", x, kernel, targets, single, adjoint=_svd_adjoint))
+
+
+def _svd_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
+    """J. Townsend, "Differentiating the singular value decomposition" (2016).
+
+    Of losses that do not depend on the phases of the vectors, nor on those beyond the
+    shorter dimension.
+    """
+    k = factors[1].shape[0]
+    u, s, v = factors[0][:, :k], factors[1], hermitian(factors[2][:k, :])
+    gu, gs, gv = cotangents
+    gu = None if gu is None else gu[:, :k]
+    gv = None if gv is None else hermitian(gv[:k, :])
+    terms = []
+    if gs is not None:
+        terms.append(u @ (expand_dims(gs, axis=1) * hermitian(v)))
+    if gu is not None or gv is not None:
+        one = _eye_like(u.shape[1], x)
+        gaps = (s**2)[None, :] - (s**2)[:, None] + one
+        inner = None
+        if gu is not None:
+            overlap = hermitian(u) @ gu
+            inner = (overlap - hermitian(overlap)) / gaps * s[None, :]
+            if x._local.is_complex():
+                inner = inner + one * overlap.imag * 1j / s[None, :]
+        if gv is not None:
+            overlap = hermitian(v) @ gv
+            turned = s[:, None] * ((overlap - hermitian(overlap)) / gaps)
+            inner = turned if inner is None else inner + turned
+        terms.append(u @ inner @ hermitian(v))
+    if gu is not None and x.shape[0] > k:
+        outside = gu - u @ (hermitian(u) @ gu)
+        terms.append((outside / s[None, :]) @ hermitian(v))
+    if gv is not None and x.shape[1] > k:
+        outside = gv - v @ (hermitian(v) @ gv)
+        terms.append((u / s[None, :]) @ hermitian(outside))
+    return None if not terms else reduce(add, terms)
+
+
+def _eye_like(n: int, x: Array) -> Array:
+    """Return the identity, split as `x` is."""
+    dtype = x._local.real.dtype if x._local.is_complex() else x._local.dtype
+    return eye(n, dtype=to_numpy_dtype(dtype), device=x.device, split=x.split, comm=x.comm)
 
 
 def _local_svd(t: Tensor, full: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,10 +165,16 @@ def _local_svd(t: Tensor, full: bool) -> tuple[Tensor, Tensor, Tensor]:
     if k == 0:
         return u, s, vh
     tall = t.shape[-2] >= t.shape[-1]
-    phases = _phases_of_largest(vh[..., :k, :].mH if tall else u[..., :, :k])
-    u[..., :, :k] *= phases.conj()[..., None, :]
-    vh[..., :k, :] *= phases[..., :, None]
-    return u, s, vh
+    vectors = (vh[..., :k, :].mH if tall else u[..., :, :k]).detach()
+    phases = _phases_of_largest(vectors)
+    return _scaled(u, phases.conj(), -1), s, _scaled(vh, phases, -2)
+
+
+def _scaled(t: Tensor, phases: Tensor, dim: int) -> Tensor:
+    """Multiply the first columns (rows) of matrices by phases."""
+    rest = t.shape[dim] - phases.shape[-1]
+    factors = torch.cat([phases, phases.new_ones((*phases.shape[:-1], rest))], dim=-1)
+    return t * (factors[..., None, :] if dim == -1 else factors[..., :, None])
 
 
 def _phases_of_largest(vectors: Tensor) -> Tensor:
@@ -143,16 +200,12 @@ def _transposed(layout: Layout) -> Layout:
     return layout.with_shape(layout.shape[::-1], split)
 
 
-def _adjoint(x: Array) -> Array:
-    return Array(x._local.mH.resolve_conj(), _transposed(x._layout))
-
-
 def _svd_of_split(x: Array, full: bool) -> tuple[Array, ...]:
     layout = x._layout
     m, n = layout.shape
     if m < n:
-        v, s, uh = _svd_of_split(_adjoint(x), full)
-        return _adjoint(uh), s, _adjoint(v)
+        v, s, uh = _svd_of_split(hermitian(x), full)
+        return hermitian(uh), s, hermitian(v)
 
     def kernel(t: Tensor) -> tuple[Tensor, ...]:
         return _local_svd(t, full)
@@ -196,6 +249,8 @@ def svdvals(x: Array, /) -> Array:
     svdvals.
     """
     x = as_matrices("svdvals", x)
+    if tracked(x._local):  # the cotangents need the vectors
+        return svd(x, full_matrices=False).S
 
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.svdvals(t),)
@@ -205,7 +260,7 @@ def svdvals(x: Array, /) -> Array:
 
     def single(x: Array) -> tuple[Array, ...]:
         if x.shape[0] < x.shape[1]:
-            x = _adjoint(x)
+            x = hermitian(x)
         layout = x._layout
         if not is_tall(layout):
             return on_one_rank("svdvals", x, kernel, targets(layout))
@@ -214,7 +269,7 @@ def svdvals(x: Array, /) -> Array:
         values = unified("svdvals", kernel, (r,), layout.comm)[0]
         return (Array(shard(values, targets(layout)[0]), targets(layout)[0]),)
 
-    return each_matrix("svdvals", x, kernel, targets, single)[0]
+    return each_matrix("svdvals", x, kernel, targets, single, adjoint=_svd_adjoint)[0]
 
 
 # ---------------------------------------------------------------------- eigenvalues
@@ -263,7 +318,24 @@ def eigh(x: Array, /) -> EighResult:
             vectors = vectors * _phases_of_largest(vectors).conj()[..., None, :]
         return values, vectors
 
-    return EighResult(*each_matrix("eigh", x, kernel, _values_and_vectors))
+    return EighResult(*each_matrix("eigh", x, kernel, _values_and_vectors, adjoint=_eigh_adjoint))
+
+
+def _eigh_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
+    """M. Giles, "An extended collection of matrix derivative results" (2008), section 3.1."""
+    (values, v), (g_values, gv) = factors, cotangents
+    inner = _between(values, hermitian(v) @ gv, x) if gv is not None else None
+    if g_values is not None:
+        diagonal = _eye_like(x.shape[0], x) * g_values[None, :]
+        inner = diagonal if inner is None else inner + diagonal
+    return None if inner is None else v @ inner @ hermitian(v)
+
+
+def _between(values: Array, overlap: Array, x: Array) -> Array:
+    """Divide what is off the diagonal by the conjugate differences of the eigenvalues."""
+    one = _eye_like(x.shape[0], x)
+    gaps = values[None, :] - values[:, None]
+    return (1 - one) * overlap / ((conj(gaps) if gaps._local.is_complex() else gaps) + one)
 
 
 def eigvalsh(x: Array, /) -> Array:
@@ -280,7 +352,13 @@ def eigvalsh(x: Array, /) -> Array:
         Shape ``(..., M)``, real. Layout, errors and messages as of `eigh`.
     """
     x = as_matrices("eigvalsh", x, square=True)
-    return each_matrix("eigvalsh", x, lambda t: (torch.linalg.eigvalsh(t),), _values)[0]
+    if tracked(x._local):  # the cotangents need the vectors
+        return eigh(x).eigenvalues
+
+    def kernel(t: Tensor) -> tuple[Tensor]:
+        return (torch.linalg.eigvalsh(t),)
+
+    return each_matrix("eigvalsh", x, kernel, _values, adjoint=_eigh_adjoint)[0]
 
 
 def eig(x: Array, /) -> EigResult:
@@ -308,7 +386,25 @@ def eig(x: Array, /) -> EigResult:
         values, vectors = torch.linalg.eig(t)
         return values, vectors
 
-    return EigResult(*each_matrix("eig", x, kernel, _values_and_vectors))
+    return EigResult(*each_matrix("eig", x, kernel, _values_and_vectors, adjoint=_eig_adjoint))
+
+
+def _eig_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
+    """C. Boeddeker et al., "On the computation of complex-valued gradients", arXiv:1701.00392."""
+    (values, v), (g_values, gv) = factors, cotangents
+    inner = None
+    if gv is not None:
+        overlap = hermitian(v) @ gv
+        # The columns of V keep their length.
+        lengths = real(sum_(conj(v) * gv, axis=0))
+        inner = _between(values, overlap - hermitian(v) @ v * lengths[None, :], x)
+    if g_values is not None:
+        diagonal = _eye_like(x.shape[0], x) * g_values[None, :]
+        inner = diagonal if inner is None else inner + diagonal
+    if inner is None:
+        return None
+    cotangent = hermitian(inv(v)) @ inner @ hermitian(v)
+    return cotangent if x._local.is_complex() else real(cotangent)
 
 
 def eigvals(x: Array, /) -> Array:
@@ -325,4 +421,10 @@ def eigvals(x: Array, /) -> Array:
         Shape ``(..., M)``, complex. Layout, errors and messages as of `eig`.
     """
     x = as_matrices("eigvals", x, square=True)
-    return each_matrix("eigvals", x, lambda t: (torch.linalg.eigvals(t),), _values)[0]
+    if tracked(x._local):  # the cotangents need the vectors
+        return eig(x).eigenvalues
+
+    def kernel(t: Tensor) -> tuple[Tensor]:
+        return (torch.linalg.eigvals(t),)
+
+    return each_matrix("eigvals", x, kernel, _values, adjoint=_eig_adjoint)[0]

@@ -22,12 +22,14 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ._array import Array
+from ._autograd import Adjoint, differentiable
 from ._comm import Communicator
 from ._dtypes import INTEGER_OR_BOOL, default_float
 from ._layout import Layout, Shape
@@ -36,6 +38,7 @@ from ._op import check_array
 from ._primitives import broadcast, gather, preduce, shard
 from ._redistribute import move, redistribute
 from ._reshape import reshape
+from ._tape import replaced, tracked
 
 __all__ = [
     "LAPACK_DTYPES",
@@ -46,6 +49,7 @@ __all__ = [
     "born",
     "each_matrix",
     "each_of_stack",
+    "hermitian",
     "longest_axis",
     "on_one_rank",
     "run",
@@ -54,6 +58,7 @@ __all__ = [
 
 Kernel = Callable[..., tuple[Tensor, ...]]
 Single = Callable[[Array], tuple[Array, ...]]
+Rule = Callable[[Array, Any, Any], Array | None]
 
 LAPACK_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 WORKSPACE = 4
@@ -93,6 +98,17 @@ def born(shape: Shape, like: Layout, axis: int = 0) -> Layout:
     return Layout.balanced(shape, axis, like.comm)
 
 
+def hermitian(x: Array) -> Array:
+    """Return the conjugate transposes of matrices. Sends nothing."""
+    layout = x._layout
+    n = x.ndim
+    split = layout.split
+    if split is not None and split >= n - 2:
+        split = 2 * n - 3 - split
+    shape = (*layout.shape[:-2], layout.shape[-1], layout.shape[-2])
+    return Array(x._local.mH.resolve_conj(), layout.with_shape(shape, split))
+
+
 # ---------------------------------------------------------------------- local kernels
 
 
@@ -116,7 +132,14 @@ def unified(
     results = run(func, kernel, tensors, comm)
     if comm.size == 1:
         return results
-    return [broadcast(t.contiguous(), tuple(t.shape), t.dtype, t.device, 0, comm) for t in results]
+    if any(tracked(t) for t in tensors):
+        return [replaced(t, _of_first(t.detach(), comm)) for t in results]
+    return [_of_first(t, comm) for t in results]
+
+
+def _of_first(t: Tensor, comm: Communicator) -> Tensor:
+    """Return rank 0's tensor on every rank."""
+    return broadcast(t.contiguous(), tuple(t.shape), t.dtype, t.device, 0, comm)
 
 
 # ---------------------------------------------------------------------- the lift
@@ -128,6 +151,8 @@ def each_matrix(
     kernel: Kernel,
     targets: Callable[[Layout], Sequence[Layout]],
     single: Single | None = None,
+    *,
+    adjoint: Rule | None = None,
 ) -> tuple[Array, ...]:
     """Apply a function of a matrix to all matrices of a stack.
 
@@ -143,6 +168,10 @@ def each_matrix(
         The results' layouts for one matrix of a layout.
     single : callable, optional
         How it is done for a matrix that is split. Default: on one rank.
+    adjoint : callable
+        The cotangent of a matrix that is split, of ``(x, results, cotangents)``, in functions of
+        the namespace; None for the cotangent of a result without influence. Where matrices are
+        whole on their ranks, the derivatives of `kernel` are torch's. Not needed off the tape.
     """
     layout = x._layout
     ndim, comm = layout.ndim, layout.comm
@@ -153,7 +182,8 @@ def each_matrix(
         return _by_stack(func, redistribute(x, Layout.balanced(layout.shape, axis, comm)), kernel)
     if ndim > 2 and layout.size:
         return each_of_stack(
-            layout.shape[:-2], lambda index: each_matrix(func, x[index], kernel, targets, single)
+            layout.shape[:-2],
+            lambda index: each_matrix(func, x[index], kernel, targets, single, adjoint=adjoint),
         )
     if ndim > 2:  # no elements, hence no messages
         empty = x._local.new_empty(layout.shape)
@@ -165,9 +195,20 @@ def each_matrix(
             Array(shard(t, target), target)
             for t, target in zip(results, targets(layout), strict=True)
         )
-    if single is None:
-        return on_one_rank(func, x, kernel, targets(layout))
-    return single(x)
+
+    def value(x: Array) -> tuple[Array, ...]:
+        return on_one_rank(func, x, kernel, targets(layout)) if single is None else single(x)
+
+    if adjoint is not None and tracked(x._local):
+        return differentiable(value, _of_one(adjoint), x)
+    return value(x)
+
+
+def _of_one(adjoint: Rule) -> Adjoint:
+    def of_one(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Array | None]:
+        return (adjoint(inputs[0], results, cotangents),)
+
+    return of_one
 
 
 def longest_axis(shape: Shape) -> int | None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
+from ._comm import Communicator
 from ._dtypes import (
     FLOATING,
     INTEGER,
@@ -29,11 +30,12 @@ from ._dtypes import (
     to_numpy_dtype,
     to_torch_dtype,
 )
-from ._elementwise_kernels import add
+from ._elementwise_kernels import add, root_of_sum
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._op import ReductionPlan, cast, check_array, plan_reduction, reduction
-from ._primitives import exscan, preduce
+from ._primitives import exscan, gather, preduce, pvary
 from ._redistribute import move
+from ._tape import tracked
 
 __all__ = [
     "cumulative_prod",
@@ -194,16 +196,26 @@ def _scan(
     local = kernel(t, dim=axis)
     neutral = 0 if op == "sum" else 1
     if layout.split == axis and layout.comm.size > 1:
-        shape = (*t.shape[:axis], 1, *t.shape[axis + 1 :])
         empty = t.shape[axis] == 0
-        total = (
-            local.new_full(shape, neutral) if empty else local.narrow(axis, t.shape[axis] - 1, 1)
-        )
-        before = exscan(total, op, layout.comm)
+        if empty:  # on the tape still
+            total = torch.sum(local, dim=axis, keepdim=True) + neutral
+        else:
+            total = local.narrow(axis, t.shape[axis] - 1, 1)
+        before = _before(total, op, axis, layout.comm)
         local = add(local, before) if op == "sum" else local * before
     if include_initial:
         local, layout = _with_initial(local, layout, axis, neutral)
     return Array(_from_accumulator(local, target), layout)
+
+
+def _before(total: Tensor, op: str, axis: int, comm: Communicator) -> Tensor:
+    """Combine the totals of the ranks before this one, along an axis of length 1."""
+    if not tracked(total):
+        return exscan(total, op, comm)
+    shape = (*total.shape[:axis], comm.size, *total.shape[axis + 1 :])
+    everyone = gather(total, Layout.of(shape, axis, (1,) * comm.size, comm))
+    earlier = pvary(everyone, comm).narrow(axis, 0, comm.rank)
+    return (torch.sum if op == "sum" else torch.prod)(earlier, dim=axis, keepdim=True)
 
 
 def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tuple[Tensor, Layout]:
@@ -355,7 +367,7 @@ def _squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -
     """Return the sum over the plan's axes of the squared distances from the global mean."""
     mean = _sum(t, plan.axes, True)
     if plan.combines:
-        mean = preduce(mean, "sum", plan.result.comm)
+        mean = pvary(preduce(mean, "sum", plan.result.comm), plan.result.comm)
     squares = _squares_about(t, mean / (n or 1), plan.axes, keepdims)
     return preduce(squares, "sum", plan.result.comm) if plan.combines else squares
 
@@ -387,4 +399,4 @@ def std(
 ) -> Array:
     """Standard deviation over axes: the square root of `var`. As `var` otherwise."""
     variance = _variance("std", x, axis, correction, keepdims)
-    return Array(torch.sqrt(variance._local), variance._layout)
+    return Array(root_of_sum(variance._local), variance._layout)

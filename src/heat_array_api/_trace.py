@@ -8,12 +8,26 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Event", "Trace", "active", "caller", "join", "note", "record", "trace"]
+from ._debug import DEBUG
+
+__all__ = [
+    "Event",
+    "Trace",
+    "active",
+    "adjoint_of",
+    "caller",
+    "join",
+    "note",
+    "origin",
+    "record",
+    "trace",
+]
 
 active: list[Trace] = []
 """The traces in force, outermost first. Never rebound: other modules hold this list."""
@@ -76,6 +90,8 @@ def caller() -> tuple[str, str]:
     The operation is the outermost function of the package below the user's frame. Frames of
     torch in between (its backward engine, compiled code) belong to neither.
     """
+    if _origins:
+        return _origins[-1]
     frame: FrameType | None = sys._getframe(1)
     operation = ""
     while frame is not None:
@@ -90,6 +106,29 @@ def caller() -> tuple[str, str]:
             operation = code.co_name
         frame = frame.f_back
     return operation, "?"
+
+
+_origins: list[tuple[str, str]] = []
+
+
+def origin() -> tuple[str, str] | None:
+    """Return whose derivative a node of the tape is, `caller()`; None while nobody watches."""
+    return caller() if active or DEBUG else None
+
+
+@contextmanager
+def adjoint_of(origin: tuple[str, str] | None) -> Iterator[None]:
+    """Name the messages of a backward pass after the operation and line of the forward one."""
+    if origin is None:
+        yield
+        return
+    operation, line = origin
+    prefix = "" if operation.startswith("adjoint of ") else "adjoint of "
+    _origins.append((prefix + operation, line))
+    try:
+        yield
+    finally:
+        _origins.pop()
 
 
 def record(event: Event) -> None:

@@ -1,0 +1,521 @@
+"""Derivatives of programs of the namespace: transforms of functions, on torch's tape.
+
+Each rank keeps torch's own tape of its local operations; messages are on it as pairs of
+adjoints (`_primitives`). Here are the only entry points to the engine, which runs in the caller's
+thread and so in the same order on all ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._array import Array
+from ._dtypes import FLOATING, REAL_FLOATING
+from ._layout import Layout
+from ._redistribute import move, redistribute
+from ._tape import Record, attached, custom, recorded, tracked
+from ._trees import leaves, mapped, rebuilt
+
+__all__ = [
+    "Function",
+    "as_results",
+    "backward",
+    "differentiable",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "no_grad",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+    "zeros_in",
+]
+
+Function = Callable[..., Any]
+
+
+# ---------------------------------------------------------------------- the engine
+
+
+def _gradients(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], higher: bool
+) -> list[Tensor]:
+    """Run the engine; an input on which no output depends has the cotangent 0."""
+    pairs = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
+    found: Sequence[Tensor | None] = [None] * len(inputs)
+    record = Record([t for t in (*inputs, *cotangents) if t.requires_grad], [])
+    if pairs:
+        recording = recorded(record.sources) if higher else nullcontext(record)
+        with torch.autograd.set_multithreading_enabled(False), recording as record:
+            found = torch.autograd.grad(
+                [y for y, _ in pairs],
+                inputs,
+                [g for _, g in pairs],
+                allow_unused=True,
+                retain_graph=True,
+                create_graph=higher,
+            )
+    gradients = [
+        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
+    ]
+    if record.messages:
+        gradients = [attached(g, *record.messages) for g in gradients]
+    return gradients
+
+
+def _as_input(func: str, x: Any) -> Array:
+    """Return an array as a new input of the tape, or as a node below what it depends on."""
+    if not isinstance(x, Array):
+        raise TypeError(f"{func}: an argument is {type(x).__name__}; expected arrays")
+    if x._local.dtype not in FLOATING.all:
+        raise TypeError(
+            f"{func}: an argument has dtype {x.dtype}; only floating-point arrays have derivatives"
+        )
+    t = x._local
+    return Array(t.view_as(t) if tracked(t) else _source(t), x._layout)
+
+
+def _source(t: Tensor) -> Tensor:
+    """Return a tensor as an input of the tape that belongs to one of these transforms."""
+    leaf = t.detach().requires_grad_()
+    leaf._is_source = True  # type: ignore[attr-defined]
+    return leaf
+
+
+_active: list[list[Tensor]] = []
+"""The inputs of the transforms whose functions are being called, outermost first."""
+
+
+def _call(f: Function, inputs: Any) -> Any:
+    """Call a function on the tape, with inputs into which it may write."""
+    arguments = mapped(lambda x: Array(x._local.view_as(x._local), x._layout), inputs)
+    _active.append([x._local for x in leaves(inputs)])
+    try:
+        with torch.enable_grad():
+            return f(*arguments)
+    finally:
+        _active.pop()
+
+
+def _fitted(func: str, cotangent: Any, like: Array, what: str) -> Tensor:
+    """Return this rank's part of a cotangent, or tangent, of `like`."""
+    if not isinstance(cotangent, Array) or cotangent.shape != like.shape:
+        shape = getattr(cotangent, "shape", type(cotangent).__name__)
+        raise ValueError(f"{func}: a {what} of {shape} for an array of shape {like.shape}")
+    t = move(cotangent._local, cotangent._layout, like._layout)
+    return t if t.dtype is like._local.dtype else t.to(like._local.dtype)
+
+
+# ---------------------------------------------------------------------- rules
+
+
+Adjoint = Callable[..., Sequence[Array | None]]
+
+
+def differentiable(
+    value: Callable[..., Sequence[Array]], adjoint: Adjoint, *inputs: Array
+) -> tuple[Array, ...]:
+    """Return ``value(*inputs)``, computed off the tape, with derivatives by a rule.
+
+    Parameters
+    ----------
+    value : callable
+        Of the inputs; returns arrays.
+    adjoint : callable
+        Of ``(needed, inputs, results, cotangents)``, in functions of the namespace: the
+        cotangents of the inputs (None: zero). `needed` tells which are asked for; the cotangent
+        of a result without influence is None. Derivatives of higher order are those of the rule.
+    *inputs : Array
+        On the tape, some of them.
+    """
+    sources = [x._layout for x in inputs]
+    targets: list[Layout] = []
+
+    def on_tensors(*tensors: Tensor) -> list[Tensor]:
+        arrays = value(*map(Array, tensors, sources))
+        targets[:] = [y._layout for y in arrays]
+        # The tape takes a result that is an argument for the argument itself.
+        return [y._local.view_as(y._local) for y in arrays]
+
+    def on_cotangents(needed: Any, tensors: Any, results: Any, cotangents: Any) -> Any:
+        found = adjoint(
+            needed,
+            tuple(map(Array, tensors, sources)),
+            tuple(map(Array, results, targets)),
+            tuple(
+                None if g is None else Array(g, layout)
+                for g, layout in zip(cotangents, targets, strict=True)
+            ),
+        )
+        return [
+            None if g is None or not wanted else _fitted("adjoint", g, x, "cotangent")
+            for g, wanted, x in zip(found, needed, map(Array, tensors, sources), strict=True)
+        ]
+
+    tensors = custom(on_tensors, on_cotangents, [x._local for x in inputs])
+    return tuple(map(Array, tensors, targets))
+
+
+def as_results(func: str, value: Any) -> list[Array]:
+    results = list(leaves(value))
+    for y in results:
+        if not isinstance(y, Array):
+            raise TypeError(f"{func}: the function returns {type(y).__name__}; expected arrays")
+    return results
+
+
+def zeros_in(x: Array) -> Array:
+    """Return an array of zeros in the layout of `x`, off the tape."""
+    return Array(torch.zeros_like(x._local), x._layout)
+
+
+def _is_differentiated(
+    primals: Iterable[Array], results: Sequence[Array], sources: Sequence[Array]
+) -> bool:
+    """Return whether a derivative will be differentiated: by what it is taken at, or by another.
+
+    A function may refer to arrays on the tape that are no arguments of it: inputs of the tape
+    other than `sources`, of the user or of a transform around this one. (Those of transforms
+    inside it, which have ended, do not count.)
+    """
+    if any(tracked(x._local) for x in primals):
+        return True
+    if not torch.is_grad_enabled():
+        return False
+    own = {id(x._local) for x in sources}
+    around = {id(t) for tensors in _active for t in tensors}
+    pending: list[Any] = [y._local.grad_fn for y in results]
+    seen: set[Any] = set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)  # of the nodes that accumulate in inputs
+        if variable is None or id(variable) in own:
+            pending.extend(below for below, _ in node.next_functions)
+        elif id(variable) in around or not hasattr(variable, "_is_source"):
+            return True
+    return False
+
+
+# ---------------------------------------------------------------------- reverse mode
+
+
+def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return ``f(*primals)``, and the function that pulls cotangents back.
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays, or nested tuples, lists and dicts of them; returns such.
+    *primals : Array or nested
+        Floating-point arrays, any layout.
+
+    Returns
+    -------
+    y
+        The value, of which nothing is on the tape but what was before.
+    pullback : callable
+        Takes a cotangent of the structure of `y`, returns a tuple of those of `primals`: arrays of
+        their shapes, dtypes and layouts. May be called again.
+    """
+    return _vjp("vjp", f, primals)
+
+
+def _vjp(func: str, f: Function, primals: Any) -> tuple[Any, Callable[[Any], Any]]:
+    inputs = mapped(lambda x: _as_input(func, x), primals)
+    value = _call(f, inputs)
+    sources = list(leaves(inputs))
+    results = as_results(func, value)
+    higher = _is_differentiated(leaves(primals), results, sources)
+
+    def pullback(cotangent: Any) -> Any:
+        given = list(leaves(cotangent))
+        if len(given) != len(results):
+            raise ValueError(f"{func}: {len(given)} cotangents for {len(results)} results")
+        tensors = [_fitted(func, g, y, "cotangent") for g, y in zip(given, results, strict=True)]
+        again = torch.is_grad_enabled() and (higher or any(tracked(t) for t in tensors))
+        found = _gradients([y._local for y in results], [x._local for x in sources], tensors, again)
+        arrays = (Array(t, x._layout) for t, x in zip(found, sources, strict=True))
+        return rebuilt(primals, arrays)
+
+    return mapped(lambda y: y if higher else stop_gradient(y), value), pullback
+
+
+def value_and_grad(
+    f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Function:
+    """Return the function that gives the value of `f` and its gradient.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar (0-d) array; with `has_aux` a pair of that and anything else.
+    argnums : int or sequence of int
+        For which of its positional arguments the gradient is taken.
+    has_aux : bool
+        Whether `f` returns such a pair.
+
+    Returns
+    -------
+    callable
+        Returns ``(value, gradient)``, or ``((value, aux), gradient)``. A gradient has the shape,
+        dtype, split and counts of the argument; that of a replicated one is replicated.
+        Complex: the gradient of ``abs(z)**2`` is ``2 z``, as torch's.
+
+    Raises
+    ------
+    TypeError
+        On all ranks, if an argument is no floating-point array, or the value no real scalar.
+
+    Notes
+    -----
+    Messages: those of `f`, and of its adjoint (docs, "How gradients cross ranks").
+    """
+
+    def both(*args: Any, **kwargs: Any) -> Any:
+        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        aux: list[Any] = []
+
+        def of_chosen(*chosen: Any) -> Any:
+            full = list(args)
+            for number, value in zip(numbers, chosen, strict=True):
+                full[number] = value
+            result = f(*full, **kwargs)
+            if has_aux:
+                result, extra = result
+                aux[:] = [extra]
+            return _check_scalar(result)
+
+        value, pullback = _vjp("grad", of_chosen, tuple(args[number] for number in numbers))
+        one = Array(torch.ones_like(value._local), value._layout)
+        gradients = pullback(one)
+        gradient = gradients[0] if isinstance(argnums, int) else gradients
+        return ((value, aux[0]) if has_aux else value), gradient
+
+    return both
+
+
+def _check_scalar(y: Any, func: str = "grad: the function returns") -> Array:
+    if not isinstance(y, Array) or y._layout.shape:
+        shape = getattr(y, "shape", type(y).__name__)
+        raise TypeError(f"{func} {shape}; expected a real 0-d array")
+    if y._local.dtype not in REAL_FLOATING.all:
+        raise TypeError(f"{func} dtype {y.dtype}; expected a real floating-point one")
+    return y
+
+
+def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
+    """Return the function that gives the gradient of `f`: `value_and_grad` without the value.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar (0-d) array; with `has_aux` a pair of that and anything else.
+    argnums : int or sequence of int
+        For which of its positional arguments the gradient is taken.
+    has_aux : bool
+        Whether `f` returns such a pair.
+
+    Returns
+    -------
+    callable
+        Returns the gradient, or ``(gradient, aux)``.
+    """
+    both = value_and_grad(f, argnums, has_aux)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, result = both(*args, **kwargs)
+        return (result, value[1]) if has_aux else result
+
+    return gradient
+
+
+# ---------------------------------------------------------------------- forward mode
+
+
+def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """Return ``f(*primals)`` and its derivative in the direction of `tangents`.
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays, or nested tuples, lists and dicts of them; returns such.
+    primals : sequence
+        Its arguments: floating-point, any layout.
+    tangents : sequence
+        Of the structure and the shapes of `primals`, any layout.
+
+    Returns
+    -------
+    y, tangent
+        The value, and its derivative: of the same structure, layouts and dtypes.
+
+    Notes
+    -----
+    The derivative is the transpose of the transpose: the pullback is linear in its cotangent,
+    and is itself differentiated. Its messages are those of two backward passes.
+    """
+    _check_directions("jvp", primals, tangents)
+    inputs = mapped(lambda x: _as_input("jvp", x), tuple(primals))
+    value = _call(f, inputs)
+    results = as_results("jvp", value)
+    sources = list(leaves(inputs))
+    dummies = [_source(torch.zeros_like(y._local)) for y in results]
+    with torch.enable_grad():
+        pulled = _gradients([y._local for y in results], [x._local for x in sources], dummies, True)
+    directions = [
+        _fitted("jvp", v, x, "tangent") for v, x in zip(leaves(tangents), sources, strict=True)
+    ]
+    higher = _is_differentiated([*leaves(tuple(primals)), *leaves(tangents)], results, sources)
+    pushed = _gradients(pulled, dummies, directions, higher)
+    arrays = (Array(t, y._layout) for t, y in zip(pushed, results, strict=True))
+    tangent = rebuilt(value, arrays)
+    return mapped(lambda y: y if higher else stop_gradient(y), value), tangent
+
+
+def _check_directions(func: str, primals: Any, tangents: Any) -> None:
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"{func}: {name} is {type(given).__name__}; expected a tuple")
+    counts = [len(list(leaves(given))) for given in (primals, tangents)]
+    if counts[0] != counts[1]:
+        raise ValueError(f"{func}: {counts[1]} tangents for {counts[0]} primals")
+
+
+def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """Return the products of the Hessian of a scalar function with directions.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar (0-d) array.
+    primals, tangents : sequence
+        As for `jvp`.
+
+    Returns
+    -------
+    tuple
+        One product for each of `primals`, of its structure, shapes and layouts.
+    """
+    _check_directions("hvp", primals, tangents)
+    numbers = tuple(range(len(primals)))
+    return jvp(grad(f, numbers), primals, tangents)[1]
+
+
+# ---------------------------------------------------------------------- matrices
+
+
+def jacobian(f: Function, argnums: int = 0) -> Function:
+    """Return the function that gives the Jacobian of `f`.
+
+    Parameters
+    ----------
+    f : callable
+        Of arrays, or nested tuples, lists and dicts of them; returns such.
+    argnums : int
+        For which of its arguments the derivative is taken.
+
+    Returns
+    -------
+    callable
+        Returns an array of shape ``y.shape + x.shape``, replicated: of nested results a nest of
+        them, each nested as the argument. One backward pass for each element of the result, so
+        for small ones.
+    """
+
+    def matrix(*args: Any) -> Any:
+        def of_one(x: Any) -> Any:
+            return f(*args[:argnums], x, *args[argnums + 1 :])
+
+        value, pullback = _vjp("jacobian", of_one, (args[argnums],))
+        results = list(leaves(value))
+        blocks = []
+        for i, y in enumerate(results):
+            rows = []
+            for k in range(y.size):
+                cotangents = [zeros_in(other) for other in results]
+                cotangents[i] = _unit(y, k)
+                rows.append(list(leaves(pullback(rebuilt(value, iter(cotangents)))[0])))
+            columns = zip(*rows, strict=True) if rows else ((),) * len(list(leaves(args[argnums])))
+            arrays = [
+                _stacked(y, x, column)
+                for x, column in zip(leaves(args[argnums]), columns, strict=True)
+            ]
+            blocks.append(rebuilt(args[argnums], iter(arrays)))
+        return rebuilt(value, iter(blocks))
+
+    return matrix
+
+
+def _unit(y: Array, k: int) -> Array:
+    """Return zeros in the layout of `y`, with a one at its k-th element."""
+    one = torch.zeros(y.size, dtype=y._local.dtype, device=y._local.device)
+    one[k] = 1
+    whole = Layout.replicated(y.shape, y.comm)
+    return Array(move(one.reshape(y.shape), whole, y._layout), y._layout)
+
+
+def _stacked(y: Array, x: Array, rows: Sequence[Array]) -> Array:
+    """Return the Jacobian of `y` by `x`, of which `rows` are the rows."""
+    layout = Layout.replicated((*y.shape, *x.shape), y.comm)
+    whole = Layout.replicated(x.shape, y.comm)
+    tensors = [redistribute(row, whole)._local for row in rows]
+    t = torch.stack(tensors) if tensors else x._local.new_zeros((0, *x.shape))
+    return Array(t.reshape(layout.shape), layout)
+
+
+def hessian(f: Function, argnums: int = 0) -> Function:
+    """Return the function that gives the Hessian of a scalar function: replicated, symmetric.
+
+    As `jacobian`, of its gradient: shape ``x.shape + x.shape``.
+    """
+    return jacobian(grad(f, argnums), argnums)
+
+
+# ---------------------------------------------------------------------- the tape
+
+
+def stop_gradient(x: Any) -> Any:
+    """Return an array, or nested tuples, lists and dicts of them, as constants: off the tape."""
+    return mapped(
+        lambda leaf: Array(leaf._local.detach(), leaf._layout) if isinstance(leaf, Array) else leaf,
+        x,
+    )
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Run a block (or, as a decorator, a function) off the tape."""
+    with torch.no_grad():
+        yield
+
+
+def backward(x: Array, cotangent: Array | None = None) -> None:
+    """Accumulate gradients in ``.grad`` of the arrays with ``requires_grad_()``; `Array.backward`.
+
+    `cotangent` has the shape of `x`; needed unless that is a real scalar.
+    """
+    if cotangent is None:
+        _check_scalar(x, "backward: the array has")
+        seed = None
+    else:
+        seed = _fitted("backward", cotangent, x, "cotangent")
+    if not x._local.requires_grad:
+        raise RuntimeError(
+            "backward: the array depends on none with requires_grad_() (or was computed under "
+            "no_grad)"
+        )
+    if x._layout.comm.size == 1:
+        torch.autograd.backward(x._local, seed)
+        return
+    with torch.autograd.set_multithreading_enabled(False):
+        torch.autograd.backward(x._local, seed)
