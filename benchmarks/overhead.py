@@ -35,9 +35,28 @@ def compare(ours: Callable[[], object], torchs: Callable[[], object]) -> tuple[f
     return tuple(1e6 * statistics.median(column) for column in zip(*times, strict=True))  # type: ignore[return-value]
 
 
+def products() -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return a product of 10 elements, with its backward pass: ours, torch's."""
+    u, v, g = (torch.linspace(0.0, 1.0, 10, dtype=torch.float64) for _ in range(3))
+    x, y, h = (xp.from_local(t.clone(), split=0) for t in (u, v, g))
+    x.requires_grad_()
+    u.requires_grad_()
+
+    def ours() -> None:
+        (x * y).backward(h)
+        x.grad = None
+
+    def torchs() -> None:
+        (u * v).backward(g)
+        u.grad = None
+
+    return ours, torchs
+
+
 def main() -> None:
     torch.set_num_threads(1)
     comm = xp.world()
+    forward_and_backward = products()
     x = xp.from_local(torch.linspace(0.0, 1.0, N, dtype=torch.float64), split=0)
     y = xp.from_local(torch.linspace(1.0, 2.0, N, dtype=torch.float64), split=0)
     matrix = xp.from_local(torch.ones((N // 10, 10), dtype=torch.float64), split=0)
@@ -57,6 +76,7 @@ def main() -> None:
         ("sum(x), one allreduce", lambda: xp.sum(x), lambda: torch.sum(a)),
         ("x[10:20], split axis", lambda: x[10:20], lambda: a[10:20]),
         ("x[5], one broadcast", lambda: x[5], lambda: a[5]),
+        ("u * v, and back", *forward_and_backward),
     ]
     if comm.rank == 0:
         print(f"{comm.size} ranks, {N} float64 elements a rank; microseconds, medians")

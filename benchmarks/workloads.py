@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-WORKLOADS = ("kmeans", "zscore", "xtx", "sort")
+WORKLOADS = ("kmeans", "zscore", "xtx", "sort", "logistic")
 # A namespace, how to make an operand, how to wait for a result, this process's rank.
 Setup = tuple[Any, Callable[..., Any], Callable[[Any], None], int]
 
@@ -55,6 +55,23 @@ def sort(xp: Any, x: Any) -> Any:
     return xp.sort(x)
 
 
+def logistic(xp: Any, x: Any, y: Any, w: Any) -> Any:
+    """The gradient of a logistic regression: by derivatives of the library, else by hand."""
+
+    def loss(w: Any) -> Any:
+        z = xp.matmul(x, w)
+        return xp.mean(xp.logaddexp(z, xp.zeros_like(z)) - y * z)
+
+    if xp.__name__ == "heat_array_api":
+        return xp.autograd.grad(loss)(w)
+    if "torch" in xp.__name__:
+        w = w.detach().requires_grad_()
+        loss(w).backward()
+        return w.grad
+    z = xp.matmul(x, w)
+    return xp.matmul(xp.matrix_transpose(x), 1 / (1 + xp.exp(-z)) - y) / x.shape[0]
+
+
 def arguments(name: str, make: Callable[..., Any]) -> tuple[Any, ...]:
     """Return a workload's operands; ``make(shape, dtype, replicated)`` draws uniform numbers."""
     if name == "kmeans":
@@ -63,6 +80,13 @@ def arguments(name: str, make: Callable[..., Any]) -> tuple[Any, ...]:
         return (make((4_000_000, 32), "float32", False),)
     if name == "xtx":
         return (make((1_000_000, 128), "float32", False),)
+    if name == "logistic":
+        n = 1_000_000
+        return (
+            make((n, 64), "float64", False),
+            make((n,), "float64", False),
+            make((64,), "float64", True),
+        )
     return (make((20_000_000,), "float32", False),)
 
 
@@ -121,6 +145,7 @@ def setup_heat() -> Setup:
     class Namespace:
         """Heat's functions under the standard's names."""
 
+        exp = ht.exp
         sum, mean, std, argmin, stack = ht.sum, ht.mean, ht.std, ht.argmin, ht.stack
         matmul = ht.matmul
 
