@@ -8,7 +8,7 @@ thread and so in the same order on all ranks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,27 +45,31 @@ Function = Callable[..., Any]
 
 
 def _gradients(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], higher: bool
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    record: Record | None,
 ) -> list[Tensor]:
-    """Run the engine; an input on which no output depends has the cotangent 0."""
+    """Run the engine; an input on which no output depends has the cotangent 0.
+
+    With a record the pass is itself put on the tape.
+    """
     pairs = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
     found: Sequence[Tensor | None] = [None] * len(inputs)
-    record = Record([t for t in (*inputs, *cotangents) if t.requires_grad], [])
     if pairs:
-        recording = recorded(record.sources) if higher else nullcontext(record)
-        with torch.autograd.set_multithreading_enabled(False), recording as record:
+        with torch.autograd.set_multithreading_enabled(False), recorded(record):
             found = torch.autograd.grad(
                 [y for y, _ in pairs],
                 inputs,
                 [g for _, g in pairs],
                 allow_unused=True,
                 retain_graph=True,
-                create_graph=higher,
+                create_graph=record is not None,
             )
     gradients = [
         torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
     ]
-    if record.messages:
+    if record is not None and record.messages:
         gradients = [attached(g, *record.messages) for g in gradients]
     return gradients
 
@@ -93,13 +97,17 @@ _active: list[list[Tensor]] = []
 """The inputs of the transforms whose functions are being called, outermost first."""
 
 
-def _call(f: Function, inputs: Any) -> Any:
-    """Call a function on the tape, with inputs into which it may write."""
+def _call(f: Function, inputs: Any) -> tuple[Any, list[Tensor]]:
+    """Call a function on the tape, with inputs into which it may write.
+
+    Returns its value, and tokens of the messages that it sends.
+    """
     arguments = mapped(lambda x: Array(x._local.view_as(x._local), x._layout), inputs)
+    record = Record()
     _active.append([x._local for x in leaves(inputs)])
     try:
-        with torch.enable_grad():
-            return f(*arguments)
+        with torch.enable_grad(), recorded(record):
+            return f(*arguments), record.messages
     finally:
         _active.pop()
 
@@ -176,21 +184,21 @@ def zeros_in(x: Array) -> Array:
     return Array(torch.zeros_like(x._local), x._layout)
 
 
-def _is_differentiated(
+def _around(
     primals: Iterable[Array], results: Sequence[Array], sources: Sequence[Array]
-) -> bool:
-    """Return whether a derivative will be differentiated: by what it is taken at, or by another.
+) -> list[Tensor] | None:
+    """Return by what a derivative may be differentiated: the inputs of the tape around it.
 
-    A function may refer to arrays on the tape that are no arguments of it: inputs of the tape
-    other than `sources`, of the user or of a transform around this one. (Those of transforms
-    inside it, which have ended, do not count.)
+    None if by nothing. Besides `primals` a function may refer to arrays on the tape that are no
+    arguments of it: inputs other than `sources`, of the user or of a transform around this one.
+    (Those of transforms inside it, which have ended, do not count.)
     """
-    if any(tracked(x._local) for x in primals):
-        return True
     if not torch.is_grad_enabled():
-        return False
-    own = {id(x._local) for x in sources}
-    around = {id(t) for tensors in _active for t in tensors}
+        return None
+    active = [t for tensors in _active for t in tensors]
+    own, around = ({id(t) for t in tensors} for tensors in ((x._local for x in sources), active))
+    found = False
+    users: list[Tensor] = []
     pending: list[Any] = [y._local.grad_fn for y in results]
     seen: set[Any] = set()
     while pending:
@@ -201,9 +209,13 @@ def _is_differentiated(
         variable = getattr(node, "variable", None)  # of the nodes that accumulate in inputs
         if variable is None or id(variable) in own:
             pending.extend(below for below, _ in node.next_functions)
-        elif id(variable) in around or not hasattr(variable, "_is_source"):
-            return True
-    return False
+        elif id(variable) in around:
+            found = True
+        elif not hasattr(variable, "_is_source"):
+            users.append(variable)
+    if found or users or any(tracked(x._local) for x in primals):
+        return [*active, *users]
+    return None
 
 
 # ---------------------------------------------------------------------- reverse mode
@@ -232,22 +244,26 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def _vjp(func: str, f: Function, primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     inputs = mapped(lambda x: _as_input(func, x), primals)
-    value = _call(f, inputs)
+    value, messages = _call(f, inputs)
     sources = list(leaves(inputs))
     results = as_results(func, value)
-    higher = _is_differentiated(leaves(primals), results, sources)
+    around = _around(leaves(primals), results, sources)
 
     def pullback(cotangent: Any) -> Any:
         given = list(leaves(cotangent))
         if len(given) != len(results):
             raise ValueError(f"{func}: {len(given)} cotangents for {len(results)} results")
         tensors = [_fitted(func, g, y, "cotangent") for g, y in zip(given, results, strict=True)]
-        again = torch.is_grad_enabled() and (higher or any(tracked(t) for t in tensors))
-        found = _gradients([y._local for y in results], [x._local for x in sources], tensors, again)
+        record = None
+        if torch.is_grad_enabled() and (around is not None or any(tracked(t) for t in tensors)):
+            record = Record([*(x._local for x in sources), *tensors, *(around or ())], messages)
+        found = _gradients(
+            [y._local for y in results], [x._local for x in sources], tensors, record
+        )
         arrays = (Array(t, x._layout) for t, x in zip(found, sources, strict=True))
         return rebuilt(primals, arrays)
 
-    return mapped(lambda y: y if higher else stop_gradient(y), value), pullback
+    return value if around is not None else stop_gradient(value), pullback
 
 
 def value_and_grad(
@@ -366,20 +382,25 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     """
     _check_directions("jvp", primals, tangents)
     inputs = mapped(lambda x: _as_input("jvp", x), tuple(primals))
-    value = _call(f, inputs)
+    value, messages = _call(f, inputs)
     results = as_results("jvp", value)
     sources = list(leaves(inputs))
+    around = _around([*leaves(tuple(primals)), *leaves(tangents)], results, sources)
+    given = [x._local for x in sources]
     dummies = [_source(torch.zeros_like(y._local)) for y in results]
     with torch.enable_grad():
-        pulled = _gradients([y._local for y in results], [x._local for x in sources], dummies, True)
+        record = Record([*given, *dummies, *(around or ())], messages)
+        pulled = _gradients([y._local for y in results], given, dummies, record)
     directions = [
         _fitted("jvp", v, x, "tangent") for v, x in zip(leaves(tangents), sources, strict=True)
     ]
-    higher = _is_differentiated([*leaves(tuple(primals)), *leaves(tangents)], results, sources)
-    pushed = _gradients(pulled, dummies, directions, higher)
+    again = None
+    if around is not None:
+        again = Record([*given, *dummies, *directions, *around], record.messages)
+    pushed = _gradients(pulled, dummies, directions, again)
     arrays = (Array(t, y._layout) for t, y in zip(pushed, results, strict=True))
     tangent = rebuilt(value, arrays)
-    return mapped(lambda y: y if higher else stop_gradient(y), value), tangent
+    return value if around is not None else stop_gradient(value), tangent
 
 
 def _check_directions(func: str, primals: Any, tangents: Any) -> None:

@@ -37,7 +37,7 @@ from ._dtypes import (
 from ._layout import Layout, Shape, normalize_axes
 from ._primitives import gather, preduce, pvary
 from ._redistribute import move, redistribute
-from ._tape import replaced, tracked, transforming
+from ._tape import noted, replaced, tracked, transforming
 
 __all__ = [
     "ReductionPlan",
@@ -201,7 +201,7 @@ def varying(x: Array) -> Tensor:
         return t
     kept: tuple[Tensor, int, Tensor] | None = getattr(x, "_varying", None)
     if kept is not None and kept[0] is t and kept[1] == t._version and not transforming():
-        return kept[2]
+        return noted(kept[2])
     own = pvary(t, x._layout.comm)
     if not transforming():
         x._varying = (t, t._version, own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import update_wrapper, wraps
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from ._array import Array
 from ._autograd import Function, as_results, differentiable, zeros_in
-from ._tape import barrier, tracked
+from ._tape import barrier, recorded, tracked
 from ._trees import leaves, mapped, rebuilt
 
 __all__ = ["CustomVjp", "checkpoint", "custom_vjp"]
@@ -129,12 +130,18 @@ def checkpoint(function: Function) -> Function:
 
     @wraps(function)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        first = True
+
         def run(*args: Any) -> Any:
+            nonlocal first
+            with nullcontext() if first else recorded(None):
+                results = function(*args, **kwargs)
+            first = False
             # The backward pass meets these nodes first, on all ranks: it is here that it computes
             # all again, not at whatever it needs first, which is another thing on an empty shard.
             return mapped(
                 lambda y: Array(barrier(y._local), y._layout) if isinstance(y, Array) else y,
-                function(*args, **kwargs),
+                results,
             )
 
         with set_checkpoint_early_stop(False):

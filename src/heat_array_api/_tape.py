@@ -8,9 +8,9 @@ be on its tape nevertheless.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ __all__ = [
     "barrier",
     "custom",
     "linear",
+    "noted",
     "recorded",
     "replaced",
     "tracked",
@@ -46,16 +47,43 @@ def transforming() -> bool:
     return forward_ad._current_level >= 0 or _interpreter() is not None
 
 
-class Record(NamedTuple):
-    """The messages of a backward pass that will itself be differentiated.
+class _Token(Function):
+    @staticmethod
+    def forward(ctx: Any, t: Tensor) -> Tensor:
+        ctx.like = (t.shape, t.dtype, t.device)
+        return torch.zeros((), dtype=t.dtype, device=t.device)
 
-    torch takes some empty tensors for "nothing", and cuts the tape at them: a rank with an empty
-    shard would then miss collectives in the next backward pass. So every message depends
-    on all `sources`, and all gradients on every one of `messages`, on all ranks.
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        shape, dtype, device = ctx.like
+        return torch.zeros(shape, dtype=dtype, device=device)
+
+
+def _token(t: Tensor) -> Tensor:
+    """Return a number that depends on `t`, as far as the tape knows; it keeps no memory of it."""
+    result: Tensor = _Token.apply(t)  # type: ignore[no-untyped-call]
+    return result
+
+
+class Record:
+    """The messages of a function, or of a backward pass, that will itself be differentiated.
+
+    What depends on what may differ among the ranks: torch takes some empty tensors for "nothing"
+    and cuts the tape at them, and its derivatives for one row do without what those for two rows
+    need. A rank would then miss collectives in the next backward pass. So every message of a
+    backward pass depends on all `sources`, and all gradients on all `messages`, on every rank.
+
+    Parameters
+    ----------
+    sources : iterable of Tensor
+        By what the derivatives may be differentiated.
+    messages : iterable of Tensor
+        Tokens of the messages so far.
     """
 
-    sources: list[Tensor]
-    messages: list[Tensor]
+    def __init__(self, sources: Iterable[Tensor] = (), messages: Iterable[Tensor] = ()) -> None:
+        self.sources = [_token(t) for t in sources if t.requires_grad]
+        self.messages = list(messages)
 
 
 _records: list[Record] = []
@@ -64,28 +92,30 @@ _interpreter: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
 
 
 @contextmanager
-def _as_recorded(cotangents: list[Any]) -> Iterator[tuple[list[Any], list[Tensor]]]:
-    """Record a node of the tape in a backward pass that will be differentiated.
-
-    Yields the node's cotangents, and a list for the gradients that it finds.
-    """
-    found: list[Tensor] = []
-    if not (_records and torch.is_grad_enabled()):
-        yield cotangents, found
-        return
-    record = _records[-1]
-    yield [None if g is None else attached(g, *record.sources) for g in cotangents], found
-    record.messages.extend(found)
-
-
-@contextmanager
-def recorded(sources: list[Tensor]) -> Iterator[Record]:
-    """Record the messages of a backward pass."""
-    _records.append(Record(sources, []))
+def recorded(record: Record | None) -> Iterator[None]:
+    """Record messages (None: for nobody), also for the function that this is a part of."""
+    before = len(record.messages) if record else 0
+    _records.append(record or Record())
     try:
-        yield _records[-1]
+        yield
     finally:
         _records.pop()
+        if record and _records:
+            _records[-1].messages.extend(record.messages[before:])
+
+
+def noted(t: Tensor) -> Tensor:
+    """Return the result of a message, of which the record now knows."""
+    if _records and t.requires_grad and torch.is_grad_enabled() and _interpreter() is None:
+        _records[-1].messages.append(_token(t))
+    return t
+
+
+def _from_sources(g: Tensor | None) -> Tensor | None:
+    """Return the cotangent of a message as one that depends on all sources."""
+    if g is None or not (_records and _records[-1].sources and torch.is_grad_enabled()):
+        return g
+    return attached(g, *_records[-1].sources)
 
 
 class _Linear(Function):
@@ -106,9 +136,8 @@ class _Linear(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         _, transpose, where = ctx.rules
-        with adjoint_of(ctx.origin), _as_recorded([g]) as (given, found):
-            result = transpose(given[0], *where)
-            found.append(result)
+        with adjoint_of(ctx.origin):
+            result = transpose(_from_sources(g), *where)
         return (result, None, None, *[None] * len(where))
 
     @staticmethod
@@ -145,7 +174,7 @@ def linear(t: Tensor, send: Any, transpose: Any, *where: Any) -> Tensor:
     """Return ``send(t, *where)`` as a node of which ``transpose(g, *where)`` is the adjoint."""
     kind: Any = _Linear if _interpreter() is None else _TransformedLinear
     result: Tensor = kind.apply(t, send, transpose, *where)
-    return result
+    return noted(result)
 
 
 with_batch: dict[Any, Callable[..., tuple[Any, ...]]] = {}
@@ -171,9 +200,9 @@ class _Custom(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
         saved = ctx.saved_tensors
-        with adjoint_of(ctx.origin), _as_recorded(list(cotangents)) as (given, found):
+        given = [_from_sources(g) for g in cotangents]
+        with adjoint_of(ctx.origin):
             result = ctx.adjoint(ctx.needs_input_grad[2:], saved[: ctx.n], saved[ctx.n :], given)
-            found.extend(g for g in result if g is not None)
         return (None, None, *result)
 
 
@@ -193,8 +222,8 @@ def custom(
     tensors : sequence of Tensor
         On the tape, some of them.
     """
-    results: tuple[Tensor, ...] = _Custom.apply(value, adjoint, *tensors)  # type: ignore[no-untyped-call]
-    return results
+    results = _Custom.apply(value, adjoint, *tensors)  # type: ignore[no-untyped-call]
+    return tuple(noted(t) for t in results)
 
 
 class _Replaced(Function):
