@@ -34,7 +34,7 @@ export MPIEXEC_TIMEOUT = $(TIMEOUT)
 
 .PHONY: demo test lint coverage conformance nightly bench clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt tests/real-files.txt
 	@set -e; python=; \
 	for candidate in $(CANDIDATES); do \
 	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -53,6 +53,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    $$python -m pip --python $(PY) install --quiet pip; \
 	fi
 	$(PY) -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[$(EXTRAS)]'
+	$(PY) -m pip install --quiet $(PIP_ARGS) --no-deps -r tests/real-files.txt
 	@touch $@
 
 # Target-specific values give way to those of the command line.
@@ -98,6 +99,7 @@ bench: $(STAMP)
 	$(MPIRUN) -n 1 $(PY) benchmarks/overhead.py
 	$(MPIRUN) -n 2 $(PY) benchmarks/overhead.py
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) benchmarks/workloads.py
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) benchmarks/files.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -24,11 +24,16 @@ alone = pytest.mark.skipif(world().size > 1 or MPIRUN is None, reason="starts jo
 LIMIT = 100
 
 
-def run(program: str, *, ranks: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a program, under mpirun if `ranks` are given, for a limited time."""
+def environment(**variables: str) -> dict[str, str]:
+    """Return the variables that a job is started with: none of this test's own launcher."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHERS)}
     env.pop("OMP_NUM_THREADS", None)
-    env |= {"PYTHONPATH": str(ROOT / "src"), "MPIEXEC_TIMEOUT": str(LIMIT)} | variables
+    return env | {"PYTHONPATH": str(ROOT / "src")} | variables
+
+
+def run(program: str, *, ranks: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a program, under mpirun if `ranks` are given, for a limited time."""
+    env = environment(MPIEXEC_TIMEOUT=str(LIMIT), **variables)
     launcher = [MPIRUN, "-n", str(ranks)] if ranks else []
     return subprocess.run(
         [*launcher, sys.executable, "-c", textwrap.dedent(program)],

@@ -14,9 +14,9 @@ import pytest
 import heat_array_api as xp
 from files import shared_folder
 from heat_array_api.io import load_hdf5, load_netcdf
+from heat_array_api.io._agreement import attempt
 from heat_array_api.io._hdf5 import _Dataset
 from heat_array_api.io._netcdf import _Variable
-from heat_array_api.io._slab import attempt
 from layouts import assert_equal, same_everywhere
 
 SPLITS = (None, 0, 1, 2, -1)

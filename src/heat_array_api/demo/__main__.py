@@ -17,7 +17,7 @@ import numpy as np
 
 import heat_array_api as xp
 
-from ..io._slab import attempt, missing_package
+from ..io._agreement import attempt, missing_package
 from ._climate import Zones, find_zones
 from ._figure import draw, require_matplotlib
 from ._grid import Grid, describe, sample_file, write_zones

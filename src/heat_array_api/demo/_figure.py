@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..io._slab import missing_package
+from ..io._agreement import missing_package
 from ._grid import Grid
 
 __all__ = ["draw", "require_matplotlib"]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..io._slab import missing_package
+from ..io._agreement import missing_package
 
 __all__ = ["Grid", "describe", "sample_file", "write_zones"]
 

@@ -13,9 +13,13 @@ from .._array import Array
 from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
-from ._slab import Source, load, members, missing_package
+from ._agreement import members, missing_package
+from ._load import Slab, Source, load
 
-__all__ = ["load_netcdf"]
+__all__ = ["COMPLEX_DIMENSION", "load_netcdf"]
+
+COMPLEX_DIMENSION = "complex"
+"""A last dimension of this name and of length 2 holds real and imaginary parts (nc-complex)."""
 
 Values = np.ndarray[Any, Any]
 
@@ -29,6 +33,8 @@ def load_netcdf(
     device: Any = None,
     raw: bool = False,
     comm: Any = None,
+    selection: Any = None,
+    progress: bool | None = None,
 ) -> Array:
     """Load a variable of a NetCDF file, each rank only its own slab.
 
@@ -52,6 +58,11 @@ def load_netcdf(
         never written).
     comm : Communicator or mpi4py communicator, optional
         The ranks that hold the array; the world by default.
+    selection : slices and integers, optional
+        The part of the variable to read, as an index: ``np.s_[100:200, ::2]``.
+        The rest is not read.
+    progress : bool, optional
+        Whether rank 0 shows a bar; by default for much data on a terminal.
 
     Returns
     -------
@@ -90,7 +101,7 @@ def load_netcdf(
         with netCDF4.Dataset(name, "r") as file:
             yield _Variable(_find(file, variable, name), raw)
 
-    return load("load_netcdf", open_source, path, split, dtype, device, comm)
+    return load("load_netcdf", open_source, path, split, dtype, device, comm, selection, progress)
 
 
 def _find(file: Any, variable: str, name: str) -> Any:
@@ -127,6 +138,14 @@ class _Variable:
         )
         self._values = stored
         self._dtype = self._decoded()
+        # What `save_netcdf` (and xarray, and netCDF4's auto_complex) stores of other dtypes.
+        self._boolean = attributes.get("dtype") == "bool" and stored.kind in "iu"
+        self._pairs = (
+            not raw
+            and tuple(found.dimensions[-1:]) == (COMPLEX_DIMENSION,)
+            and found.shape[-1] == 2
+            and self._dtype.kind == "f"
+        )
         found.set_auto_maskandscale(False)
         found.set_auto_mask(self._fills)
         found.set_always_mask(True)
@@ -157,13 +176,31 @@ class _Variable:
 
     @property
     def shape(self) -> Shape:
-        return tuple(int(n) for n in self._found.shape)
+        shape = tuple(int(n) for n in self._found.shape)
+        return shape[:-1] if self._pairs else shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        if self._boolean:
+            return np.dtype(bool)
+        if self._pairs:
+            return np.dtype(f"c{2 * self._dtype.itemsize}")
         return self._dtype
 
-    def read(self, slab: tuple[slice, ...], dtype: np.dtype[Any] | None) -> Values:
+    @property
+    def chunks(self) -> Shape | None:
+        chunks = self._found.chunking()
+        return tuple(chunks) if isinstance(chunks, list) else None
+
+    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> Values:
+        if self._boolean:
+            return np.asarray(self._read(slab, None) != 0)
+        if self._pairs:
+            parts = np.ascontiguousarray(self._read((*slab, slice(0, 2)), None))
+            return np.asarray(parts.view(self.dtype)[..., 0])
+        return self._read(slab, dtype)
+
+    def _read(self, slab: Slab, dtype: np.dtype[Any] | None) -> Values:
         found = self._found[slab] if slab else self._found[...]
         mask = np.ma.getmaskarray(found) if self._fills else None
         values = np.asarray(np.ma.getdata(found))

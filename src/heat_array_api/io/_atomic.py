@@ -1,0 +1,173 @@
+"""Files that appear whole or not at all.
+
+What is saved is written under another name in the same folder, and takes its own name once every
+rank has written and flushed its part. A job that fails or is killed leaves the old file as it
+was, and at most the unfinished one beside it, which the next save removes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .._comm import Communicator
+from ._agreement import at_root, attempt
+
+__all__ = ["flush", "replacing"]
+
+SUFFIX = ".unfinished"
+
+_numbers = itertools.count()
+
+
+@contextmanager
+def replacing(
+    func: str,
+    comm: Communicator,
+    path: str | os.PathLike[str],
+    *,
+    keep: bool = False,
+    folder: bool = False,
+) -> Iterator[str]:
+    """Yield the name of an unfinished file, which takes the place of `path` at the end.
+
+    Parameters
+    ----------
+    func : str
+        The public function, for messages.
+    comm : Communicator
+        The ranks that write.
+    path : str or path-like
+        The final name.
+    keep : bool
+        Whether the unfinished file starts as a copy of the present one, if there is one.
+    folder : bool
+        Whether it is a folder.
+
+    Notes
+    -----
+    Every step inside must fail on all ranks alike (`attempt`). Messages: two small allgathers.
+    """
+    final = Path(os.path.realpath(path))  # through a link, to the file that it names
+    unfinished = at_root(func, comm, lambda: _begin(final, keep, folder))
+    try:
+        yield unfinished
+    except BaseException:
+        if comm.rank == 0:
+            with suppress(OSError):
+                _remove(Path(unfinished))
+        raise
+    attempt(func, comm, lambda: _finish(Path(unfinished), final) if comm.rank == 0 else None)
+
+
+def _begin(final: Path, keep: bool, folder: bool) -> str:
+    if final.exists() and final.is_dir() != folder:
+        raise (NotADirectoryError if folder else IsADirectoryError)(
+            f"{str(final)!r} is a {'file' if folder else 'folder'}"
+        )
+    if not final.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(final.parent)!r}")
+    _clean(final)
+    host, number = socket.gethostname(), next(_numbers)
+    unfinished = final.with_name(f".{final.name}.{host}.{os.getpid()}.{number}{SUFFIX}")
+    if keep and final.exists():
+        if folder:
+            shutil.copytree(final, unfinished)
+        else:
+            _copy(final, unfinished)
+    elif folder:
+        unfinished.mkdir()
+    else:
+        unfinished.touch()
+    if final.exists():
+        shutil.copymode(final, unfinished)
+    return str(unfinished)
+
+
+def _copy(one: Path, other: Path) -> None:
+    """Copy a file: within the file system, which may share the blocks, where it can."""
+    try:
+        with one.open("rb") as source, other.open("wb") as target:
+            while os.copy_file_range(source.fileno(), target.fileno(), 1 << 30):
+                pass
+    except (AttributeError, OSError):
+        shutil.copyfile(one, other)
+
+
+def _clean(final: Path) -> None:
+    """Remove unfinished files of jobs of this machine that have ended."""
+    prefix = f".{final.name}.{socket.gethostname()}."
+    for old in os.listdir(final.parent):
+        if not (old.startswith(prefix) and old.endswith(SUFFIX)):
+            continue
+        process, _, _ = old.removeprefix(prefix).removesuffix(SUFFIX).partition(".")
+        if process.isdigit() and not _runs(int(process)):
+            with suppress(OSError):
+                _remove(final.with_name(old))
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _finish(unfinished: Path, final: Path) -> None:
+    if unfinished.is_dir():
+        for path in (*unfinished.rglob("*"), unfinished):
+            flush(path)
+        _exchange(unfinished, final)
+    else:
+        flush(unfinished)
+        os.replace(unfinished, final)
+    flush(final.parent)
+
+
+def _exchange(unfinished: Path, final: Path) -> None:
+    """Let a folder take the place of another: at once, where the system can."""
+    if not final.exists():
+        unfinished.rename(final)
+        return
+    if not _swap(unfinished, final):
+        old = final.with_name(f".{final.name}.old")
+        final.rename(old)
+        unfinished.rename(final)
+        unfinished = old
+    shutil.rmtree(unfinished)
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two names in one step (Linux' renameat2); return whether that was possible."""
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):
+        return False
+    done: int = renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange)
+    return done == 0
+
+
+def flush(path: str | os.PathLike[str]) -> None:
+    """Wait until the disk has what was written to a file, or what a folder lists."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

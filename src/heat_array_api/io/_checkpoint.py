@@ -1,0 +1,237 @@
+"""The state of a program: nested dicts of arrays, torch states and numbers, in one HDF5 file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._array import Array, common_communicator
+from .._comm import Communicator, as_communicator
+from .._conversion import local_device
+from ._agreement import at_root
+from ._atomic import replacing
+from ._datasets import Storage, Target, h5py_module, write_all
+from ._hdf5 import load_hdf5
+from ._progress import progress as bar
+from ._stream import writing
+from ._variables import as_array
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+FILE = "checkpoint.h5"
+TREE = "tree"
+VERSION = 1
+
+
+def save_checkpoint(
+    directory: str | os.PathLike[str],
+    tree: Any,
+    *,
+    comm: Any = None,
+    progress: bool | None = None,
+) -> None:
+    """Save the state of a program, readable at any number of ranks.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        A folder, made if there is none. The checkpoint in it stays until the new one is whole.
+    tree : nested dicts (of string keys), lists and tuples
+        Of arrays (any layout), NumPy arrays, torch tensors (as in ``optimizer.state_dict()``, equal
+        on all ranks: those of rank 0 are saved), numbers, strings, booleans and None.
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that save; that of the arrays, or the world, by default.
+    progress : bool, optional
+        Whether rank 0 shows a bar; by default for much data on a terminal.
+
+    Notes
+    -----
+    Messages: as `save_hdf5`.
+    """
+    func = "save_checkpoint"
+    arrays: dict[str, Array] = {}
+    plain: dict[str, np.ndarray[Any, Any]] = {}
+    description = _described(func, tree, "", arrays, plain)
+    comm = _communicator(func, arrays, comm)
+    text = json.dumps({"version": VERSION, "tree": description})
+    folder = Path(directory)
+
+    def make_folder() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    at_root(func, comm, make_folder)
+    total = sum(x.nbytes for x in arrays.values())
+    with replacing(func, comm, folder / FILE) as unfinished:
+        at_root(func, comm, lambda: _create(unfinished, text, arrays, plain))
+        with bar(func, total, comm, progress) as advance:
+            targets = [Target(name, x) for name, x in arrays.items()]
+            write_all(func, comm, unfinished, targets, None, advance)
+
+
+def _communicator(func: str, arrays: Mapping[str, Array], comm: Any) -> Communicator:
+    if comm is None and arrays:
+        return common_communicator(func, *arrays.values())
+    return as_communicator(comm)
+
+
+def _create(path: str, text: str, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> None:
+    with writing(h5py_module().File, path, "w") as file:
+        file[TREE] = np.frombuffer(text.encode(), np.uint8)  # no attribute, which is 64 KiB at most
+        for name, x in arrays.items():
+            file.create_dataset(name, x.shape, x.dtype, **Storage().options(x.shape))
+        for name, values in plain.items():
+            file[name] = values
+
+
+def _described(
+    func: str,
+    node: Any,
+    place: str,
+    arrays: dict[str, Array],
+    plain: dict[str, Any],
+) -> Any:
+    """Return a tree as JSON, and put its arrays into `arrays` and `plain`."""
+
+    def inner(value: Any, key: Any) -> Any:
+        return _described(func, value, f"{place}/{key}", arrays, plain)
+
+    if isinstance(node, Mapping):
+        items = [[key, inner(value, key)] for key, value in node.items()]
+        wrong = [key for key, _ in items if not isinstance(key, (str, int))]
+        if wrong:
+            raise TypeError(f"{func}: a key is {wrong[0]!r}; expected strings or integers")
+        return {"dict": items}
+    if isinstance(node, (list, tuple)):
+        kind = "list" if isinstance(node, list) else "tuple"
+        return {kind: [inner(value, i) for i, value in enumerate(node)]}
+    name = f"values/{len(arrays) + len(plain)}"  # keys may be no names of datasets
+    if isinstance(node, Array):
+        arrays[name] = as_array(func, node)
+        return {
+            "array": name,
+            "shape": node.shape,
+            "split": node.split,
+            "dtype": str(node.dtype),
+            "device": str(node.device),
+        }
+    if isinstance(node, torch.Tensor):
+        tensor = node.detach().cpu()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        if tensor.dtype is torch.bfloat16:
+            tensor = tensor.to(torch.float32)
+        plain[name] = tensor.numpy()
+        return {"tensor": name, "dtype": dtype, "device": node.device.type}
+    if isinstance(node, (np.ndarray, np.generic)) and node.dtype.kind in "biufc":
+        plain[name] = np.asarray(node)
+        return {"numpy": name}
+    if node is None or isinstance(node, (bool, int, float, str)):
+        return {"value": node}
+    raise TypeError(f"{func}: {place or 'the tree'} is {type(node).__name__}, which is not saved")
+
+
+def load_checkpoint(
+    directory: str | os.PathLike[str],
+    split: Any = "saved",
+    *,
+    device: Any = None,
+    comm: Any = None,
+    progress: bool | None = None,
+) -> Any:
+    """Load what `save_checkpoint` saved, at this or another number of ranks.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        The folder.
+    split : int, None, callable or "saved"
+        Along which axis arrays are split (0-d ones are not); a function of an array's place in
+        the tree (``"model/weights"``) and its shape that tells; "saved": as they were.
+    device : Device or str, optional
+        "cpu" or "cuda", for arrays and tensors; default: where they were, or the CPU where
+        there is no CUDA device.
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that hold the arrays; the world by default.
+    progress : bool, optional
+        Whether rank 0 shows a bar; by default for much data on a terminal.
+
+    Returns
+    -------
+    nested dicts, lists and tuples
+        Structure, values and dtypes as saved; arrays balanced.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no checkpoint, or it cannot be read. On all ranks. No pickle is ever loaded.
+    """
+    func = "load_checkpoint"
+    comm = as_communicator(comm)
+    path = str(Path(directory) / FILE)
+
+    def read() -> tuple[Any, dict[str, Any]]:
+        with h5py_module().File(path, "r") as file:
+            if TREE not in file:
+                raise ValueError(f"{path!r} is no checkpoint")
+            found = json.loads(file[TREE][...].tobytes().decode())
+            if found.get("version") != VERSION:
+                raise ValueError(f"{path!r} has version {found.get('version')}; expected {VERSION}")
+            tree = found["tree"]
+            return tree, {name: file[name][()] for name in _plain_names(tree)}
+
+    tree, plain = at_root(func, comm, read)
+
+    def restored(node: Any, place: str) -> Any:
+        (kind, value), *_ = node.items()
+        if kind == "dict":
+            return {key: restored(inner, f"{place}/{key}") for key, inner in value}
+        if kind in ("list", "tuple"):
+            items = [restored(inner, f"{place}/{i}") for i, inner in enumerate(value)]
+            return items if kind == "list" else tuple(items)
+        if kind == "tensor":
+            t = torch.from_numpy(np.array(plain[value])).to(getattr(torch, node["dtype"]))
+            return t.to(local_device(func, _device_of(device, node), comm))
+        if kind == "numpy":
+            return plain[value]
+        if kind == "array":
+            return load_hdf5(
+                path,
+                value,
+                split=_split_of(split, node, place.strip("/")),
+                dtype=node["dtype"],
+                device=_device_of(device, node),
+                comm=comm,
+                progress=progress,
+            )
+        return value
+
+    return restored(tree, "")
+
+
+def _split_of(split: Any, node: Mapping[str, Any], place: str) -> Any:
+    if isinstance(split, str):
+        return node["split"]
+    return split(place, tuple(node["shape"])) if callable(split) else split
+
+
+def _device_of(device: Any, node: Mapping[str, Any]) -> Any:
+    if device is None and not torch.cuda.is_available():
+        return "cpu"
+    return node["device"] if device is None else device
+
+
+def _plain_names(node: Any) -> Iterator[str]:
+    (kind, value), *_ = node.items()
+    if kind == "dict":
+        for _, inner in value:
+            yield from _plain_names(inner)
+    elif kind in ("list", "tuple"):
+        for inner in value:
+            yield from _plain_names(inner)
+    elif kind in ("tensor", "numpy"):
+        yield value

@@ -1,0 +1,360 @@
+"""Writing NetCDF-4: h5netcdf makes the structure on rank 0, and all ranks write their slabs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .._array import Array, common_communicator
+from .._comm import Communicator
+from .._comparison import isnan
+from .._conversion import asarray
+from .._data_type import astype
+from .._elementwise import round as round_
+from .._layout import Layout, Shape
+from .._searching import where
+from ._agreement import at_root, missing_package
+from ._atomic import replacing
+from ._datasets import Storage, Target, h5py_module, write_all
+from ._netcdf import COMPLEX_DIMENSION
+from ._progress import progress as bar
+from ._stream import writing
+from ._variables import SaveArguments, as_variables, storage_of
+from ._xarray import as_save_arguments
+
+__all__ = ["save_netcdf"]
+
+
+class _Variable(NamedTuple):
+    """An array as it is stored, the names of its dimensions, and its attributes."""
+
+    name: str
+    array: Array
+    dims: tuple[str, ...]
+    attributes: dict[str, Any]
+    fill: Any
+    storage: Storage
+
+    @property
+    def shape(self) -> Shape:
+        return self.array.shape
+
+
+class _Text(NamedTuple):
+    """Texts, equal on all ranks, which rank 0 stores: characters (S1), else strings."""
+
+    name: str
+    values: np.ndarray[Any, Any]
+    dims: tuple[str, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.values.shape)
+
+
+def save_netcdf(
+    x: Any,
+    path: str | os.PathLike[str],
+    variable: str | None = None,
+    *,
+    mode: str = "w",
+    dims: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    coords: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    encoding: Mapping[str, Any] | None = None,
+    unlimited: str | Iterable[str] = (),
+    append: str | None = None,
+    chunks: tuple[int, ...] | bool | None = None,
+    gzip: int | None = None,
+    strategy: str | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Save arrays as variables of a NetCDF-4 file, each rank its own slab.
+
+    Parameters
+    ----------
+    x : Array, mapping of names to arrays, or xarray.Dataset
+        Any layout and dtype (see Notes). A Dataset brings its dimensions, coordinates,
+        attributes and encodings along.
+    path : str or path-like
+        The file, which takes this name once it is whole.
+    variable : str, optional
+        The name of the one variable, with its groups: ``"group/name"``; default "data".
+    mode : {"w", "a"}
+        "w": a new file. "a": what a file that exists holds is kept; it is copied first, so that a
+        failure leaves it as it was.
+    dims : sequence of str, optional
+        The names of the dimensions; of several variables, ``{name: dims}``. Default
+        ``<variable>_dim0`` ...
+    coords : mapping, optional
+        Coordinate variables, by the names of their dimensions: arrays of one axis.
+    attributes : mapping, optional
+        Of the variable; of several, ``{name: attributes}``. The name "" stands for the file.
+    encoding : mapping, optional
+        How values are stored: ``dtype``, ``scale_factor``, ``add_offset``, ``_FillValue``, as
+        xarray has it; of several, ``{name: encoding}``.
+    unlimited : str or iterable of str
+        Names of dimensions that can grow; their variables are chunked.
+    append : str, optional
+        In mode "a" the name of an unlimited dimension, the first of the variables, along which
+        rows are added to the variables of the file.
+    chunks : tuple of int or True, optional
+        The shape of chunks; True: one that h5py finds.
+    gzip : int, optional
+        The level of compression, 0 to 9; implies chunks.
+    strategy : {"mpio", "offset", "chunks", "root"}, optional
+        How the shards get into the file; chosen by default (docs, "Reading and writing").
+    progress : bool, optional
+        Whether rank 0 shows a bar; by default for much data on a terminal.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written by any rank. All errors are raised on all ranks, and the
+        file of that name, if there was one, is as before.
+    TypeError, ValueError
+        If arguments do not fit.
+
+    Notes
+    -----
+    What NetCDF does not have is stored so that `load_netcdf` brings it back: bool as int8 with
+    the attribute ``dtype = "bool"`` (as xarray), complex numbers as pairs along a last
+    dimension "complex" (as netCDF4's auto_complex). float16 becomes float32.
+
+    Messages: as `save_hdf5`.
+    """
+    func = "save_netcdf"
+    if mode not in ("w", "a"):
+        raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
+    if append is not None and mode != "a":
+        raise ValueError(f"{func}: append is {append!r}, but mode {mode!r} makes a new file")
+    given = _given(func, x, variable, dims, attributes, encoding)
+    comm = common_communicator(func, *given.arrays.values())
+    storage = storage_of(func, chunks, gzip)
+    variables = _variables(func, given, coords or {}, storage, comm)
+    named = (unlimited,) if isinstance(unlimited, str) else unlimited
+    free = frozenset((*named, *given.unlimited, *(() if append is None else (append,))))
+    texts = [
+        _Text(name, values, tuple(given.dims[name]), dict(given.attributes[name]))
+        for name, values in given.texts.items()
+    ]
+    sizes = _dimensions(func, [*variables, *texts], free, append)
+    # A dimension of length 0 that cannot grow does not exist: 0 says that it can.
+    free |= {dim for dim, n in sizes.items() if not n}
+    whole = dict(given.attributes.get("") or {})
+    total = sum(v.array.nbytes for v in variables)
+    with replacing(func, comm, path, keep=mode == "a") as unfinished:
+        places = at_root(
+            func, comm, lambda: _create(unfinished, variables, texts, sizes, free, append, whole)
+        )
+        targets = [
+            Target(dataset, v.array, v.storage, start)
+            for v, (dataset, start) in zip(variables, places, strict=True)
+        ]
+        with bar(func, total, comm, progress) as advance:
+            write_all(func, comm, unfinished, targets, strategy, advance)
+
+
+def _given(
+    func: str, x: Any, variable: str | None, dims: Any, attributes: Any, encoding: Any
+) -> SaveArguments:
+    """Return what to save by the names of the variables."""
+    if hasattr(x, "data_vars"):
+        return as_save_arguments(func, x)
+    arrays, _ = as_variables(func, x, variable)
+    if isinstance(x, Mapping):
+        return SaveArguments(arrays, dims or {}, attributes or {}, encoding or {})
+    name = next(iter(arrays))
+    return SaveArguments(arrays, {name: dims}, {name: attributes}, {name: encoding})
+
+
+def _dimensions(
+    func: str, variables: list[_Variable | _Text], free: frozenset[str], append: str | None
+) -> dict[str, int]:
+    """Return the lengths of all dimensions; variables must agree."""
+    sizes: dict[str, int] = {}
+    for v in variables:
+        for dim, n in zip(v.dims, v.shape, strict=True):
+            if sizes.setdefault(dim, n) != n:
+                raise ValueError(
+                    f"{func}: dimension {dim!r} has length {n} in {v.name!r}, not {sizes[dim]}"
+                )
+        if append is not None and append in v.dims[1:]:
+            raise ValueError(f"{func}: {append!r} is not the first dimension of {v.name!r}")
+    missing = free - sizes.keys()
+    if missing:
+        raise ValueError(f"{func}: unlimited {sorted(missing)}; the dimensions are {list(sizes)}")
+    return sizes
+
+
+# ---------------------------------------------------------------------- what is stored
+
+
+def _variables(
+    func: str,
+    given: SaveArguments,
+    coords: Mapping[str, Any],
+    storage: Storage,
+    comm: Communicator,
+) -> list[_Variable]:
+    """Return arrays and coordinates as they are stored."""
+    variables = [
+        _as_stored(
+            func,
+            name,
+            array,
+            given.dims.get(name),
+            dict(given.attributes.get(name) or {}),
+            dict(given.encoding.get(name) or {}),
+            storage,
+        )
+        for name, array in given.arrays.items()
+    ]
+    for name, values in coords.items():
+        line = values if isinstance(values, Array) else asarray(values, comm=comm, split=None)
+        variables.append(_as_stored(func, name, line, (name,), {}, {}, storage))
+    return variables
+
+
+def _as_stored(
+    func: str,
+    name: str,
+    x: Array,
+    dims: Sequence[str] | None,
+    attributes: dict[str, Any],
+    encoding: dict[str, Any],
+    storage: Storage,
+) -> _Variable:
+    """Return a variable with values that NetCDF has."""
+    if dims is None:
+        last = name.rpartition("/")[2]
+        dims = tuple(f"{last}_dim{axis}" for axis in range(x.ndim))
+    dims = tuple(dims)
+    if len(dims) != x.ndim or len(set(dims)) != len(dims):
+        raise ValueError(f"{func}: dims {dims} for {name!r} of shape {x.shape}")
+    unknown = encoding.keys() - {"dtype", "scale_factor", "add_offset", "_FillValue"}
+    if unknown:
+        raise ValueError(f"{func}: encoding of {name!r} has {sorted(unknown)}, which is unknown")
+    x, attributes, fill = _encoded(func, name, x, attributes, encoding)
+    dtype = x._local.dtype
+    if dtype is torch.bool:
+        x, attributes = astype(x, "int8"), {**attributes, "dtype": "bool"}
+    elif dtype is torch.float16:
+        x = astype(x, "float32")
+    elif dtype.is_complex:
+        x, dims = _pairs(x), (*dims, COMPLEX_DIMENSION)
+    return _Variable(name, x, dims, attributes, fill, storage)
+
+
+def _encoded(
+    func: str, name: str, x: Array, attributes: dict[str, Any], encoding: dict[str, Any]
+) -> tuple[Array, dict[str, Any], Any]:
+    """Pack an array: (x - add_offset) / scale_factor, with a number for what is missing."""
+    fill = encoding.get("_FillValue", attributes.pop("_FillValue", None))
+    scale, offset = encoding.get("scale_factor"), encoding.get("add_offset")
+    target = np.dtype(encoding["dtype"]) if encoding.get("dtype") is not None else x.dtype
+    missing = isnan(x) if fill is not None and x._local.is_floating_point() else None
+    if offset is not None:
+        x, attributes = x - float(offset), {**attributes, "add_offset": offset}
+    if scale is not None:
+        x, attributes = x / float(scale), {**attributes, "scale_factor": scale}
+    if target.kind in "iu" and x._local.is_floating_point():
+        x = round_(x)
+    if missing is not None:
+        x = where(missing, float(fill), x)
+    if target != x.dtype:
+        x = astype(x, target)
+    return x, attributes, None if fill is None else target.type(fill)
+
+
+def _pairs(x: Array) -> Array:
+    """Return complex numbers as pairs along a last axis."""
+    layout = x._layout
+    t = torch.view_as_real(x._local.resolve_conj())
+    if layout.split is None:
+        return Array(t, Layout.replicated((*layout.shape, 2), layout.comm))
+    return Array(t, layout.with_shape((*layout.shape, 2), layout.split))
+
+
+# ---------------------------------------------------------------------- the file
+
+
+def _create(
+    path: str,
+    variables: list[_Variable],
+    texts: list[_Text],
+    sizes: dict[str, int],
+    free: frozenset[str],
+    append: str | None,
+    whole: dict[str, Any],
+) -> list[tuple[str, int]]:
+    """Make dimensions and variables; return the HDF5 dataset of each, and the row to begin at."""
+    try:
+        import h5netcdf  # type: ignore[import-untyped]
+    except ImportError:
+        raise missing_package("h5netcdf", "io") from None
+    places = []
+    with writing(h5netcdf.File, path, "r+" if os.path.getsize(path) else "w") as file:
+        grown = _grow(file, sizes, free, append)
+        for v in variables:
+            if append is not None and v.name in file.variables and v.dims[:1] == (append,):
+                places.append((file.variables[v.name]._h5ds.name, grown))
+                continue
+            place, _, last = v.name.rpartition("/")
+            group = _group(file, place)
+            made = group.create_variable(
+                last, v.dims, v.array.dtype, fillvalue=v.fill, **_options(v, free)
+            )
+            made.attrs.update(v.attributes)
+            places.append((made._h5ds.name, 0))
+        for text in texts:
+            _store_text(file, text)
+        file.attrs.update(whole)
+    return places
+
+
+def _store_text(file: Any, text: _Text) -> None:
+    values = text.values
+    if values.dtype != np.dtype("S1"):
+        values = values.astype(str).astype(object)
+    kind = values.dtype if values.dtype.kind == "S" else h5py_module().string_dtype()
+    made = file.create_variable(text.name, text.dims, kind)
+    made[...] = values
+    made.attrs.update(text.attributes)
+
+
+def _group(file: Any, place: str) -> Any:
+    """Return a group, by its path; it and those above it are made if need be."""
+    for name in place.split("/") if place else ():
+        file = file.groups[name] if name in file.groups else file.create_group(name)
+    return file
+
+
+def _options(v: _Variable, free: frozenset[str]) -> dict[str, Any]:
+    storage = v.storage
+    if not storage.chunked and not free.isdisjoint(v.dims):
+        storage = Storage(True)
+    return storage.options(v.array.shape)
+
+
+def _grow(file: Any, sizes: dict[str, int], free: frozenset[str], append: str | None) -> int:
+    """Make the dimensions that there are not; return how long the appended one was."""
+    before = 0
+    for dim, n in sizes.items():
+        if dim not in file.dimensions:
+            file.dimensions[dim] = None if dim in free else n
+            if dim in free:
+                file.resize_dimension(dim, n)
+        elif dim == append:
+            before = file.dimensions[dim].size
+            file.resize_dimension(dim, before + n)
+        elif file.dimensions[dim].size != n:
+            raise ValueError(
+                f"dimension {dim!r} has length {file.dimensions[dim].size} in the file, not {n}"
+            )
+    return before

@@ -1,0 +1,176 @@
+"""NumPy's npy files: a header, and the values as consecutive bytes. Pickles are refused."""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from .._array import Array
+from .._conversion import Split
+from .._layout import Shape
+from .._options import UNSET
+from ._agreement import at_root
+from ._atomic import replacing
+from ._flat import write_at
+from ._load import Slab, Source, load
+from ._progress import progress as bar
+from ._variables import as_array
+
+__all__ = ["Header", "load_npy", "read_header", "save_npy"]
+
+
+class Header(NamedTuple):
+    """What the header of a file says, and where the values begin."""
+
+    shape: Shape
+    fortran_order: bool
+    dtype: np.dtype[Any]
+    offset: int
+
+
+def read_header(path: str) -> Header:
+    """Return what the header of a file says; the file must be as long as that needs."""
+    with open(path, "rb") as file:
+        version = npy_format.read_magic(file)
+        read = (
+            npy_format.read_array_header_1_0
+            if version == (1, 0)
+            else npy_format.read_array_header_2_0
+        )
+        shape, fortran_order, dtype = read(file)
+        offset = file.tell()
+    if dtype.hasobject:
+        raise ValueError(f"{path!r} holds Python objects (a pickle), which are never loaded")
+    needed = offset + math.prod(shape) * dtype.itemsize
+    length = os.path.getsize(path)
+    if length < needed:
+        raise ValueError(f"{path!r} is cut short: {length} bytes; its header needs {needed}")
+    return Header(tuple(shape), fortran_order, dtype, offset)
+
+
+def load_npy(
+    path: str | os.PathLike[str],
+    *,
+    split: Split = UNSET,
+    dtype: Any = None,
+    device: Any = None,
+    comm: Any = None,
+    selection: Any = None,
+    progress: bool | None = None,
+) -> Array:
+    """Load an npy file, each rank only its own slab.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; every rank must be able to read it.
+    split, dtype, device, comm, selection, progress
+        As of `load_hdf5`.
+
+    Returns
+    -------
+    Array
+        Shape and values of the file's array, or of its part; balanced along `split`.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read, is cut short, or holds Python objects. On all ranks.
+
+    Notes
+    -----
+    Messages: as `load_hdf5`.
+    """
+
+    @contextmanager
+    def open_source(name: str) -> Iterator[Source]:
+        yield _File(name, read_header(name))
+
+    return load("load_npy", open_source, path, split, dtype, device, comm, selection, progress)
+
+
+class _File:
+    """The array of a file as a `Source`, mapped into memory."""
+
+    def __init__(self, path: str, header: Header) -> None:
+        self._header = header
+        self._map: mmap.mmap | None = None
+        self._values: Any = np.empty(header.shape, header.dtype)
+        if math.prod(header.shape):
+            with open(path, "rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+            self._values = np.ndarray(
+                header.shape, header.dtype, self._map, header.offset, order=order
+            )
+
+    @property
+    def shape(self) -> Shape:
+        return self._header.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._header.dtype.newbyteorder("=")
+
+    @property
+    def chunks(self) -> Shape | None:
+        return None
+
+    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
+        values = np.array(self._values[slab])
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED)  # let go of the pages that have been copied
+        return values
+
+
+def save_npy(x: Array, path: str | os.PathLike[str], *, progress: bool | None = None) -> None:
+    """Save an array as an npy file, each rank its own slab.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout and dtype; bfloat16 becomes float32.
+    path : str or path-like
+        The file, which takes this name once it is whole.
+    progress : bool, optional
+        Whether rank 0 shows a bar; by default for much data on a terminal.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written by any rank; on all ranks, and the old file is as before.
+
+    Notes
+    -----
+    Messages: as `save_hdf5`.
+    """
+    func = "save_npy"
+    x = as_array(func, x)
+    header = io.BytesIO()
+    npy_format.write_array_header_1_0(
+        header,
+        {
+            "descr": npy_format.dtype_to_descr(x.dtype),
+            "fortran_order": False,
+            "shape": x.shape,
+        },
+    )
+    data = header.getvalue()
+
+    def begin(path: str) -> None:
+        with open(path, "wb") as file:
+            file.write(data)
+            file.truncate(len(data) + x.nbytes)
+
+    with replacing(func, x.comm, path) as unfinished:
+        at_root(func, x.comm, lambda: begin(unfinished))
+        with bar(func, x.nbytes, x.comm, progress) as advance:
+            write_at(func, x.comm, unfinished, x, len(data), advance)

@@ -1,0 +1,139 @@
+"""xarray: Datasets over arrays of ours, out of NetCDF files and into them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .._array import Array
+from .._comm import as_communicator
+from .._conversion import asarray
+from ._agreement import at_root, missing_package
+from ._info import info
+from ._netcdf import load_netcdf
+from ._variables import SaveArguments
+
+__all__ = ["as_save_arguments", "open_dataset"]
+
+ENCODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+
+
+def open_dataset(
+    path: str | os.PathLike[str],
+    *,
+    split: str | Iterable[str] = (),
+    group: str = "",
+    device: Any = None,
+    comm: Any = None,
+) -> Any:
+    """Open a NetCDF file as an xarray Dataset whose variables are arrays of ours.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; every rank must be able to read it.
+    split : str or iterable of str
+        Names of dimensions: a variable is split along the first of its dimensions among them.
+    group : str
+        The group to open.
+    device : Device or str, optional
+        "cpu" or "cuda".
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that hold the arrays; the world by default.
+
+    Returns
+    -------
+    xarray.Dataset
+        Values decoded as by `load_netcdf`, times left as numbers with their units. Dimension
+        coordinates, of which xarray makes indexes, and texts are NumPy's, whole on every rank.
+        Saved again by ``save_netcdf(dataset, path)``.
+    """
+    try:
+        import xarray
+    except ImportError:
+        raise missing_package("xarray", "io") from None
+    func = "open_dataset"
+    comm = as_communicator(comm)
+    wanted = (split,) if isinstance(split, str) else tuple(split)
+    prefix = f"{group.strip('/')}/" if group.strip("/") else ""
+    found = info(path, comm=comm)
+    variables: dict[str, Any] = {}
+    for name, described in found.items():
+        if not name.startswith(prefix) or "/" in name[len(prefix) :]:
+            continue
+        dims = described.dims or ()
+        short = name[len(prefix) :]
+        axis = next((i for i, dim in enumerate(dims) if dim in wanted), None)
+        attributes = {k: v for k, v in described.attributes.items() if k not in ENCODING}
+        encoding = {k: v for k, v in described.attributes.items() if k in ENCODING}
+        if described.dtype is None or described.dtype.kind not in "biufc":
+            data = at_root(func, comm, partial(_plain, path, name))
+        else:
+            data = load_netcdf(path, name, split=axis, device=device, comm=comm)
+            if data.dtype.kind == "c" and described.dtype.kind == "f":
+                dims = dims[:-1]
+            elif data.dtype.kind == "b":
+                attributes.pop("dtype", None)
+            else:
+                encoding["dtype"] = described.dtype
+            if dims == (short,):
+                data = np.asarray(data)
+        variables[short] = xarray.Variable(dims, data, attributes, encoding)
+    attributes = found.attributes if not prefix else found.group_attributes(prefix)
+    # In one order on all ranks, which sets of strings do not have.
+    named = [
+        name
+        for variable in variables.values()
+        for name in str(variable.attrs.get("coordinates", "")).split()
+    ]
+    coordinates = [n for n in variables if variables[n].dims == (n,) or n in named]
+    return xarray.Dataset(
+        {name: v for name, v in variables.items() if name not in coordinates},
+        {name: variables[name] for name in coordinates},
+        attributes,
+    )
+
+
+def _plain(path: str | os.PathLike[str], name: str) -> Any:
+    """Return texts, which no array of ours can hold, as NumPy's."""
+    import netCDF4
+
+    with netCDF4.Dataset(os.fspath(path)) as file:
+        file.set_auto_mask(False)
+        return np.asarray(file[name][...])
+
+
+def as_save_arguments(func: str, dataset: Any) -> SaveArguments:
+    """Return the variables of a Dataset, coordinates included."""
+    ours = [v.data for v in dataset.variables.values() if isinstance(v.data, Array)]
+    comm = ours[0].comm if ours else as_communicator(None)
+    arrays: dict[str, Array] = {}
+    texts: dict[str, np.ndarray[Any, Any]] = {}
+    encoding: dict[str, Mapping[str, Any]] = {}
+    for name, v in dataset.variables.items():
+        data = v.data
+        if not isinstance(data, Array):
+            values = np.asarray(data)
+            if values.dtype.kind in "SUTO":
+                texts[str(name)] = values
+                continue
+            if values.dtype.kind not in "biufc":
+                raise TypeError(f"{func}: variable {name!r} has dtype {values.dtype}")
+            data = asarray(values, comm=comm, split=None)
+        arrays[str(name)] = data
+        kept = ("dtype", "scale_factor", "add_offset", "_FillValue")
+        encoding[str(name)] = {k: v.encoding[k] for k in kept if v.encoding.get(k) is not None}
+    if not arrays:
+        raise ValueError(f"{func}: no arrays to save")
+    return SaveArguments(
+        arrays,
+        {str(name): tuple(map(str, v.dims)) for name, v in dataset.variables.items()},
+        {"": dataset.attrs, **{str(name): v.attrs for name, v in dataset.variables.items()}},
+        encoding,
+        tuple(map(str, dataset.encoding.get("unlimited_dims", ()))),
+        texts,
+    )

@@ -1,0 +1,293 @@
+"""Zarr stores: folders in which every chunk is a file. Each rank writes whole chunks."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .._array import Array
+from .._comm import Communicator
+from .._conversion import Split
+from .._layout import Shape
+from .._options import UNSET
+from ._agreement import at_root, attempt, members, missing_package
+from ._atomic import replacing
+from ._flat import ROUND, as_numpy, whole_chunks
+from ._load import Slab, Source, load
+from ._progress import progress as bar
+from ._variables import as_variables
+
+__all__ = ["load_zarr", "save_zarr", "zarr_module"]
+
+CHUNK = 16 << 20
+"""Bytes of a chunk, where none is asked for."""
+
+
+def zarr_module() -> Any:
+    try:
+        import zarr
+    except ImportError:
+        raise missing_package("zarr", "zarr") from None
+    return zarr
+
+
+def load_zarr(
+    path: str | os.PathLike[str],
+    array: str | None = None,
+    *,
+    split: Split = UNSET,
+    dtype: Any = None,
+    device: Any = None,
+    comm: Any = None,
+    selection: Any = None,
+    progress: bool | None = None,
+) -> Array:
+    """Load an array of a Zarr store, each rank only its own slab.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The store, a folder; every rank must be able to read it.
+    array : str, optional
+        The name of the array in its group: ``"group/name"``. Default: the store is an array.
+    split, dtype, device, comm, selection, progress
+        As of `load_hdf5`.
+
+    Returns
+    -------
+    Array
+        Shape and values of the array, or of its part; balanced along `split`.
+
+    Raises
+    ------
+    OSError, KeyError, TypeError
+        As `load_hdf5`; on all ranks.
+
+    Notes
+    -----
+    Messages: as `load_hdf5`.
+    """
+
+    @contextmanager
+    def open_source(name: str) -> Iterator[Source]:
+        zarr = zarr_module()
+        if not os.path.isdir(name):
+            raise FileNotFoundError(f"there is no folder {name!r}")
+        found = zarr.open(name, mode="r")
+        if array is not None:
+            try:
+                found = found[array]
+            except KeyError:
+                listed = members("members", [key for key, _ in found.members()])
+                raise KeyError(f"array {array!r} is not in {name!r}; {listed}") from None
+        if not hasattr(found, "shape"):
+            listed = members("members", [key for key, _ in found.members()])
+            raise KeyError(f"{array or name!r} is a group; {listed}")
+        yield _Stored(found)
+
+    return load("load_zarr", open_source, path, split, dtype, device, comm, selection, progress)
+
+
+class _Stored:
+    """An array of a store as a `Source`."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self._found.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        stored: np.dtype[Any] = np.dtype(self._found.dtype)
+        return stored.newbyteorder("=")
+
+    @property
+    def chunks(self) -> Shape | None:
+        return tuple(self._found.chunks)
+
+    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
+        return np.asarray(self._found[slab])
+
+
+def save_zarr(
+    x: Array | Mapping[str, Array],
+    path: str | os.PathLike[str],
+    array: str | None = None,
+    *,
+    mode: str = "w",
+    attributes: Mapping[str, Any] | None = None,
+    chunks: tuple[int, ...] | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Save arrays as a Zarr store, each rank whole chunks.
+
+    Parameters
+    ----------
+    x : Array, or mapping of names to arrays
+        Any layout and dtype; bfloat16 becomes float32.
+    path : str or path-like
+        The folder, which takes this name once it is whole.
+    array : str, optional
+        The name of the one array in a group; default: the store is the array.
+    mode : {"w", "a"}
+        "w": a new store. "a": what the store holds is kept, but for arrays of the same names; it is
+        copied first, so that a failure leaves it as it was.
+    attributes : mapping, optional
+        Of the array; of several, ``{name: attributes}``. The name "" stands for the group.
+    chunks : tuple of int, optional
+        The shape of chunks; default: rows of about 16 MiB.
+    progress : bool, optional
+        Whether rank 0 shows a bar; by default for much data on a terminal.
+
+    Notes
+    -----
+    Messages: some small allgathers, and an all-to-all for 4 MiB a rank where shards do not end
+    where chunks do: a chunk that two ranks wrote would be lost.
+    """
+    func = "save_zarr"
+    alone = not isinstance(x, Mapping) and array is None
+    variables, comm = as_variables(func, x, array)
+    if mode not in ("w", "a"):
+        raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
+    if alone and mode == "a":
+        raise ValueError(f"{func}: mode 'a' needs the name of an array")
+    shapes = {name: _chunks(func, value, chunks) for name, value in variables.items()}
+    notes: Mapping[str, Any] = attributes or {}
+    if not isinstance(x, Mapping):
+        notes = {next(iter(variables)): notes}
+
+    def create(path: str) -> None:
+        zarr = zarr_module()
+        with _store(path) as store:
+            group = None if alone else zarr.open_group(store, mode="a")
+            for name, value in variables.items():
+                where = {"store": store} if group is None else {"name": name}
+                make = zarr.create_array if group is None else group.create_array
+                make(
+                    **where,
+                    shape=value.shape,
+                    dtype=value.dtype,
+                    chunks=shapes[name],
+                    attributes=dict(notes.get(name, {})),
+                    overwrite=True,
+                )
+            if group is not None:
+                group.attrs.update(notes.get("", {}))
+
+    total = sum(value.nbytes for value in variables.values())
+    with replacing(func, comm, path, keep=mode == "a", folder=True) as unfinished:
+        at_root(func, comm, lambda: create(unfinished))
+        with bar(func, total, comm, progress) as advance:
+            for name, value in variables.items():
+                _write(
+                    func, comm, unfinished, None if alone else name, value, shapes[name], advance
+                )
+
+
+def _chunks(func: str, x: Array, chunks: tuple[int, ...] | None) -> Shape:
+    if chunks is None:
+        if not x.shape:
+            return ()
+        row = max(math.prod(x.shape[1:]) * x.dtype.itemsize, 1)
+        rows = max(1, min(x.shape[0], CHUNK // row))
+        return (rows, *(max(n, 1) for n in x.shape[1:]))
+    if len(chunks) != x.ndim or min(chunks, default=1) < 1:
+        raise ValueError(f"{func}: chunks {chunks} for an array of shape {x.shape}")
+    return tuple(chunks)
+
+
+@contextmanager
+def _store(path: str) -> Iterator[Any]:
+    """Yield a folder as a store that nothing is being written to when it is left."""
+    store = _store_class()(path)
+    try:
+        yield store
+    finally:
+        store.end()
+
+
+@functools.cache
+def _store_class() -> Any:
+    class Store(zarr_module().storage.LocalStore):  # type: ignore[misc]  # untyped
+        """A folder that can be ended.
+
+        zarr writes chunks in several threads. If one of them fails it raises at once, while
+        others go on to make files and folders: in a folder that is being removed.
+        """
+
+        def __init__(self, root: str, *, read_only: bool = False) -> None:
+            super().__init__(root, read_only=read_only)
+            self._running = 0
+            self._ended = False
+            self._changed = threading.Condition()
+
+        async def set(self, key: str, value: Any) -> None:
+            with self._changed:
+                if self._ended:
+                    raise OSError("the store has been closed")
+                self._running += 1
+            try:
+                await super().set(key, value)
+            finally:
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
+
+        def end(self) -> None:
+            with self._changed:
+                self._ended = True
+                self._changed.wait_for(lambda: not self._running)
+
+    return Store
+
+
+def _write(
+    func: str,
+    comm: Communicator,
+    path: str,
+    name: str | None,
+    x: Array,
+    chunks: Shape,
+    advance: Any,
+) -> None:
+    """Write whole chunks, some rows of them at a time."""
+    problems: list[Exception] = []
+    found: Any = None
+
+    def store(slab: Any, rows: Tensor) -> None:
+        nonlocal found
+        if problems or not rows.numel():
+            return
+        try:
+            if found is None:
+                found = zarr_module().open(stack.enter_context(_store(path)), mode="r+")
+                found = found if name is None else found[name]
+            found[slab] = as_numpy(rows)
+            advance(rows.nbytes)
+        except Exception as error:
+            problems.append(error)
+
+    def finish() -> None:
+        stack.close()
+        if problems:
+            raise problems[0]
+
+    with ExitStack() as stack:
+        if not x.shape:
+            if comm.rank == 0:
+                store((), x._local)
+        else:
+            width = max(math.prod(x.shape[1:]) * x.dtype.itemsize * chunks[0], 1)
+            for first, rows in whole_chunks(x, chunks[0], max(1, ROUND // width)):
+                store((slice(first, first + rows.shape[0]), ...), rows)
+        attempt(func, comm, finish)
