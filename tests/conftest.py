@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ("_harness",)
+pytest_plugins = ("_harness", "_outcomes")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ FLOORS = {
         "_trees",
         "_options",
         "_trace",
+        "_gathers",
         "_startup",
         "_wire",
         "_pieces",

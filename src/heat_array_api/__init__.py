@@ -159,9 +159,12 @@ from ._elementwise import (
 from ._errors import (
     CollectiveMismatchError,
     CommunicatorMismatchError,
+    GatherError,
+    GatherWarning,
     LauncherMismatchError,
     MPIUnavailableError,
 )
+from ._gathers import quiet as _quiet
 from ._indexing import (
     take,
     take_along_axis,
@@ -273,6 +276,10 @@ SUPPORTED_API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 
 _bind_namespace(_sys.modules[__name__])
 
+# Code that draws from the global generators (``random_state=None``) must draw alike on all ranks.
+random.share_generators()
+_quiet(world().rank)
+
 __all__ = [
     "SUPPORTED_API_VERSIONS",
     "Array",
@@ -280,6 +287,8 @@ __all__ = [
     "Communicator",
     "CommunicatorMismatchError",
     "Device",
+    "GatherError",
+    "GatherWarning",
     "LauncherMismatchError",
     "Layout",
     "MPIUnavailableError",

@@ -19,6 +19,7 @@ from torch import Tensor
 from ._comm import Communicator
 from ._dtypes import COMPLEX, INTEGER, DType, carrier, to_numpy_dtype, uncarry
 from ._errors import CommunicatorMismatchError
+from ._gathers import account
 from ._layout import Layout, Shape
 from ._operators import Operators, namespace
 from ._primitives import gather
@@ -197,12 +198,18 @@ class Array(Operators):
         """Return the whole array as a torch tensor on every rank: one allgather if it is split."""
         return gather(self._local, self._layout)
 
+    def _gathered(self, what: str) -> Tensor:
+        """Return `full_tensor` for code outside the package, which is accounted for."""
+        if self._layout.split is not None and self.comm.size > 1:
+            account(what, self.nbytes, self.comm.size)
+        return self.full_tensor()
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """Return the whole array as a NumPy array on every rank: a collective gather if split."""
         if copy is False and self._layout.split is not None and self.comm.size > 1:
             raise ValueError("__array__: copy=False, but gathering a split array copies it")
         self._off_tape("__array__")
-        full = self.full_tensor().cpu()
+        full = self._gathered("__array__").cpu()
         if full.dtype is torch.bfloat16:
             values = full.view(torch.int16).numpy().view(self.dtype)
         else:
@@ -238,7 +245,7 @@ class Array(Operators):
         """
         if self._local.requires_grad:
             raise BufferError("__dlpack__: the array is being differentiated; use x.detach()")
-        full = self.full_tensor().resolve_conj().resolve_neg()
+        full = self._gathered("__dlpack__").resolve_conj().resolve_neg()
         # A consumer may write into what it gets, and arrays are values: hand out a copy
         # unless the caller forbids one.
         if copy is not False and full.data_ptr() == self._local.data_ptr():

@@ -165,11 +165,11 @@ class Communicator:
             self._checker.check(call)
         return operation, collective, nbytes, line, time.time(), time.perf_counter()
 
-    def _watched(self, begun: tuple[str, str, int, str, float, float]) -> None:
-        """End such a call: record it."""
+    def _watched(self, begun: tuple[str, str, int, str, float, float], result: int = 0) -> None:
+        """End such a call: record it. `result` bytes are what this rank has got."""
         operation, collective, nbytes, line, start, clock = begun
         seconds = time.perf_counter() - clock
-        _trace.record(Event(operation, collective, nbytes, seconds, start, line, self.size))
+        _trace.record(Event(operation, collective, nbytes, seconds, start, line, self.size, result))
 
     def allreduce(self, t: Tensor, op: str = "sum") -> Tensor:
         """Combine the ranks' tensors element by element.
@@ -203,7 +203,7 @@ class Communicator:
         else:
             self.mpi.Allreduce(_buffer(code, kind), _buffer(out, kind), mpi_op)
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, out.nbytes)
         return _decoded(out, codec, t)
 
     def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str = "sum") -> Tensor:
@@ -235,7 +235,7 @@ class Communicator:
             sizes = [n * (code.numel() // code.shape[0]) for n in counts]
             self.mpi.Reduce_scatter(_buffer(code, kind), _buffer(out, kind), sizes, mpi_op)
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, out.nbytes)
         return _decoded(out, codec, t)
 
     def exscan(self, t: Tensor, op: str = "sum") -> Tensor:
@@ -264,7 +264,7 @@ class Communicator:
         else:
             self.mpi.Exscan(_buffer(code, kind), _buffer(out, kind), mpi_op)
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, out.nbytes)
         if self.rank == 0:
             return identity(op, t.shape, t.dtype, t.device)
         return _decoded(out, codec, t)
@@ -296,7 +296,7 @@ class Communicator:
         else:
             self.mpi.Bcast(_buffer(out, _RAW[t.itemsize]), root)
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, out.nbytes)
         return fresh(t) if self.rank == root else deliver(out, t.device)
 
     def allgatherv(self, t: Tensor, counts: Sequence[int]) -> Tensor:
@@ -335,7 +335,7 @@ class Communicator:
             sizes = [n * row for n in counts]
             self.mpi.Allgatherv(_buffer(send, kind), [target, sizes, kind])
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, out.nbytes)
         return deliver(out, t.device)
 
     def alltoallv(
@@ -378,7 +378,7 @@ class Communicator:
                 [_address(out.data_ptr(), out.nbytes), recv_counts, kind],
             )
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, out.nbytes)
         return deliver(out, t.device)
 
     def sendrecv(
@@ -414,7 +414,7 @@ class Communicator:
         receives = [] if source is None else [(source, out)]
         PIECES.exchange(self.mpi, sends, receives, _RAW[t.itemsize])
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, out.nbytes)
         return deliver(out.zero_() if source is None else out, t.device)
 
     def _check_rows(self, func: str, t: Tensor, rows: int, counts: Sequence[int]) -> None:
@@ -440,7 +440,7 @@ class Communicator:
             begun = self._watch("allgather_ints", 8 * len(values), len(values))
         everyone = self._ints(values)
         if begun is not None:
-            self._watched(begun)
+            self._watched(begun, 8 * len(values) * self.size)
         return everyone
 
     def allgather_object(self, value: Any) -> list[Any]:

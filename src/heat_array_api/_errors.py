@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = [
     "CollectiveMismatchError",
     "CommunicatorMismatchError",
+    "GatherError",
+    "GatherWarning",
     "LauncherMismatchError",
     "MPIUnavailableError",
 ]
@@ -31,3 +33,14 @@ class CollectiveMismatchError(RuntimeError):
 
 class CommunicatorMismatchError(ValueError):
     """Arrays that live on different communicators met in one operation."""
+
+
+class GatherError(ValueError):
+    """A whole split array was asked for, and ``set_options(on_gather="error")`` is in force.
+
+    Raised on every rank, before the gather.
+    """
+
+
+class GatherWarning(UserWarning):
+    """Code outside the package asked for a whole split array, and every rank now holds it."""

@@ -1,4 +1,4 @@
-"""Process-wide options: the default split and the default real dtype.
+"""Process-wide options: default split, default real dtype, what implicit gathers do.
 
 Options are part of the program, so every rank must set the same values; nothing
 is communicated.
@@ -12,7 +12,15 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = ["UNSET", "Unset", "default_dtype", "default_split", "get_options", "set_options"]
+__all__ = [
+    "UNSET",
+    "Unset",
+    "default_dtype",
+    "default_split",
+    "gather_policy",
+    "get_options",
+    "set_options",
+]
 
 
 class Unset:
@@ -42,6 +50,8 @@ def _split_from_environment() -> int | None:
 _values: dict[str, Any] = {
     "default_split": _split_from_environment(),
     "default_dtype": np.dtype("float64"),
+    "on_gather": "warn",
+    "gather_limit": 64 * 2**20,
 }
 
 
@@ -55,6 +65,18 @@ def _checked(name: str, value: Any) -> Any:
         if dtype not in (np.dtype("float32"), np.dtype("float64")):
             raise ValueError(f"set_options: default_dtype is {dtype}; expected float32 or float64")
         return dtype
+    if name == "on_gather":
+        if value not in ("allow", "warn", "error"):
+            raise ValueError(
+                f"set_options: on_gather is {value!r}; expected 'allow', 'warn' or 'error'"
+            )
+        return value
+    if name == "gather_limit":
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(
+                f"set_options: gather_limit is {value!r}; expected a number of bytes, an int >= 0"
+            )
+        return value
     raise TypeError(f"set_options: unknown option {name!r}; known options: {', '.join(_values)}")
 
 
@@ -71,6 +93,13 @@ class set_options:
     default_dtype : dtype
         The real floating-point dtype of creation functions: ``float64`` (initially) or
         ``float32``.
+    on_gather : {"allow", "warn", "error"}
+        What happens where code outside the package asks for the whole of a split array of more than
+        `gather_limit` bytes (``np.asarray(x)``, DLPack export, ``x.tolist()``): nothing; a
+        `GatherWarning`, once for each source line (initially); a `GatherError` on every rank,
+        before any message.
+    gather_limit : int
+        In bytes; initially 64 MiB.
 
     Notes
     -----
@@ -119,3 +148,8 @@ def default_dtype() -> np.dtype[Any]:
     """Return the default real floating-point dtype."""
     dtype: np.dtype[Any] = _values["default_dtype"]
     return dtype
+
+
+def gather_policy() -> tuple[str, int]:
+    """Return `on_gather` and `gather_limit`."""
+    return _values["on_gather"], _values["gather_limit"]

@@ -12,6 +12,7 @@ from ._dtypes import carrier, uncarry
 from ._layout import Layout
 from ._op import check_array
 from ._primitives import gather
+from ._redistribute import resplit
 
 __all__ = ["html", "short", "to_string"]
 
@@ -63,7 +64,7 @@ def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precisi
     """
     check_array("to_string", "x", x)
     short = x.size > threshold
-    values = np.asarray((_corner(x, edgeitems) if short else x).detach())
+    values = np.asarray(resplit((_corner(x, edgeitems) if short else x).detach(), None))
     if values.dtype.kind == "V":
         values = values.astype(np.float32)
     if values.ndim == 0:

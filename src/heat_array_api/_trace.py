@@ -17,6 +17,7 @@ from typing import Any
 from ._debug import DEBUG
 
 __all__ = [
+    "IMPLICIT_GATHER",
     "Event",
     "Trace",
     "active",
@@ -28,6 +29,9 @@ __all__ = [
     "record",
     "trace",
 ]
+
+IMPLICIT_GATHER = "implicit gather"
+"""The rule under which traces note that code outside the package asked for a whole split array."""
 
 active: list[Trace] = []
 """The traces in force, outermost first. Never rebound: other modules hold this list."""
@@ -57,6 +61,8 @@ class Event:
         ``"file:line"`` of the user's call.
     nranks : int
         The size of the communicator.
+    result : int
+        The bytes that this rank has got by it: its result (0 for pickled objects).
     """
 
     operation: str
@@ -66,6 +72,7 @@ class Event:
     start: float
     line: str
     nranks: int
+    result: int = 0
 
 
 @dataclass
@@ -154,7 +161,7 @@ class Trace:
     events : list of Event
         This rank's communications, in order.
     notes : list of Event
-        Named rules that took effect (fallbacks that gather); no messages of their own.
+        Named rules that took effect (implicit gathers, fallbacks); no messages of their own.
 
     Notes
     -----
@@ -198,6 +205,11 @@ class Trace:
     ) -> None:
         # By identity: traces compare so, and the same trace may be entered twice.
         del active[len(active) - 1 - active[::-1].index(self)]
+
+    @property
+    def gathers(self) -> list[Event]:
+        """The implicit gathers of whole split arrays: operation, bytes of the array, line."""
+        return [note for note in self.notes if note.collective == IMPLICIT_GATHER]
 
     @property
     def collectives(self) -> list[str]:

@@ -12,7 +12,6 @@ All ranks make the same calls, so that their generators stay equal.
 from __future__ import annotations
 
 import math
-import random as python_random
 from collections.abc import Callable
 from operator import index
 from typing import Any, Final
@@ -24,6 +23,7 @@ from ._array import Array
 from ._comm import Communicator, as_communicator
 from ._conversion import Split, as_shape, local_device, new_layout
 from ._dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
+from ._generators import seed_everything, share_generators
 from ._layout import normalize_axis
 from ._operators import namespace
 from ._options import UNSET, Unset
@@ -40,7 +40,7 @@ from ._philox import (
 )
 from ._redistribute import redistribute
 
-__all__ = ["Generator", "default_rng", "seed_everything"]
+__all__ = ["Generator", "default_rng", "seed_everything", "share_generators"]
 
 Kernel = Callable[[np.random.Generator, Values], None]
 
@@ -71,33 +71,6 @@ def default_rng(seed: Any = None, *, comm: Any = None) -> Generator:
     if not isinstance(seed, np.random.SeedSequence):
         seed = np.random.SeedSequence(seed)
     return Generator(seed, communicator)
-
-
-def seed_everything(seed: int | None = None, *, comm: Any = None) -> int:
-    """Seed Python's, NumPy's and torch's global generators identically on all ranks.
-
-    Parameters
-    ----------
-    seed : int, optional
-        Not negative, the same on every rank. None: drawn by one rank, given to all by one
-        broadcast.
-    comm : Communicator or mpi4py communicator, optional
-        The ranks among which the seed is shared; the world by default.
-
-    Returns
-    -------
-    int
-        The seed.
-    """
-    if seed is None:
-        drawn = as_communicator(comm).bcast_object(np.random.SeedSequence().generate_state(1)[0])
-        seed = int(drawn)
-    if seed < 0:
-        raise ValueError(f"seed_everything: seed is {seed}; expected an int that is not negative")
-    python_random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  the global generator is what is to be seeded
-    torch.manual_seed(seed % 2**63)
-    return seed
 
 
 class Generator:
