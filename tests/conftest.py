@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# SciPy looks at it when it is first imported.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 pytest_plugins = ("_harness", "_outcomes")
 
