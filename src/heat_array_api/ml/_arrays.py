@@ -19,6 +19,7 @@ __all__ = [
     "align",
     "as_matrix",
     "as_samples",
+    "beside",
     "column_width",
     "foreign",
     "from_host",
@@ -53,10 +54,13 @@ def rank_of(x: Any) -> int:
 
 def host(x: Any) -> np.ndarray[Any, Any]:
     """Return a small array as a NumPy array that may be written to."""
-    if foreign(x):
-        x = x.detach() if hasattr(x, "detach") else x
-        if array_api_compat.is_torch_array(x):
-            x = x.cpu()
+    if not foreign(x):
+        return np.array(x)
+    x = x.detach() if hasattr(x, "detach") else x
+    if array_api_compat.is_array_api_strict_namespace(namespace(x)):
+        x = array_api_compat.to_device(x, namespace(x).Device("CPU_DEVICE"))
+    elif array_api_compat.is_torch_array(x) or array_api_compat.is_cupy_array(x):
+        x = array_api_compat.to_device(x, "cpu")
     return np.array(x)
 
 
@@ -64,6 +68,25 @@ def from_host(values: Any, like: Any, dtype: Any = None) -> Any:
     """Return small host values, equal on all ranks, as an array beside `like`."""
     xp = namespace(like)
     return xp.asarray(np.asarray(values), dtype=dtype, device=array_api_compat.device(like))
+
+
+def beside(x: Any, X: Any) -> Any:
+    """Return an array, or what NumPy makes one of, in the namespace and on the device of X."""
+    if not foreign(X):
+        return host(x) if foreign(x) else np.asarray(x)
+    if foreign(x) and _place(x) == _place(X):
+        return x
+    values = host(x) if foreign(x) else np.asarray(x)
+    if values.dtype.kind not in "biufc":
+        raise TypeError(
+            f"expected numbers beside an array of {namespace(X).__name__}, not values of dtype "
+            f"{values.dtype} (encode labels: sklearn.preprocessing.LabelEncoder)"
+        )
+    return from_host(values, X)
+
+
+def _place(x: Any) -> tuple[Any, Any]:
+    return namespace(x), array_api_compat.device(x)
 
 
 def column_width(n: int, d: int, itemsize: int) -> int:
@@ -80,9 +103,22 @@ def column_width(n: int, d: int, itemsize: int) -> int:
 
 
 def as_samples(
-    estimator: Any, X: Any, *, reset: bool = True, min_samples: int = 1, min_features: int = 1
+    estimator: Any,
+    X: Any,
+    *,
+    fitted: tuple[str, Any] | None = None,
+    reset: bool = True,
+    min_samples: int = 1,
+    min_features: int = 1,
 ) -> Any:
-    """Return X as a matrix of finite real floating-point numbers, or raise on every rank."""
+    """Return X as a matrix of finite real floating-point numbers, or raise on every rank.
+
+    `fitted`, for methods of a fitted estimator, is the method's name and a fitted attribute: X
+    must be of its namespace.
+    """
+    if fitted is not None:
+        reset = False
+        _check_place(estimator, X, *fitted)
     if not foreign(X):
         return validate_data(
             estimator,
@@ -95,6 +131,17 @@ def as_samples(
     X = _matrix(estimator, "X", X, min_samples, min_features)
     validate_data(estimator, X, reset=reset, skip_check_array=True)  # n_features_in_
     return X
+
+
+def _check_place(estimator: Any, X: Any, method: str, attribute: Any) -> None:
+    alike = foreign(X) == foreign(attribute)
+    if alike and (not foreign(X) or _place(X) == _place(attribute)):
+        return
+    raise ValueError(
+        f"Inputs passed to {name_of(estimator)}.{method}() must use the same namespace and the "
+        f"same device as those passed to fit(): X is {type(X).__name__}, and the fit left "
+        f"{type(attribute).__name__}"
+    )
 
 
 def as_matrix(estimator: Any, name: str, value: Any, like: Any) -> Any:
@@ -150,7 +197,7 @@ def samples_and_targets(
         X, y = validate_data(
             estimator,
             X,
-            host(y) if foreign(y) else y,
+            beside(y, X) if foreign(y) else y,
             dtype=[np.float64, np.float32],
             multi_output=multi_output,
             y_numeric=True,
@@ -158,7 +205,7 @@ def samples_and_targets(
         return X, np.asarray(y, dtype=X.dtype)
     who = name_of(estimator)
     X = _matrix(estimator, "X", X, 1, 1)
-    y = y if foreign(y) else from_host(y, X)
+    y = beside(y, X)
     if y.ndim not in ((1, 2) if multi_output else (1,)):
         raise ValueError(f"{who}: y has {y.ndim} axes; expected 1{' or 2' * multi_output}")
     if y.shape[0] != X.shape[0]:
@@ -183,8 +230,8 @@ def sample_weights(estimator: Any, weight: Any, X: Any) -> Any:
     xp, who = namespace(X), name_of(estimator)
     if isinstance(weight, Real):
         weight = xp.full_like(X[:, 0], float(weight))
-    elif not foreign(weight):
-        weight = from_host(np.asarray(weight, dtype=np.float64), X)
+    else:
+        weight = beside(weight if foreign(weight) else np.asarray(weight, dtype=np.float64), X)
     if weight.ndim != 1:
         raise ValueError(f"{who}: sample_weight has {weight.ndim} axes; expected a 1D array")
     if weight.shape[0] != X.shape[0]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_samples, foreign, from_host, name_of, namespace, rank_of, sample_weights
+from ._arrays import beside, name_of, namespace, rank_of, sample_weights
 
 __all__ = ["AccuracyMixin", "R2Mixin", "Report", "flag", "one_of", "real", "report", "whole"]
 
@@ -82,14 +82,12 @@ class R2Mixin:
         float
             1.0 is best; equal on all ranks.
         """
-        X = as_samples(self, X, reset=False)
         found = self.predict(X)  # type: ignore[attr-defined]
-        xp = namespace(X)
-        y = y if foreign(y) or not foreign(X) else from_host(y, X)
-        y = xp.astype(xp.asarray(y), X.dtype)
+        xp = namespace(found)
+        y = xp.astype(beside(y, found), found.dtype)
         if tuple(y.shape) != tuple(found.shape):
             raise ValueError(f"score: y has shape {y.shape}, the prediction {found.shape}")
-        weight = sample_weights(self, sample_weight, X)
+        weight = sample_weights(self, sample_weight, found[:, None] if found.ndim == 1 else found)
         if y.ndim == 1:
             y, found = y[:, None], found[:, None]
         share = None if weight is None else (weight / xp.sum(weight))[:, None]
@@ -99,7 +97,7 @@ class R2Mixin:
             off, spread = off * share, spread * share
         lost, total = xp.sum(off, axis=0), xp.sum(spread, axis=0)
         # A constant target: perfect, or not at all (as scikit-learn's r2_score has it).
-        constant = xp.astype(lost == 0, X.dtype)
+        constant = xp.astype(lost == 0, lost.dtype)
         ratio = lost / xp.where(total > 0, total, 1.0)
         return float(xp.mean(xp.where(total > 0, 1.0 - ratio, constant)))
 
@@ -121,15 +119,14 @@ class AccuracyMixin:
         float
             Equal on all ranks.
         """
-        X = as_samples(self, X, reset=False)
         found = self.predict(X)  # type: ignore[attr-defined]
-        xp = namespace(X)
-        y = y if foreign(y) or not foreign(X) else from_host(y, X)
-        y = xp.asarray(y)
+        xp = namespace(found)
+        y = beside(y, found)
         if tuple(y.shape) != tuple(found.shape):
             raise ValueError(f"score: y has shape {y.shape}, the prediction {found.shape}")
+        X = self._fit_X  # type: ignore[attr-defined]
         right = xp.astype(y == found, X.dtype)
-        weight = sample_weights(self, sample_weight, X)
+        weight = sample_weights(self, sample_weight, right[:, None])
         if weight is None:
             return float(xp.mean(right))
         return float(xp.sum(right * weight) / xp.sum(weight))

@@ -154,7 +154,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             Laid out as the rows of X. Sends nothing for samples split along axis 0.
         """
         check_is_fitted(self)
-        X = as_samples(self, X, reset=False)
+        X = as_samples(self, X, fitted=("transform", self.components_))
         return X @ namespace(X).astype(self.components_, X.dtype).T
 
     def inverse_transform(self, X: Any) -> Any:

@@ -189,7 +189,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             Laid out as the rows of X. Sends nothing for samples split along axis 0.
         """
         check_is_fitted(self)
-        X = as_samples(self, X, reset=False)
+        X = as_samples(self, X, fitted=("transform", self.components_))
         xp = namespace(X)
         components, mean = xp.astype(self.components_, X.dtype), xp.astype(self.mean_, X.dtype)
         found = (X - mean) @ components.T

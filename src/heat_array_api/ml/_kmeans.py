@@ -79,12 +79,12 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             return found
         return as_matrix(self, "init", self.init, points.x) - offset
 
-    def _shifted(self, X: Any) -> tuple[Points, Any]:
+    def _shifted(self, method: str, X: Any) -> tuple[Points, Any]:
         """Return samples and centres, moved to where their differences keep their digits."""
         check_is_fitted(self)
-        X = as_samples(self, X, reset=False)
-        xp = namespace(X)
         centers = self.cluster_centers_
+        X = as_samples(self, X, fitted=(method, centers))
+        xp = namespace(X)
         if centers.dtype != X.dtype:
             centers = xp.astype(centers, X.dtype)
         middle = xp.mean(centers, axis=0)
@@ -102,7 +102,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         array, shape (n,), the default index dtype
             Laid out as the rows of X. Sends nothing for samples split along axis 0.
         """
-        points, centers = self._shifted(X)
+        points, centers = self._shifted("predict", X)
         return points.labels(centers)
 
     def transform(self, X: Any) -> Any:
@@ -117,7 +117,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         array, shape (n, k)
             Laid out as the rows of X.
         """
-        points, centers = self._shifted(X)
+        points, centers = self._shifted("transform", X)
         return points.xp.sqrt(points.squared_distances(centers))
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -165,7 +165,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         float
             Equal on all ranks.
         """
-        points, centers = self._shifted(X)
+        points, centers = self._shifted("score", X)
         points = Points(points.x, sample_weights(self, sample_weight, points.x))
         return -points.inertia(points.labels(centers), centers)
 

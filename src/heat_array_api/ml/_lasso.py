@@ -78,10 +78,10 @@ class Lasso(LinearModel):
         Replicated.
     sparse_coef_ : scipy.sparse.csr_matrix
         The same, without its zeros.
-    intercept_ : float or array of shape (targets,)
+    intercept_ : 0-d array, or of shape (targets,); 0.0 without one
     n_iter_ : int or list of int
         Sweeps.
-    dual_gap_ : float or numpy.ndarray of shape (targets,)
+    dual_gap_ : float or array of shape (targets,)
         At the end: the objective is no further than this from its minimum.
     n_features_in_ : int
     """
@@ -145,12 +145,11 @@ class Lasso(LinearModel):
                 says.step(f"target {t}: dual gap {fits[-1].gap:.3g}, {fits[-1].iterations} sweeps")
         _warn(fits, self.tol, norms, n)
         coef = np.stack([fit.coef for fit in fits])
-        self._coef = coef if y.ndim == 2 else coef[0]
-        self.coef_ = from_host(self._coef, X, X.dtype)
+        self.coef_ = from_host(coef if y.ndim == 2 else coef[0], X, X.dtype)
         self.n_iter_: Any = [fit.iterations for fit in fits]
-        self.dual_gap_: Any = np.asarray([fit.gap for fit in fits])
+        self.dual_gap_: Any = from_host([fit.gap for fit in fits], X, X.dtype)
         if y.ndim == 1:
-            self.n_iter_, self.dual_gap_ = self.n_iter_[0], float(self.dual_gap_[0])
+            self.n_iter_, self.dual_gap_ = fits[0].iterations, fits[0].gap
         self._set_intercept(x_mean, y_mean)
         return self
 

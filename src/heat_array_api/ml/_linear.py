@@ -55,17 +55,20 @@ class LinearModel(R2Mixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
             Laid out as the rows of X. Sends nothing for samples split along axis 0.
         """
         check_is_fitted(self)
-        X = as_samples(self, X, reset=False)
         coef = self.coef_
+        X = as_samples(self, X, fitted=("predict", coef))
         if coef.dtype != X.dtype:
             coef = namespace(X).astype(coef, X.dtype)
-        return X @ coef.T + self.intercept_ if coef.ndim == 2 else X @ coef + self.intercept_
+        intercept = self.intercept_
+        if self.fit_intercept and intercept.dtype != X.dtype:
+            intercept = namespace(X).astype(namespace(X).asarray(intercept), X.dtype)
+        return X @ coef.T + intercept if coef.ndim == 2 else X @ coef + intercept
 
     def _set_intercept(self, x_mean: Any, y_mean: Any) -> None:
         if not self.fit_intercept:
             self.intercept_ = 0.0
         elif self.coef_.ndim == 1:
-            self.intercept_ = float(y_mean - namespace(x_mean).sum(self.coef_ * x_mean))
+            self.intercept_ = y_mean - namespace(x_mean).sum(self.coef_ * x_mean)
         else:
             self.intercept_ = y_mean - self.coef_ @ x_mean
 
@@ -88,7 +91,7 @@ class LinearRegression(LinearModel):
     ----------
     coef_ : array, shape (d,) or (targets, d)
         Replicated.
-    intercept_ : float or array of shape (targets,)
+    intercept_ : 0-d array, or of shape (targets,); 0.0 without one
     rank_ : int
         Of the samples (without their mean).
     singular_ : array, shape (min(n, d),)

@@ -18,6 +18,20 @@ from ._seeding import draw_rows
 __all__ = ["MiniBatchKMeans"]
 
 
+class _State:
+    """Centres, and how many samples each is the mean of: small, and on the host of each rank."""
+
+    def __init__(
+        self,
+        means: np.ndarray[Any, Any],
+        counts: np.ndarray[Any, Any] | None = None,
+        idle: int = 0,
+    ) -> None:
+        self.means = means
+        self.counts = np.zeros(len(means), dtype=means.dtype) if counts is None else counts
+        self.idle = idle  # samples since centres of few samples were last looked for
+
+
 class _Progress:
     """Whether the centres have come to rest: a smoothed inertia of the batches."""
 
@@ -163,14 +177,14 @@ class MiniBatchKMeans(BaseKMeans):
             inertia = valid.inertia(valid.labels(centers), centers)
             if inertia < best:
                 best, first = inertia, centers
-        self._begin(first)
+        state = _State(host(first))
         tol = self.tol * float(xp.mean(xp.var(X, axis=0))) if self.tol else 0.0
         share = self._batch_size * 2.0 / (n + 1)
         progress = _Progress(share, tol, self.max_no_improvement)
-        steps = self.max_iter * n // self._batch_size
+        steps = max(1, self.max_iter * n // self._batch_size)
         with report(self, X, steps, self.verbose) as says:
-            step = self._batches(points, random, progress, steps, says)
-        self._end(points, step)
+            step = self._batches(points, state, random, progress, steps, says)
+        self._end(points, state, step)
         if not self.compute_labels:
             total = float(n) if weight is None else float(xp.sum(weight))
             self.inertia_ = (progress.smoothed or 0.0) * total
@@ -180,6 +194,7 @@ class MiniBatchKMeans(BaseKMeans):
     def _batches(
         self,
         points: Points,
+        state: _State,
         random: np.random.RandomState,
         progress: _Progress,
         steps: int,
@@ -190,9 +205,9 @@ class MiniBatchKMeans(BaseKMeans):
         for step in range(1, steps + 1):
             rows = draw_rows(points, points.weight, random.random_sample(self._batch_size))
             # The draw has seen to the weights.
-            batch, before = Points(points.take(rows).x), self._means
-            inertia = self._update(batch, random) / self._batch_size
-            moved = float(np.sum((self._means - before) ** 2))
+            batch, before = Points(points.take(rows).x), state.means
+            inertia = self._update(state, batch, random) / self._batch_size
+            moved = math.fsum(((state.means - before) ** 2).ravel())
             says.step(f"batch {step} of {steps}, mean inertia {inertia:.6g}")
             if progress.ended(step, moved, inertia):
                 break
@@ -219,11 +234,14 @@ class MiniBatchKMeans(BaseKMeans):
             self._random_state = check_random_state(self.random_state)
         points = Points(X, sample_weights(self, sample_weight, X))
         if first:
-            self._begin(self._some_centers(points, self._random_state))
-        elif not hasattr(self, "_random_state"):
-            self._random_state = check_random_state(self.random_state)
-        self._update(points, self._random_state)
-        self._end(points, getattr(self, "n_steps_", 0) + 1)
+            state = _State(host(self._some_centers(points, self._random_state)))
+        else:
+            state = _State(host(self.cluster_centers_), host(self._counts), self._idle)
+            self._random_state = getattr(
+                self, "_random_state", check_random_state(self.random_state)
+            )
+        self._update(state, points, self._random_state)
+        self._end(points, state, getattr(self, "n_steps_", 0) + 1)
         return self
 
     def _some_centers(self, points: Points, random: np.random.RandomState) -> Any:
@@ -232,41 +250,38 @@ class MiniBatchKMeans(BaseKMeans):
             points = points.take(random.randint(0, points.n, self._init_size))
         return self._first_centers(points, random, 0.0)
 
-    def _begin(self, centers: Any) -> None:
-        self._means = host(centers)
-        self._counts = np.zeros(self.n_clusters, dtype=self._means.dtype)
-        self._since_reassignment = 0
-
-    def _end(self, points: Points, steps: int) -> None:
-        centers = from_host(self._means, points.x)
+    def _end(self, points: Points, state: _State, steps: int) -> None:
+        centers = from_host(state.means, points.x)
         self.cluster_centers_ = centers
+        self._counts = from_host(state.counts, points.x)
+        self._idle = state.idle
         self.n_steps_ = steps
         if self.compute_labels:
             self.labels_ = points.labels(centers)
             self.inertia_ = points.inertia(self.labels_, centers)
 
-    def _update(self, batch: Points, random: np.random.RandomState) -> float:
+    def _update(self, state: _State, batch: Points, random: np.random.RandomState) -> float:
         """Move the centres to the running means of their samples; return the batch's inertia."""
-        centers = from_host(self._means, batch.x)
+        centers = from_host(state.means, batch.x)
         labels = batch.labels(centers)
         inertia = batch.inertia(labels, centers)
         sums, weights = (host(part) for part in batch.sums(labels, self.n_clusters))
-        counts, held = self._counts + weights, weights > 0
-        moved = self._means.copy()
-        moved[held] = self._means[held] * self._counts[held, None] + sums[held]
-        moved[held] /= counts[held, None]
-        self._means, self._counts = moved, counts
-        self._since_reassignment += self._batch_size
-        if (counts == 0).any() or self._since_reassignment >= 10 * self.n_clusters:
-            self._since_reassignment = 0
-            self._reassign(batch, random)
+        counts, held = state.counts + weights, weights > 0
+        means = state.means.copy()
+        means[held] = means[held] * state.counts[held, None] + sums[held]
+        means[held] /= counts[held, None]
+        state.means, state.counts = means, counts
+        state.idle += self._batch_size
+        if (counts == 0).any() or state.idle >= 10 * self.n_clusters:
+            state.idle = 0
+            self._reassign(state, batch, random)
         return inertia
 
-    def _reassign(self, batch: Points, random: np.random.RandomState) -> None:
+    def _reassign(self, state: _State, batch: Points, random: np.random.RandomState) -> None:
         """Let centres of few samples begin anew, at samples of the batch."""
         if not self.reassignment_ratio:
             return
-        counts = self._counts
+        counts = state.counts
         chosen = counts < self.reassignment_ratio * counts.max()
         most = int(0.5 * batch.n)
         if chosen.sum() > 0.5 * batch.n:
@@ -274,10 +289,5 @@ class MiniBatchKMeans(BaseKMeans):
         if not chosen.any():
             return
         rows = random.choice(batch.n, replace=False, size=int(chosen.sum()))
-        self._means[chosen] = host(batch.take(rows).x)
+        state.means[chosen] = host(batch.take(rows).x)
         counts[chosen] = counts[~chosen].min()
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
-        return tags

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, Regre
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from ._arrays import align, as_samples, foreign, from_host, host, name_of, namespace
+from ._arrays import align, as_samples, beside, foreign, from_host, name_of, namespace
 from ._arrays import samples_and_targets as _samples_and_targets
 from ._base import AccuracyMixin, R2Mixin, one_of, real, report, whole
 from ._nearest import METRICS, nearest_rows
@@ -45,6 +45,12 @@ class NeighborsBase(BaseEstimator):
         if not callable(self.weights):
             one_of(self, "weights", ("uniform", "distance"))
 
+    def _found(self, method: str, X: Any) -> tuple[Any, Any]:
+        """Return distances and indices for a method of this name."""
+        check_is_fitted(self)
+        X = as_samples(self, X, fitted=(method, self._fit_X))
+        return self._search(X, self.n_neighbors, alone=False)
+
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any:
@@ -71,24 +77,27 @@ class NeighborsBase(BaseEstimator):
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
             raise TypeError(f"{name_of(self)}: n_neighbors is {k!r}; expected an integer")
         alone = X is None
+        X = self._fit_X if alone else as_samples(self, X, fitted=("kneighbors", self._fit_X))
+        distances, indices = self._search(X, int(k), alone)
+        return (distances, indices) if return_distance else indices
+
+    def _search(self, X: Any, k: int, alone: bool) -> tuple[Any, Any]:
         most = self.n_samples_fit_ - alone
         if not 1 <= k <= most:
             raise ValueError(
                 f"{name_of(self)}: expected 1 <= n_neighbors <= n_samples_fit{' - 1' * alone}, "
                 f"but n_neighbors = {k}, n_samples_fit = {self.n_samples_fit_}"
             )
-        X = self._fit_X if alone else as_samples(self, X, reset=False)
         with report(self, X, self.n_samples_fit_, self.verbose) as says:
-            distances, indices = nearest_rows(
+            return nearest_rows(
                 X,
                 self._fit_X,
-                int(k),
+                k,
                 metric=self.metric,
                 p=self.p,
                 exclude_self=alone,
                 step=lambda n: says.step("training rows", n),
             )
-        return (distances, indices) if return_distance else indices
 
     def _weights(self, distances: Any) -> Any:
         """Return the neighbours' weights, which sum to 1 for each query."""
@@ -164,10 +173,8 @@ class KNeighborsClassifier(AccuracyMixin, ClassifierMixin, NeighborsBase):
             self.classes_ = xp.unique_values(y)
             self._codes = xp.searchsorted(self.classes_, y)
         else:
-            X, y = validate_data(
-                self, X, host(y) if foreign(y) else y, dtype=[np.float64, np.float32],
-                multi_output=True,
-            )  # fmt: skip
+            y = beside(y, X) if foreign(y) else y
+            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True)
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
             self.classes_, self._codes = np.unique(y, return_inverse=True)
@@ -177,14 +184,10 @@ class KNeighborsClassifier(AccuracyMixin, ClassifierMixin, NeighborsBase):
     def _foreign(self, X: Any, y: Any) -> tuple[Any, Any]:
         who = name_of(self)
         X = as_samples(self, X)
-        if not foreign(y):
-            y = np.asarray(y)
-            if y.dtype.kind not in "biuf":
-                raise TypeError(
-                    f"{who}: y is of dtype {y.dtype}; expected numbers (encode them: "
-                    "sklearn.preprocessing.LabelEncoder)"
-                )
-            y = from_host(y, X)
+        try:
+            y = beside(y, X)
+        except TypeError as error:
+            raise TypeError(f"{who}: y: {error}") from None
         if y.ndim != 1:
             raise ValueError(f"{who}: y has {y.ndim} axes; expected 1")
         if y.shape[0] != X.shape[0]:
@@ -208,7 +211,10 @@ class KNeighborsClassifier(AccuracyMixin, ClassifierMixin, NeighborsBase):
         array, shape (n, classes)
             Laid out as the rows of X.
         """
-        distances, indices = self.kneighbors(X)
+        return self._votes("predict_proba", X)
+
+    def _votes(self, method: str, X: Any) -> Any:
+        distances, indices = self._found(method, X)
         xp = namespace(distances)
         weights, codes = self._weights(distances), self._of_neighbors(self._codes, indices)
         classes = from_host(range(self.classes_.shape[0]), distances, codes.dtype)
@@ -231,7 +237,7 @@ class KNeighborsClassifier(AccuracyMixin, ClassifierMixin, NeighborsBase):
         array, shape (n,)
             Laid out as the rows of X.
         """
-        votes = self.predict_proba(X)
+        votes = self._votes("predict", X)
         xp = namespace(votes)
         winner = xp.argmax(votes, axis=1)
         if isinstance(self.classes_, np.ndarray):
@@ -289,7 +295,7 @@ class KNeighborsRegressor(R2Mixin, MultiOutputMixin, RegressorMixin, NeighborsBa
         array, shape (n,) or (n, targets)
             Laid out as the rows of X.
         """
-        distances, indices = self.kneighbors(X)
+        distances, indices = self._found("predict", X)
         xp = namespace(distances)
         weights, values = self._weights(distances), self._of_neighbors(self._y, indices)
         if values.ndim == 3:
