@@ -61,7 +61,7 @@ def host(x: Any) -> np.ndarray[Any, Any]:
         x = array_api_compat.to_device(x, namespace(x).Device("CPU_DEVICE"))
     elif array_api_compat.is_torch_array(x) or array_api_compat.is_cupy_array(x):
         x = array_api_compat.to_device(x, "cpu")
-    return np.array(x)
+    return np.asarray(x).copy()
 
 
 def from_host(values: Any, like: Any, dtype: Any = None) -> Any:

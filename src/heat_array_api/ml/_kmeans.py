@@ -36,14 +36,16 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _runs(self, random_runs: int) -> int:
         """Return how many first centres are tried; ``random_runs`` for init="random"."""
+        given = not isinstance(self.init, str) and not callable(self.init)
         if isinstance(self.n_init, str):
             if self.n_init != "auto":
                 raise ValueError(
                     f"{name_of(self)}: n_init is {self.n_init!r}; expected 'auto' or an integer"
                 )
-            return random_runs if self.init == "random" or callable(self.init) else 1
+            drawn = callable(self.init) or (not given and self.init == "random")
+            return random_runs if drawn else 1
         runs = int(whole(self, "n_init", 1))
-        return runs if isinstance(self.init, str) or callable(self.init) else 1
+        return 1 if given else runs
 
     def _check_centers(self, X: Any) -> None:
         """Check the parameters that concern centres, and an array of first centres."""

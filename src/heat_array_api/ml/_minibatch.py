@@ -270,9 +270,11 @@ class MiniBatchKMeans(BaseKMeans):
         means = state.means.copy()
         means[held] = means[held] * state.counts[held, None] + sums[held]
         means[held] /= counts[held, None]
-        state.means, state.counts = means, counts
         state.idle += self._batch_size
-        if (counts == 0).any() or state.idle >= 10 * self.n_clusters:
+        # As in scikit-learn, by the counts from before: always at the first batch.
+        due = bool((state.counts == 0).any()) or state.idle >= 10 * self.n_clusters
+        state.means, state.counts = means, counts
+        if due:
             state.idle = 0
             self._reassign(state, batch, random)
         return inertia
