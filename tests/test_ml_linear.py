@@ -145,10 +145,12 @@ def test_lasso_with_more_features_than_samples(layout, monkeypatch):
     values, y = regression(12, 30)
     monkeypatch.setattr("heat_array_api.ml._lasso.BLOCK", 8)
     x = make(values, layout)
-    expected = sklearn.linear_model.Lasso(30.0, tol=1e-9).fit(values, y)
+    expected = sklearn.linear_model.Lasso(30.0, tol=1e-3).fit(values, y)
     for precompute in (True, False):
-        model = Lasso(30.0, tol=1e-9, precompute=precompute)
-        compare(model.fit(x, rows_like(y, layout)), expected, x, values, rtol=1e-4)
+        model = Lasso(30.0, tol=1e-3, precompute=precompute)
+        # The same steps, and so the same result long before it is exact.
+        compare(model.fit(x, rows_like(y, layout)), expected, x, values, rtol=1e-6)
+        assert model.n_iter_ == expected.n_iter_
 
 
 def test_warm_start():
