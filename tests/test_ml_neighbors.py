@@ -15,7 +15,7 @@ import heat_array_api as xp
 from estimating import MANY, blobs, close, other_arrays, rows_like
 from heat_array_api.ml import KNeighborsClassifier, KNeighborsRegressor
 from heat_array_api.ml._arrays import namespace
-from heat_array_api.ml._nearest import METRICS, _least, tiles
+from heat_array_api.ml._nearest import METRICS, _candidates, tiles
 from layouts import agree, assert_equal, describe, layouts, make
 
 X = np.random.default_rng(2).standard_normal((70, 3)) + 1.0
@@ -129,14 +129,17 @@ def test_float32_is_as_exact_as_float64():
 
 
 @pytest.mark.parametrize("width", [1, 15, 16, 40, 200])
-def test_least(width):
+def test_candidates_hold_the_least_in_order(width):
     rng = np.random.default_rng(width)
     for values in (rng.standard_normal((5, width)), rng.integers(0, 3, (5, width)) * 1.0):
         for k in (1, 3, 9):
-            found = _least(namespace(values), values, k)
+            found, columns = _candidates(namespace(values), values, k)
+            first = np.argsort(found, axis=1, kind="stable")[:, :k]
             order = np.argsort(values, axis=1, kind="stable")[:, :k]
-            np.testing.assert_array_equal(found[1], order)
-            np.testing.assert_array_equal(found[0], np.take_along_axis(values, order, axis=1))
+            np.testing.assert_array_equal(np.take_along_axis(columns, first, axis=1), order)
+            real = columns < width  # the rest fills the last group up
+            picked = np.take_along_axis(values, np.where(real, columns, 0), axis=1)
+            np.testing.assert_array_equal(found, np.where(real, picked, np.inf))
 
 
 def test_tiles_cover_all_rows_and_are_small():

@@ -15,7 +15,7 @@ from ._arrays import column_width, from_host, namespace
 __all__ = ["METRICS", "nearest_rows", "tiles"]
 
 METRICS = ("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
-GROUPS = 16
+GROUP = 16
 """Distances of a group of which only the least is looked at first."""
 
 
@@ -26,7 +26,8 @@ def tiles(queries: int, rows: int, d: int, itemsize: int) -> Iterator[tuple[int,
     of scikit-learn's ``working_memory`` (they are copied a few times); and it has no more
     than a 64th of the rows, so that it is small beside one rank's share.
     """
-    width = min(column_width(8 * queries, d, itemsize), max(16, rows // 64))
+    width = min(column_width(8 * queries, d, itemsize), max(GROUP, rows // 64))
+    width = max(width // GROUP, 1) * GROUP
     for start in range(0, rows, width):
         yield start, min(start + width, rows)
 
@@ -74,16 +75,14 @@ def nearest_rows(
         found = measure.to_rows(numbers)
         if rows is not None:
             found = xp.where(rows[:, None] == numbers[None, :], xp.inf, found)
-        found, where = _least(xp, found, k)
+        found, where = _candidates(xp, found, k)
         where = where + start
-        if best is None:
-            best, index = found, where
-        else:
-            best = xp.concat([best, found], axis=1)
-            index = xp.concat([index, where], axis=1)
-            order = xp.argsort(best, axis=1, stable=True)[:, :k]
-            best = xp.take_along_axis(best, order, axis=1)
-            index = xp.take_along_axis(index, order, axis=1)
+        if best is not None:
+            found = xp.concat([best, found], axis=1)
+            where = xp.concat([index, where], axis=1)
+        order = xp.argsort(found, axis=1, stable=True)[:, :k]
+        best = xp.take_along_axis(found, order, axis=1)
+        index = xp.take_along_axis(where, order, axis=1)
         step(stop - start)
     return measure.finish(best), index
 
@@ -105,7 +104,10 @@ class _Measure:
         if self.squared and metric != "cosine":
             self.middle = xp.mean(xp.astype(training, self.dtype), axis=0)
         self.x = self._prepared(x)
-        self.squares: Any = xp.sum(self.x * self.x, axis=1) if self.squared else None
+        self.squares: Any = None
+        if self.squared:
+            self.squares = xp.sum(self.x * self.x, axis=1)
+            self.x = xp.concat([self.x, xp.ones_like(self.x[:, :1])], axis=1)
 
     def _prepared(self, x: Any) -> Any:
         if self.metric == "cosine":
@@ -120,7 +122,8 @@ class _Measure:
         # A few rows by number are replicated; a slice would lie on one rank or two.
         tile = self._prepared(xp.astype(xp.take(self.training, numbers, axis=0), self.dtype))
         if self.squared:
-            return xp.sum(tile * tile, axis=1) - 2 * (self.x @ tile.T)
+            norms = xp.sum(tile * tile, axis=1)
+            return self.x @ xp.concat([-2 * tile, norms[:, None]], axis=1).T
         total = None
         for j in range(self.x.shape[1]):
             off = xp.abs(self.x[:, j][:, None] - tile[:, j][None, :])
@@ -145,27 +148,23 @@ class _Measure:
         return found ** (1 / self.power)
 
 
-def _least(xp: Any, x: Any, k: int) -> tuple[Any, Any]:
-    """Return the k least of each row, ascending, and where they are; all if there are fewer.
+def _candidates(xp: Any, x: Any, k: int) -> tuple[Any, Any]:
+    """Return some elements of each row, the k least among them, and their columns, in order.
 
-    Sorting is dear: the columns are taken in groups, and only the k groups of the least
-    minima are sorted. They hold the k least: each of them has one that is no greater than any of
-    the other groups', and that precedes it where both are equal.
+    Sorting is dear: the columns are taken in groups, and only those k groups are kept whose
+    minima are the least. They hold the k least: each of them has an element that is no greater than
+    any of the other groups', and that precedes it where both are equal.
     """
     n, width = x.shape
-    k = min(k, width)
-    groups = width // GROUPS
+    groups = -(-width // GROUP)
     if k >= groups or n == 0:
         order = xp.argsort(x, axis=1, stable=True)[:, :k]
         return xp.take_along_axis(x, order, axis=1), order
-    if groups * GROUPS < width:
-        tail = xp.full_like(x[:, : (groups + 1) * GROUPS - width], xp.inf)
-        x, groups = xp.concat([x, tail], axis=1), groups + 1
-    grouped = xp.reshape(x, (n, groups, GROUPS))
+    if groups * GROUP > width:
+        x = xp.concat([x, xp.full_like(x[:, : groups * GROUP - width], xp.inf)], axis=1)
+    grouped = xp.reshape(x, (n, groups, GROUP))
     chosen = xp.argsort(xp.min(grouped, axis=2), axis=1, stable=True)[:, :k]
     chosen = xp.sort(chosen, axis=1)
     kept = xp.take_along_axis(grouped, chosen[:, :, None], axis=1)
-    columns = chosen[:, :, None] * GROUPS + from_host(range(GROUPS), chosen, chosen.dtype)
-    kept, columns = (xp.reshape(part, (n, k * GROUPS)) for part in (kept, columns))
-    order = xp.argsort(kept, axis=1, stable=True)[:, :k]
-    return xp.take_along_axis(kept, order, axis=1), xp.take_along_axis(columns, order, axis=1)
+    columns = chosen[:, :, None] * GROUP + from_host(range(GROUP), chosen, chosen.dtype)
+    return xp.reshape(kept, (n, k * GROUP)), xp.reshape(columns, (n, k * GROUP))
