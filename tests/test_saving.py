@@ -16,7 +16,7 @@ import heat_array_api as xp
 from files import shared_folder
 from heat_array_api import io
 from heat_array_api._layout import Layout
-from heat_array_api.io import _datasets, _flat, _load, _zarr
+from heat_array_api.io import _atomic, _datasets, _flat, _load
 from layouts import assert_equal, layouts, make, same_everywhere
 
 SHAPE = (7, 5, 3)
@@ -486,6 +486,37 @@ def test_a_failure_leaves_the_old_file(folder, comm, monkeypatch):
             )
         assert_equal(io.load_hdf5(path, "data", split=0), old)
     assert on_one_rank(comm, lambda: sorted(p.name for p in folder.glob("*kept*"))) == ["kept.h5"]
+
+
+@pytest.mark.parametrize(
+    ("file", "step"), [("kept.npy", "flush"), ("kept.zarr", "flush"), ("kept.zarr", "_swap")]
+)
+def test_a_failure_at_the_last_moment(file, step, folder, comm, monkeypatch):
+    """What cannot be flushed or renamed leaves the old file, and nothing beside it."""
+    x = make(values_of("float64"), Layout.balanced(SHAPE, 0, comm))
+    io.save(x, folder / file)
+
+    def fails(*args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(_atomic, step, fails)
+    expect_error(comm, OSError, "Input/output error", lambda: io.save(x + 1, folder / file))
+    assert_equal(io.load(folder / file, split=0), np.asarray(x))
+    assert on_one_rank(comm, lambda: [p.name for p in folder.glob(".kept*")]) == []
+
+
+def test_folders_where_two_names_cannot_be_exchanged(folder, comm, monkeypatch):
+    """A job killed between the two renames leaves the old folder, which the next save finds."""
+    x = make(values_of("float64"), Layout.balanced(SHAPE, 0, comm))
+    path, aside = folder / "two.zarr", folder / ".two.zarr.replaced.unfinished"
+    io.save({"x": x}, path)
+    monkeypatch.setattr(_atomic, "_swap", lambda one, other: False)
+    io.save({"x": x + 1}, path)
+    assert_equal(io.load(path, "x", split=0), np.asarray(x) + 1)
+    on_one_rank(comm, lambda: path.rename(aside) and None)
+    io.save({"y": x}, path, mode="a")
+    assert set(io.info(path)) == {"x", "y"}
+    assert not on_one_rank(comm, aside.exists)
 
 
 # ---------------------------------------------------------------- checkpoints
