@@ -270,6 +270,11 @@ def test_bars_of_progress(folder, comm, capsys):
     shown = capsys.readouterr().err
     assert ("save_hdf5: 100%" in shown) == (comm.rank == 0)
     assert ("load_hdf5: 100%" in shown) == (comm.rank == 0)
+    io.save(x, folder / "bar.csv", progress=True)
+    io.load(folder / "bar.csv", split=0, progress=True)
+    shown = capsys.readouterr().err
+    assert ("save_csv: 100%" in shown) == (comm.rank == 0)
+    assert ("load_csv: 100%" in shown) == (comm.rank == 0)
     io.save(x, folder / "bar.h5")
     assert capsys.readouterr().err == ""
 
@@ -403,6 +408,13 @@ def test_tables_as_text(dtype, folder, comm):
         for split in (None, 0, 1):
             x = io.load_csv(folder / "t.csv", skip_lines=1, dtype=dtype, split=split)
             assert_equal(x, values, split=split, rtol=0, atol=0)
+
+
+def test_a_format_of_numbers_that_is_none(folder, comm):
+    """One row: the other ranks have no number that the format could fail on."""
+    x = xp.ones((1, 3), split=0)
+    match = "save_csv: unsupported format"
+    expect_error(comm, ValueError, match, lambda: io.save_csv(x, folder / "q.csv", format="%q"))
 
 
 def test_text_of_others(folder, comm):
