@@ -36,7 +36,7 @@ def folder(comm):
 def rounds(request, monkeypatch):
     """Run a test also with rounds of a few rows, as large arrays have them."""
     if request.param == "small":
-        for module in (_datasets, _flat, _load, _zarr):
+        for module in (_datasets, _flat, _load):
             monkeypatch.setattr(module, "ROUND", 100)
         monkeypatch.setattr(_datasets, "SMALL", 0)
         monkeypatch.setattr(_load, "MANY", 2)
@@ -202,6 +202,10 @@ def test_strategies_are_noted_in_the_trace(folder, comm, monkeypatch):
             io.save_hdf5(x, folder / "t.h5", **options)
         names = [note.collective for note in t.notes]
         assert names == [expected] or h5py.get_config().mpi
+    for file, expected in (("t.npy", "offset"), ("t.zarr", "whole chunks"), ("t.csv", "text")):
+        with xp.trace() as t:
+            io.save(x[0], folder / file)
+        assert [note.collective for note in t.notes] == [f"io: {expected}"]
     match = "save_hdf5: strategy 'offset' cannot write 'data' .chunked"
     expect_error(
         comm, ValueError, match,
@@ -238,29 +242,61 @@ def test_rows_that_lie_as_in_the_file_are_not_sent(folder, comm, monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [1, 4, 5, 30])
-def test_whole_chunks(rows, comm):
+def test_whole_chunks(rows, comm, monkeypatch):
     """Every rank has whole chunks, together all of them; only rows of shared chunks are sent."""
+    monkeypatch.setattr(_flat, "ROUND", 2 * rows * 3 * 8)
     values = values_of("float64", (23, 3))
     for layout in layouts(values.shape):
-        x = make(values, layout)
         with xp.trace() as t:
-            pieces = [(first, part.clone()) for first, part in _flat.whole_chunks(x, rows, 2)]
-        for first, part in pieces:
-            assert not len(part) or first % rows == 0
-            assert len(part) % rows == 0 or first + len(part) == 23
-            assert len(part) <= 2 * rows
-        everywhere = comm.allgather_object([(first, part.numpy()) for first, part in pieces])
-        assert len({len(of_rank) for of_rank in everywhere}) == 1
-        found = np.full_like(values, np.nan)
-        for first, part in (piece for of_rank in everywhere for piece in of_rank):
-            assert np.isnan(found[first : first + len(part)]).all()
-            found[first : first + len(part)] = part
-        np.testing.assert_array_equal(found, values)
+            boxes = list(_flat.whole_chunks(make(values, layout), (rows, 3)))
+        assert all(len(part) <= 2 * rows for _, part in boxes)
+        assert_whole_boxes(boxes, values, (rows, 3), comm)
         if layout.split is None:
             assert t.count() == 0
         elif layout.split == 0:
             assert t.count("all_to_all") <= 1
             assert t.bytes() <= 2 * rows * 3 * 8
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 1), (1, 4, 2), (2, 3, 5), (9, 9, 9)])
+@pytest.mark.parametrize("shape", [(1, 23, 6), (2, 1, 40), (3, 9, 5)])
+def test_whole_chunks_of_few_long_rows(shape, chunks, comm, monkeypatch):
+    """Rows that are too much for a rank are taken apart, whichever axis is split."""
+    monkeypatch.setattr(_flat, "ROUND", 100)
+    values = values_of("float64", shape)
+    for layout in layouts(shape):
+        boxes = list(_flat.whole_chunks(make(values, layout), chunks))
+        assert_whole_boxes(boxes, values, chunks, comm)
+
+
+def assert_whole_boxes(boxes, values, chunks, comm):
+    """Check that the ranks' boxes are of whole chunks, and hold all values, each once."""
+    for corner, part in boxes:
+        for first, n, chunk, whole in zip(corner, part.shape, chunks, values.shape, strict=True):
+            assert not part.numel() or first % chunk == 0
+            assert not part.numel() or n % chunk == 0 or first + n == whole
+    mine = [(_flat.box(corner, part.shape), part.numpy()) for corner, part in boxes]
+    everywhere = comm.allgather_object(mine)
+    assert len({len(of_rank) for of_rank in everywhere}) == 1
+    found = np.full_like(values, np.nan)
+    for place, part in (piece for of_rank in everywhere for piece in of_rank):
+        assert np.isnan(found[place]).all()
+        found[place] = part
+    np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 6), (2, 3, 30), (1, 1, 50), (1, 2, 3, 20)])
+def test_few_long_rows(shape, folder, comm, rounds):
+    values = values_of("float32", shape)
+    for name, (file, variable, read, _) in FORMATS.items():
+        options = {"gzip": 1, "chunks": tuple(min(n, 4) for n in shape)} if "gzip" in name else {}
+        for layout in layouts(shape, few=True):
+            io.save(make(values, layout), folder / file, variable, **options)
+            stored = on_one_rank(comm, partial(read, folder / file, variable))
+            np.testing.assert_array_equal(stored, values)
+        for split in (None, *range(len(shape))):
+            x = io.load(folder / file, variable, split=split)
+            assert_equal(x, values, split=split, rtol=0, atol=0)
 
 
 def test_bars_of_progress(folder, comm, capsys):

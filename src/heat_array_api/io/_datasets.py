@@ -35,7 +35,7 @@ from .._primitives import all_to_all
 from .._redistribute import redistribute
 from .._trace import note
 from ._agreement import at_root, attempt, missing_package
-from ._flat import ROUND, as_numpy, whole_chunks, write_at
+from ._flat import ROUND, as_numpy, box, whole_chunks, write_at
 from ._stream import writing
 
 __all__ = ["STRATEGIES", "Place", "Storage", "Target", "h5py_module", "write_all"]
@@ -192,16 +192,14 @@ def _by_mpio(
     h5py = h5py_module()
     x = target.array
     problem: Exception | None = None
-    step = 1 if place.chunks is None else place.chunks[0]
-    width = math.prod(x.shape[1:]) * x.dtype.itemsize * step
+    chunks = (1,) * x.ndim if place.chunks is None else place.chunks
     attempt(func, comm, lambda: os.close(os.open(path, os.O_RDWR)))  # opening would hang, too
     opened = attempt(func, comm, lambda: h5py.File(path, "r+", driver="mpio", comm=comm.mpi))
-    for first, rows in whole_chunks(x, step, max(1, ROUND // width)):
+    for corner, values in whole_chunks(x, chunks):
         try:
-            if problem is None and rows.numel():
-                start = target.start + first
-                opened[target.name][start : start + len(rows)] = as_numpy(rows)
-                advance(rows.nbytes)
+            if problem is None and values.numel():
+                opened[target.name][box(corner, values.shape, target.start)] = as_numpy(values)
+                advance(values.nbytes)
         except Exception as error:
             problem = error
 
@@ -295,21 +293,22 @@ def _by_chunks(
     assert place.chunks is not None
     chunks = place.chunks
     deflate = h5py_module().h5z.FILTER_DEFLATE
-    x = target.array
-    # A row of chunks may be much: they are sent in batches, as many from each rank.
-    size = math.prod(chunks) * x.dtype.itemsize
-    in_row = math.prod(-(-n // c) for n, c in zip(x.shape[1:], chunks[1:], strict=True))
-    at_once, in_batch = max(1, ROUND // (in_row * size)), max(1, ROUND // size)
+    # A box of chunks may be much: they are sent in batches, as many from each rank.
+    in_batch = max(1, ROUND // (math.prod(chunks) * target.array.dtype.itemsize))
     with _at_root(func, comm, path) as file:
-        for first, rows in whole_chunks(x, chunks[0], at_once):
-            packed = _packed(as_numpy(rows), chunks, place.filters, deflate, target.storage.gzip)
-            for _ in range(-(-at_once * in_row // in_batch)):
+        for first, values in whole_chunks(target.array, chunks):
+            packed = _packed(as_numpy(values), chunks, place.filters, deflate, target.storage.gzip)
+            left = math.prod(-(-n // c) for n, c in zip(values.shape, chunks, strict=True))
+            going_on = True
+            while going_on:
                 batch = [
-                    ((first + corner[0], *corner[1:]), data)
+                    (tuple(a + b for a, b in zip(first, corner, strict=True)), data)
                     for corner, data in itertools.islice(packed, in_batch)
                 ]
-                file.run(partial(_store_chunks, _gather_bytes(batch, comm)), target.name)
-            advance(rows.nbytes)
+                left -= len(batch)
+                found, going_on = _gather_bytes(batch, left > 0, comm)
+                file.run(partial(_store_chunks, found), target.name)
+            advance(values.nbytes)
 
 
 def _packed(
@@ -339,24 +338,25 @@ def _packed(
 
 
 def _gather_bytes(
-    packed: list[tuple[tuple[int, ...], bytes]], comm: Communicator
-) -> list[tuple[tuple[int, ...], Any]]:
-    """Send chunks to rank 0, which gets those of all ranks: one small allgather, one all-to-all."""
-    heads = comm.allgather_object([(corner, len(data)) for corner, data in packed])
+    packed: list[tuple[tuple[int, ...], bytes]], more: bool, comm: Communicator
+) -> tuple[list[tuple[tuple[int, ...], Any]], bool]:
+    """Send chunks to rank 0, which gets those of all ranks, and tell whether any has `more`.
+
+    Messages: one small allgather, one all-to-all.
+    """
+    told = comm.allgather_object(([(corner, len(data)) for corner, data in packed], more))
     data = torch.from_numpy(np.frombuffer(bytearray().join(d for _, d in packed), np.uint8))
     packed.clear()  # their bytes, which are in `data` now
     none = data.new_empty(0)
-    sizes = [sum(size for _, size in head) if comm.rank == 0 else 0 for head in heads]
+    sizes = [sum(size for _, size in head) if comm.rank == 0 else 0 for head, _ in told]
     received = all_to_all([data, *[none] * (comm.size - 1)], [(n,) for n in sizes], comm)
-    if comm.rank != 0:
-        return []
     found = []
-    for head, part in zip(heads, received, strict=True):
+    for (head, _), part in zip(told, received, strict=True) if comm.rank == 0 else ():
         at = 0
         for corner, size in head:
             found.append((corner, part[at : at + size].numpy()))
             at += size
-    return found
+    return found, any(goes_on for _, goes_on in told)
 
 
 def _store_chunks(chunks: list[tuple[tuple[int, ...], Any]], dataset: Any) -> None:
