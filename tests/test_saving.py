@@ -367,6 +367,122 @@ def test_rows_are_appended_along_an_unlimited_dimension(folder, comm):
         assert on_one_rank(comm, partial(is_unlimited, path, "t"))
 
 
+def test_appended_rows_are_packed_as_those_in_the_file(folder, comm):
+    values = np.round(values_of("float64"), 1)
+    path = folder / "grow.nc"
+    packing = {"dtype": "int16", "scale_factor": 0.1, "add_offset": 5.0, "_FillValue": -999}
+    for layout in layouts(SHAPE, few=True):
+        x = make(values, layout)
+        flags = {"g/flag": x[:, 0, 0] > 0}
+        io.save_netcdf(
+            {"x": x, "y": x, **flags},
+            path,
+            dims={"x": "tyx", "y": "tyx", "g/flag": "t"},
+            unlimited="t",
+            encoding={"x": packing, "y": {"dtype": "float32"}},
+        )
+        io.save_netcdf({"x": x + 1, "y": x + 1, **flags}, path, mode="a", append="t")
+        both = np.concatenate([values, values + 1])
+        assert_equal(io.load(path, "x", split=0), both, rtol=0, atol=1e-12)
+        assert_equal(io.load(path, "y", split=0), both.astype("float32"), rtol=0, atol=0)
+        assert_equal(io.load(path, "g/flag", split=0), np.tile(values[:, 0, 0] > 0, 2))
+        assert on_one_rank(comm, lambda: read_netcdf(path, "x")).dtype == np.int16
+
+
+def test_rows_that_do_not_fit_are_not_appended(folder, comm):
+    x = make(values_of("float64"))
+    path = folder / "grow.nc"
+    dims = {"x": "tyx", "n": "t"}
+    n = xp.arange(7, split=0)
+    io.save_netcdf({"x": x, "n": n}, path, dims=dims, unlimited="t")
+    for arrays, options, match in (
+        ({"x": x}, {}, "there are no rows for 'n'"),
+        ({"x": x, "n": n, "z": n}, {"dims": {"z": "t"}}, "'t', which 'z' of the file does not"),
+        ({"x": x[:, :1], "n": n}, {}, r"'x' has dimensions .* and shape \(7, 1, 3\), but"),
+        ({"x": x, "n": n}, {"dims": {"x": "txy"}}, "'x' has dimensions"),
+        ({"x": x, "n": xp.astype(n, "float64")}, {}, "'n' is int64 in the file, not float64"),
+        ({"x": x, "n": n > 0}, {}, "'n' is int64 in the file, not bool"),
+        ({"x": x, "n": n}, {"encoding": {"x": {"scale_factor": 2}}}, "scale_factor of 'x' is 2"),
+    ):
+        append = partial(io.save_netcdf, arrays, path, mode="a", append="t", **options)
+        expect_error(comm, ValueError, f"save_netcdf: .*{match}", append)
+    assert_equal(io.load(path, "x", split=0), values_of("float64"))
+
+
+def test_integers_that_cannot_hold_the_values(folder, comm):
+    values = np.asarray([1.0, np.nan, 3.0])
+    path = folder / "i.nc"
+    for x, encoding in (
+        (values, {"dtype": "int16"}),
+        ([4e4, 1.0], {"dtype": "int16"}),
+        ([4.0, 1.0], {"dtype": "uint8", "scale_factor": 0.01}),
+        ([300, 1], {"dtype": "uint8"}),
+        ([-1.0, 1.0], {"dtype": "int8", "_Unsigned": "true"}),
+    ):
+        save = partial(io.save_netcdf, xp.asarray(x, split=0), path, encoding=encoding)
+        expect_error(comm, ValueError, "save_netcdf: 'data' would be stored as numbers from", save)
+    for encoding in (
+        {"dtype": "int16", "missing_value": -1},
+        {"dtype": "int8", "_Unsigned": "true", "_FillValue": -1},
+        {"missing_value": np.asarray([-1.0, -2.0])},
+        {"dtype": "uint64", "_FillValue": 2**63},
+    ):
+        io.save_netcdf(xp.asarray(values, split=0), path, encoding=encoding)
+        x = io.load(path, "data", split=0, dtype="float64")
+        assert_equal(x, values)
+        raw = on_one_rank(comm, lambda: read_netcdf(path, "data"))
+        assert raw.dtype == encoding.get("dtype", "float64")
+
+
+def test_attributes_of_coordinates_and_of_the_file(folder, comm):
+    x = xp.ones((4, 3), split=0)
+    notes = {"x": {"units": "K"}, "t": {"units": "hours since 2000-01-01"}, "": {"title": "test"}}
+    for arrays, name, dims in (({"x": x}, None, {"x": "ty"}), (x, "x", "ty")):
+        coords = {"t": np.arange(4.0)}
+        options = {"encoding": {"t": {"dtype": "int32"}}, "attributes": notes}
+        io.save_netcdf(arrays, folder / "n.nc", name, dims=dims, coords=coords, **options)
+        found = io.info(folder / "n.nc")
+        assert found["t"].attributes == notes["t"]
+        assert found["t"].dtype == np.int32
+        assert found["x"].attributes == {"units": "K"}
+        assert found.attributes["title"] == "test"
+        assert found.unlimited == ()
+    for file in ("n.h5", "n.zarr"):
+        notes = {"/g/x": {"units": "K"}, "": {"title": "test"}}
+        io.save({"/g/x": x}, folder / file, attributes=notes)
+        found = io.info(folder / file)
+        assert found["g/x"].attributes == {"units": "K"}
+        assert found.attributes == {"title": "test"}
+    for file in ("n.nc", "n.h5", "n.zarr"):
+        save = partial(io.save, {"x": x}, folder / file, attributes={"y": {}})
+        expect_error(comm, KeyError, "attributes of 'y', which is not among the arrays", save)
+        save = partial(io.save, {"x": x, "/x": x}, folder / file)
+        expect_error(comm, ValueError, "two of the names .* are the same", save)
+
+
+def test_groups_with_variables_of_one_name(folder):
+    values = values_of("float32")
+    io.save({"g/x": make(values), "h/x": make(values[:2])}, folder / "g.nc")
+    io.save({"x": make(values[0])}, folder / "g.nc", mode="a")
+    assert_equal(io.load(folder / "g.nc", "g/x", split=0), values)
+    assert_equal(io.load(folder / "g.nc", "h/x", split=0), values[:2])
+    assert_equal(io.load(folder / "g.nc", "x", split=0), values[0])
+
+
+def test_info_of_types_that_are_no_numbers(folder, comm):
+    def write():
+        with h5py.File(folder / "odd.h5", "w") as file:
+            file["number"] = 1.0
+            space = h5py.h5s.create_simple((3,))
+            h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE.copy(), space)
+
+    on_one_rank(comm, write)
+    found = io.info(folder / "odd.h5")
+    assert found["time"].dtype is None
+    assert found["number"].dtype == np.float64
+    expect_error(comm, TypeError, "load_hdf5: ", lambda: io.load(folder / "odd.h5", "time"))
+
+
 def test_packed_values(folder, comm):
     values = np.round(values_of("float64"), 1)
     values[2, 1] = np.nan
@@ -416,6 +532,43 @@ def test_datasets_of_xarray(folder, comm):
                         assert variable.attrs.items() <= again[name].attrs.items()
                         assert again[name].dims == variable.dims
                 comm.barrier()
+
+
+def test_datasets_keep_how_they_are_stored(folder, comm):
+    """Packing, numbers for what is missing, unlimited dimensions: once around, all the same."""
+    xarray = pytest.importorskip("xarray")
+    stored = {
+        "unsigned": ("i1", [-1, -128, 5, 127], {"_Unsigned": "true"}),
+        "packed": ("i2", [-5, 2, 4, 6], {"missing_value": np.int16(-5), "scale_factor": 0.5}),
+        "missing": ("i2", [-5, 2, 4, 6], {"missing_value": np.int16(-5)}),
+        "real": ("f4", [-5, 2, 4, 6], {"missing_value": np.float32(-5)}),
+    }
+
+    def write():
+        with netCDF4.Dataset(folder / "s.nc", "w") as file:
+            file.createDimension("t", None)
+            for name, (dtype, values, attributes) in stored.items():
+                variable = file.createVariable(name, dtype, ("t",))
+                variable.set_auto_maskandscale(False)
+                variable.setncatts(attributes)
+                variable[:] = np.asarray(values, dtype)
+
+    on_one_rank(comm, write)
+    dataset = io.open_dataset(folder / "s.nc", split="t")
+    io.save_netcdf(dataset, folder / "again.nc", encoding={"real": {"dtype": "float64"}})
+    for name, (dtype, values, attributes) in stored.items():
+        raw = on_one_rank(comm, partial(read_netcdf, folder / "again.nc", name))
+        np.testing.assert_array_equal(raw, np.asarray(values, "f8" if name == "real" else dtype))
+        assert io.info(folder / "again.nc")[name].attributes == attributes
+        x = io.load(folder / "again.nc", name, split=0)
+        assert_equal(x, np.asarray(dataset[name].data, x.dtype))
+    assert on_one_rank(comm, partial(is_unlimited, folder / "again.nc", "t"))
+    io.save_netcdf(dataset.isel(t=0), folder / "again.nc")
+    match = "a Dataset has its own names, dims"
+    expect_error(comm, TypeError, match, lambda: io.save_netcdf(dataset, folder / "a.nc", dims="t"))
+    with xarray.open_dataset(folder / "again.nc") as again:
+        assert again["real"].shape == ()
+    comm.barrier()
 
 
 def compare_datasets(found, expected, dim):

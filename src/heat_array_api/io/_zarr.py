@@ -23,7 +23,7 @@ from ._atomic import replacing
 from ._flat import as_numpy, box, whole_chunks
 from ._load import Slab, Source, load
 from ._progress import progress as bar
-from ._variables import as_variables
+from ._variables import as_variables, by_name
 
 __all__ = ["load_zarr", "save_zarr", "zarr_module"]
 
@@ -143,7 +143,7 @@ def save_zarr(
         "w": a new store. "a": what the store holds is kept, but for arrays of the same names; it is
         copied first, so that a failure leaves it as it was.
     attributes : mapping, optional
-        Of the array; of several, ``{name: attributes}``. The name "" stands for the group.
+        Of the array; or by name, ``{name: attributes}``. The name "" stands for the group.
     chunks : tuple of int, optional
         The shape of chunks; default: of about 16 MiB, rows if these are no longer.
     progress : bool, optional
@@ -162,9 +162,7 @@ def save_zarr(
     if alone and mode == "a":
         raise ValueError(f"{func}: mode 'a' needs the name of an array")
     shapes = {name: _chunks(func, value, chunks) for name, value in variables.items()}
-    notes: Mapping[str, Any] = attributes or {}
-    if not isinstance(x, Mapping):
-        notes = {next(iter(variables)): notes}
+    notes = by_name(func, "attributes", attributes, x, variables)
 
     def create(path: str) -> None:
         zarr = zarr_module()
