@@ -91,10 +91,12 @@ split = len(before) + int(os.environ["SPLIT"])
 small = xp.ones((*before, 4096, columns), dtype="float32", split=split)
 large = xp.full((*before, rows, columns), 1.5, dtype="float32", split=split)
 for array in (small, large):
-    for name in ("x.h5", "z.h5", "x.nc", "x.npy", "x.zarr"):
+    for name in ("x.h5", "z.h5", "root.h5", "x.nc", "x.npy", "x.zarr"):
         path = f"{os.environ['FOLDER']}/{name}"
         chunks = (*before, 512, columns)
-        options = {"z.h5": {"gzip": 1}, "x.zarr": {"chunks": chunks}}.get(name, {})
+        options = {
+            "z.h5": {"gzip": 1}, "root.h5": {"strategy": "root"}, "x.zarr": {"chunks": chunks}
+        }.get(name, {})
         write = taken(lambda: io.save(array, path, **options))
         read = taken(lambda: io.load(path, split=split))
         comm.barrier()

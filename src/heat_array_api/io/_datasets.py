@@ -30,12 +30,11 @@ import torch
 
 from .._array import Array
 from .._comm import Communicator
-from .._layout import Layout, Shape
+from .._layout import Shape
 from .._primitives import all_to_all
-from .._redistribute import redistribute
 from .._trace import note
 from ._agreement import at_root, attempt, missing_package
-from ._flat import ROUND, as_numpy, box, whole_chunks, write_at
+from ._flat import ROUND, as_numpy, box, to_root, whole_chunks, write_at
 from ._stream import writing
 
 __all__ = ["STRATEGIES", "Place", "Storage", "Target", "h5py_module", "write_all"]
@@ -218,18 +217,17 @@ def _by_root(
 ) -> None:
     x = target.array
     with _at_root(func, comm, path) as file:
-        for first, block in _rounds(x, 1):
-            file.run(partial(_store, target, first, block), target.name)
+        for corner, block in to_root(x):
+            file.run(partial(_store, target, corner, block), target.name)
             advance(block.nbytes // comm.size)
 
 
-def _store(target: Target, first: int, block: Array, dataset: Any) -> None:
+def _store(target: Target, corner: Shape, block: Array, dataset: Any) -> None:
     values = as_numpy(block._local)
     if not target.array.shape:
         dataset[()] = values
     elif values.size:
-        start = target.start + first
-        dataset[start : start + len(values)] = values
+        dataset[box(corner, values.shape, target.start)] = values
 
 
 class _at_root:
@@ -272,19 +270,6 @@ class _at_root:
     def _raise(self) -> None:
         if self._problem is not None:
             raise self._problem
-
-
-def _rounds(x: Array, rows_at_once: int) -> Iterator[tuple[int, Array]]:
-    """Yield some rows of an array at a time, all on rank 0: (first row, array)."""
-    if not x.shape or not x.size:
-        yield 0, x
-        return
-    width = max(math.prod(x.shape[1:]) * x.dtype.itemsize, 1)
-    rows = max(1, ROUND // (width * rows_at_once)) * rows_at_once
-    for first in range(0, x.shape[0], rows):
-        block = x[first : first + rows]
-        counts = (block.shape[0], *[0] * (x.comm.size - 1))
-        yield first, redistribute(block, Layout.of(block.shape, 0, counts, x.comm))
 
 
 def _by_chunks(

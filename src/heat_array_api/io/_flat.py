@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from .._reshape import reshape
 from ._agreement import attempt
 from ._stream import write_bytes
 
-__all__ = ["as_numpy", "box", "pieces", "whole_chunks", "write_at"]
+__all__ = ["as_numpy", "box", "pieces", "to_root", "whole_chunks", "write_at"]
 
 ROUND = 4 << 20
 """Bytes that a rank redistributes at once where its shard is not consecutive in the file."""
@@ -88,13 +88,43 @@ def whole_chunks(x: Array, chunks: Shape, axis: int = 0) -> Iterator[tuple[Shape
     others = math.prod(n for i, n in enumerate(shape) if i != axis)
     width = max(others * step * x.dtype.itemsize, 1)
     if x.split is not None and axis < x.split and width > ROUND:
-        for first in range(0, shape[axis], step):
-            row = x[(*_all(axis), slice(first, first + step))]
-            for corner, values in whole_chunks(row, chunks, axis + 1):
-                yield (*corner[:axis], first, *corner[axis + 1 :]), values
+        yield from _each_row(x, axis, step, lambda row: whole_chunks(row, chunks, axis + 1))
         return
     for first, values in _rows_of_chunks(x, axis, step, max(1, ROUND // width) * step):
         yield (*[0] * axis, first, *[0] * (x.ndim - axis - 1)), values
+
+
+def to_root(x: Array, axis: int = 0) -> Iterator[tuple[Shape, Array]]:
+    """Yield boxes of an array, some 4 MiB at a time, all on rank 0: (corner, array).
+
+    Messages: an all-to-all each, unless the array is replicated.
+    """
+    if not x.size or not x.shape:
+        yield (0,) * x.ndim, x
+        return
+    n = x.shape[axis]
+    width = x.nbytes // n
+    if width > ROUND and axis + 1 < x.ndim:
+        yield from _each_row(x, axis, 1, lambda row: to_root(row, axis + 1))
+        return
+    rows = max(1, ROUND // width)
+    for first in range(0, n, rows):
+        block = x[(*_all(axis), slice(first, first + rows))]
+        counts = (block.shape[axis], *[0] * (x.comm.size - 1))
+        target = Layout.of(block.shape, axis, counts, x.comm)
+        yield (*[0] * axis, first, *[0] * (x.ndim - axis - 1)), redistribute(block, target)
+
+
+T = TypeVar("T")
+
+
+def _each_row(
+    x: Array, axis: int, step: int, boxes_of: Callable[[Array], Iterator[tuple[Shape, T]]]
+) -> Iterator[tuple[Shape, T]]:
+    """Yield the boxes of `step` indices of an axis after the other, with corners in the whole."""
+    for first in range(0, x.shape[axis], step):
+        for corner, values in boxes_of(x[(*_all(axis), slice(first, first + step))]):
+            yield (*corner[:axis], first, *corner[axis + 1 :]), values
 
 
 def _rows_of_chunks(x: Array, axis: int, rows: int, step: int) -> Iterator[tuple[int, Tensor]]:
