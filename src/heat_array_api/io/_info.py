@@ -13,6 +13,7 @@ import numpy as np
 from .._comm import as_communicator
 from .._layout import Shape
 from ._agreement import at_root, missing_package
+from ._classic import ends_of
 from ._suffixes import format_of
 
 __all__ = ["FileInfo", "VariableInfo", "info"]
@@ -203,6 +204,7 @@ def _netcdf(path: str) -> FileInfo:
         for name, inner in group.groups.items():
             visit(inner, f"{prefix}{name}/")
 
+    ends_of(path)
     with netCDF4.Dataset(path, "r") as file:
         visit(file, "")
     return FileInfo(variables, groups, tuple(unlimited))
