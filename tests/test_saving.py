@@ -16,7 +16,7 @@ import heat_array_api as xp
 from files import shared_folder
 from heat_array_api import io
 from heat_array_api._layout import Layout
-from heat_array_api.io import _datasets, _flat, _load, _zarr
+from heat_array_api.io import _atomic, _datasets, _flat, _load
 from layouts import assert_equal, layouts, make, same_everywhere
 
 SHAPE = (7, 5, 3)
@@ -36,7 +36,7 @@ def folder(comm):
 def rounds(request, monkeypatch):
     """Run a test also with rounds of a few rows, as large arrays have them."""
     if request.param == "small":
-        for module in (_datasets, _flat, _load, _zarr):
+        for module in (_datasets, _flat, _load):
             monkeypatch.setattr(module, "ROUND", 100)
         monkeypatch.setattr(_datasets, "SMALL", 0)
         monkeypatch.setattr(_load, "MANY", 2)
@@ -202,6 +202,10 @@ def test_strategies_are_noted_in_the_trace(folder, comm, monkeypatch):
             io.save_hdf5(x, folder / "t.h5", **options)
         names = [note.collective for note in t.notes]
         assert names == [expected] or h5py.get_config().mpi
+    for file, expected in (("t.npy", "offset"), ("t.zarr", "whole chunks"), ("t.csv", "text")):
+        with xp.trace() as t:
+            io.save(x[0], folder / file)
+        assert [note.collective for note in t.notes] == [f"io: {expected}"]
     match = "save_hdf5: strategy 'offset' cannot write 'data' .chunked"
     expect_error(
         comm, ValueError, match,
@@ -238,29 +242,61 @@ def test_rows_that_lie_as_in_the_file_are_not_sent(folder, comm, monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [1, 4, 5, 30])
-def test_whole_chunks(rows, comm):
+def test_whole_chunks(rows, comm, monkeypatch):
     """Every rank has whole chunks, together all of them; only rows of shared chunks are sent."""
+    monkeypatch.setattr(_flat, "ROUND", 2 * rows * 3 * 8)
     values = values_of("float64", (23, 3))
     for layout in layouts(values.shape):
-        x = make(values, layout)
         with xp.trace() as t:
-            pieces = [(first, part.clone()) for first, part in _flat.whole_chunks(x, rows, 2)]
-        for first, part in pieces:
-            assert not len(part) or first % rows == 0
-            assert len(part) % rows == 0 or first + len(part) == 23
-            assert len(part) <= 2 * rows
-        everywhere = comm.allgather_object([(first, part.numpy()) for first, part in pieces])
-        assert len({len(of_rank) for of_rank in everywhere}) == 1
-        found = np.full_like(values, np.nan)
-        for first, part in (piece for of_rank in everywhere for piece in of_rank):
-            assert np.isnan(found[first : first + len(part)]).all()
-            found[first : first + len(part)] = part
-        np.testing.assert_array_equal(found, values)
+            boxes = list(_flat.whole_chunks(make(values, layout), (rows, 3)))
+        assert all(len(part) <= 2 * rows for _, part in boxes)
+        assert_whole_boxes(boxes, values, (rows, 3), comm)
         if layout.split is None:
             assert t.count() == 0
         elif layout.split == 0:
             assert t.count("all_to_all") <= 1
             assert t.bytes() <= 2 * rows * 3 * 8
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 1), (1, 4, 2), (2, 3, 5), (9, 9, 9)])
+@pytest.mark.parametrize("shape", [(1, 23, 6), (2, 1, 40), (3, 9, 5)])
+def test_whole_chunks_of_few_long_rows(shape, chunks, comm, monkeypatch):
+    """Rows that are too much for a rank are taken apart, whichever axis is split."""
+    monkeypatch.setattr(_flat, "ROUND", 100)
+    values = values_of("float64", shape)
+    for layout in layouts(shape):
+        boxes = list(_flat.whole_chunks(make(values, layout), chunks))
+        assert_whole_boxes(boxes, values, chunks, comm)
+
+
+def assert_whole_boxes(boxes, values, chunks, comm):
+    """Check that the ranks' boxes are of whole chunks, and hold all values, each once."""
+    for corner, part in boxes:
+        for first, n, chunk, whole in zip(corner, part.shape, chunks, values.shape, strict=True):
+            assert not part.numel() or first % chunk == 0
+            assert not part.numel() or n % chunk == 0 or first + n == whole
+    mine = [(_flat.box(corner, part.shape), part.numpy()) for corner, part in boxes]
+    everywhere = comm.allgather_object(mine)
+    assert len({len(of_rank) for of_rank in everywhere}) == 1
+    found = np.full_like(values, np.nan)
+    for place, part in (piece for of_rank in everywhere for piece in of_rank):
+        assert np.isnan(found[place]).all()
+        found[place] = part
+    np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 6), (2, 3, 30), (1, 1, 50), (1, 2, 3, 20)])
+def test_few_long_rows(shape, folder, comm, rounds):
+    values = values_of("float32", shape)
+    for name, (file, variable, read, _) in FORMATS.items():
+        options = {"gzip": 1, "chunks": tuple(min(n, 4) for n in shape)} if "gzip" in name else {}
+        for layout in layouts(shape, few=True):
+            io.save(make(values, layout), folder / file, variable, **options)
+            stored = on_one_rank(comm, partial(read, folder / file, variable))
+            np.testing.assert_array_equal(stored, values)
+        for split in (None, *range(len(shape))):
+            x = io.load(folder / file, variable, split=split)
+            assert_equal(x, values, split=split, rtol=0, atol=0)
 
 
 def test_bars_of_progress(folder, comm, capsys):
@@ -270,6 +306,11 @@ def test_bars_of_progress(folder, comm, capsys):
     shown = capsys.readouterr().err
     assert ("save_hdf5: 100%" in shown) == (comm.rank == 0)
     assert ("load_hdf5: 100%" in shown) == (comm.rank == 0)
+    io.save(x, folder / "bar.csv", progress=True)
+    io.load(folder / "bar.csv", split=0, progress=True)
+    shown = capsys.readouterr().err
+    assert ("save_csv: 100%" in shown) == (comm.rank == 0)
+    assert ("load_csv: 100%" in shown) == (comm.rank == 0)
     io.save(x, folder / "bar.h5")
     assert capsys.readouterr().err == ""
 
@@ -326,6 +367,122 @@ def test_rows_are_appended_along_an_unlimited_dimension(folder, comm):
         assert on_one_rank(comm, partial(is_unlimited, path, "t"))
 
 
+def test_appended_rows_are_packed_as_those_in_the_file(folder, comm):
+    values = np.round(values_of("float64"), 1)
+    path = folder / "grow.nc"
+    packing = {"dtype": "int16", "scale_factor": 0.1, "add_offset": 5.0, "_FillValue": -999}
+    for layout in layouts(SHAPE, few=True):
+        x = make(values, layout)
+        flags = {"g/flag": x[:, 0, 0] > 0}
+        io.save_netcdf(
+            {"x": x, "y": x, **flags},
+            path,
+            dims={"x": "tyx", "y": "tyx", "g/flag": "t"},
+            unlimited="t",
+            encoding={"x": packing, "y": {"dtype": "float32"}},
+        )
+        io.save_netcdf({"x": x + 1, "y": x + 1, **flags}, path, mode="a", append="t")
+        both = np.concatenate([values, values + 1])
+        assert_equal(io.load(path, "x", split=0), both, rtol=0, atol=1e-12)
+        assert_equal(io.load(path, "y", split=0), both.astype("float32"), rtol=0, atol=0)
+        assert_equal(io.load(path, "g/flag", split=0), np.tile(values[:, 0, 0] > 0, 2))
+        assert on_one_rank(comm, lambda: read_netcdf(path, "x")).dtype == np.int16
+
+
+def test_rows_that_do_not_fit_are_not_appended(folder, comm):
+    x = make(values_of("float64"))
+    path = folder / "grow.nc"
+    dims = {"x": "tyx", "n": "t"}
+    n = xp.arange(7, split=0)
+    io.save_netcdf({"x": x, "n": n}, path, dims=dims, unlimited="t")
+    for arrays, options, match in (
+        ({"x": x}, {}, "there are no rows for 'n'"),
+        ({"x": x, "n": n, "z": n}, {"dims": {"z": "t"}}, "'t', which 'z' of the file does not"),
+        ({"x": x[:, :1], "n": n}, {}, r"'x' has dimensions .* and shape \(7, 1, 3\), but"),
+        ({"x": x, "n": n}, {"dims": {"x": "txy"}}, "'x' has dimensions"),
+        ({"x": x, "n": xp.astype(n, "float64")}, {}, "'n' is int64 in the file, not float64"),
+        ({"x": x, "n": n > 0}, {}, "'n' is int64 in the file, not bool"),
+        ({"x": x, "n": n}, {"encoding": {"x": {"scale_factor": 2}}}, "scale_factor of 'x' is 2"),
+    ):
+        append = partial(io.save_netcdf, arrays, path, mode="a", append="t", **options)
+        expect_error(comm, ValueError, f"save_netcdf: .*{match}", append)
+    assert_equal(io.load(path, "x", split=0), values_of("float64"))
+
+
+def test_integers_that_cannot_hold_the_values(folder, comm):
+    values = np.asarray([1.0, np.nan, 3.0])
+    path = folder / "i.nc"
+    for x, encoding in (
+        (values, {"dtype": "int16"}),
+        ([4e4, 1.0], {"dtype": "int16"}),
+        ([4.0, 1.0], {"dtype": "uint8", "scale_factor": 0.01}),
+        ([300, 1], {"dtype": "uint8"}),
+        ([-1.0, 1.0], {"dtype": "int8", "_Unsigned": "true"}),
+    ):
+        save = partial(io.save_netcdf, xp.asarray(x, split=0), path, encoding=encoding)
+        expect_error(comm, ValueError, "save_netcdf: 'data' would be stored as numbers from", save)
+    for encoding in (
+        {"dtype": "int16", "missing_value": -1},
+        {"dtype": "int8", "_Unsigned": "true", "_FillValue": -1},
+        {"missing_value": np.asarray([-1.0, -2.0])},
+        {"dtype": "uint64", "_FillValue": 2**63},
+    ):
+        io.save_netcdf(xp.asarray(values, split=0), path, encoding=encoding)
+        x = io.load(path, "data", split=0, dtype="float64")
+        assert_equal(x, values)
+        raw = on_one_rank(comm, lambda: read_netcdf(path, "data"))
+        assert raw.dtype == encoding.get("dtype", "float64")
+
+
+def test_attributes_of_coordinates_and_of_the_file(folder, comm):
+    x = xp.ones((4, 3), split=0)
+    notes = {"x": {"units": "K"}, "t": {"units": "hours since 2000-01-01"}, "": {"title": "test"}}
+    for arrays, name, dims in (({"x": x}, None, {"x": "ty"}), (x, "x", "ty")):
+        coords = {"t": np.arange(4.0)}
+        options = {"encoding": {"t": {"dtype": "int32"}}, "attributes": notes}
+        io.save_netcdf(arrays, folder / "n.nc", name, dims=dims, coords=coords, **options)
+        found = io.info(folder / "n.nc")
+        assert found["t"].attributes == notes["t"]
+        assert found["t"].dtype == np.int32
+        assert found["x"].attributes == {"units": "K"}
+        assert found.attributes["title"] == "test"
+        assert found.unlimited == ()
+    for file in ("n.h5", "n.zarr"):
+        notes = {"/g/x": {"units": "K"}, "": {"title": "test"}}
+        io.save({"/g/x": x}, folder / file, attributes=notes)
+        found = io.info(folder / file)
+        assert found["g/x"].attributes == {"units": "K"}
+        assert found.attributes == {"title": "test"}
+    for file in ("n.nc", "n.h5", "n.zarr"):
+        save = partial(io.save, {"x": x}, folder / file, attributes={"y": {}})
+        expect_error(comm, KeyError, "attributes of 'y', which is not among the arrays", save)
+        save = partial(io.save, {"x": x, "/x": x}, folder / file)
+        expect_error(comm, ValueError, "two of the names .* are the same", save)
+
+
+def test_groups_with_variables_of_one_name(folder):
+    values = values_of("float32")
+    io.save({"g/x": make(values), "h/x": make(values[:2])}, folder / "g.nc")
+    io.save({"x": make(values[0])}, folder / "g.nc", mode="a")
+    assert_equal(io.load(folder / "g.nc", "g/x", split=0), values)
+    assert_equal(io.load(folder / "g.nc", "h/x", split=0), values[:2])
+    assert_equal(io.load(folder / "g.nc", "x", split=0), values[0])
+
+
+def test_info_of_types_that_are_no_numbers(folder, comm):
+    def write():
+        with h5py.File(folder / "odd.h5", "w") as file:
+            file["number"] = 1.0
+            space = h5py.h5s.create_simple((3,))
+            h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE.copy(), space)
+
+    on_one_rank(comm, write)
+    found = io.info(folder / "odd.h5")
+    assert found["time"].dtype is None
+    assert found["number"].dtype == np.float64
+    expect_error(comm, TypeError, "load_hdf5: ", lambda: io.load(folder / "odd.h5", "time"))
+
+
 def test_packed_values(folder, comm):
     values = np.round(values_of("float64"), 1)
     values[2, 1] = np.nan
@@ -377,6 +534,43 @@ def test_datasets_of_xarray(folder, comm):
                 comm.barrier()
 
 
+def test_datasets_keep_how_they_are_stored(folder, comm):
+    """Packing, numbers for what is missing, unlimited dimensions: once around, all the same."""
+    xarray = pytest.importorskip("xarray")
+    stored = {
+        "unsigned": ("i1", [-1, -128, 5, 127], {"_Unsigned": "true"}),
+        "packed": ("i2", [-5, 2, 4, 6], {"missing_value": np.int16(-5), "scale_factor": 0.5}),
+        "missing": ("i2", [-5, 2, 4, 6], {"missing_value": np.int16(-5)}),
+        "real": ("f4", [-5, 2, 4, 6], {"missing_value": np.float32(-5)}),
+    }
+
+    def write():
+        with netCDF4.Dataset(folder / "s.nc", "w") as file:
+            file.createDimension("t", None)
+            for name, (dtype, values, attributes) in stored.items():
+                variable = file.createVariable(name, dtype, ("t",))
+                variable.set_auto_maskandscale(False)
+                variable.setncatts(attributes)
+                variable[:] = np.asarray(values, dtype)
+
+    on_one_rank(comm, write)
+    dataset = io.open_dataset(folder / "s.nc", split="t")
+    io.save_netcdf(dataset, folder / "again.nc", encoding={"real": {"dtype": "float64"}})
+    for name, (dtype, values, attributes) in stored.items():
+        raw = on_one_rank(comm, partial(read_netcdf, folder / "again.nc", name))
+        np.testing.assert_array_equal(raw, np.asarray(values, "f8" if name == "real" else dtype))
+        assert io.info(folder / "again.nc")[name].attributes == attributes
+        x = io.load(folder / "again.nc", name, split=0)
+        assert_equal(x, np.asarray(dataset[name].data, x.dtype))
+    assert on_one_rank(comm, partial(is_unlimited, folder / "again.nc", "t"))
+    io.save_netcdf(dataset.isel(t=0), folder / "again.nc")
+    match = "a Dataset has its own names, dims"
+    expect_error(comm, TypeError, match, lambda: io.save_netcdf(dataset, folder / "a.nc", dims="t"))
+    with xarray.open_dataset(folder / "again.nc") as again:
+        assert again["real"].shape == ()
+    comm.barrier()
+
+
 def compare_datasets(found, expected, dim):
     assert set(found.variables) == set(expected.variables)
     assert set(found.coords) == set(expected.coords)
@@ -403,6 +597,13 @@ def test_tables_as_text(dtype, folder, comm):
         for split in (None, 0, 1):
             x = io.load_csv(folder / "t.csv", skip_lines=1, dtype=dtype, split=split)
             assert_equal(x, values, split=split, rtol=0, atol=0)
+
+
+def test_a_format_of_numbers_that_is_none(folder, comm):
+    """One row: the other ranks have no number that the format could fail on."""
+    x = xp.ones((1, 3), split=0)
+    match = "save_csv: unsupported format"
+    expect_error(comm, ValueError, match, lambda: io.save_csv(x, folder / "q.csv", format="%q"))
 
 
 def test_text_of_others(folder, comm):
@@ -486,6 +687,37 @@ def test_a_failure_leaves_the_old_file(folder, comm, monkeypatch):
             )
         assert_equal(io.load_hdf5(path, "data", split=0), old)
     assert on_one_rank(comm, lambda: sorted(p.name for p in folder.glob("*kept*"))) == ["kept.h5"]
+
+
+@pytest.mark.parametrize(
+    ("file", "step"), [("kept.npy", "flush"), ("kept.zarr", "flush"), ("kept.zarr", "_swap")]
+)
+def test_a_failure_at_the_last_moment(file, step, folder, comm, monkeypatch):
+    """What cannot be flushed or renamed leaves the old file, and nothing beside it."""
+    x = make(values_of("float64"), Layout.balanced(SHAPE, 0, comm))
+    io.save(x, folder / file)
+
+    def fails(*args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(_atomic, step, fails)
+    expect_error(comm, OSError, "Input/output error", lambda: io.save(x + 1, folder / file))
+    assert_equal(io.load(folder / file, split=0), np.asarray(x))
+    assert on_one_rank(comm, lambda: [p.name for p in folder.glob(".kept*")]) == []
+
+
+def test_folders_where_two_names_cannot_be_exchanged(folder, comm, monkeypatch):
+    """A job killed between the two renames leaves the old folder, which the next save finds."""
+    x = make(values_of("float64"), Layout.balanced(SHAPE, 0, comm))
+    path, aside = folder / "two.zarr", folder / ".two.zarr.replaced.unfinished"
+    io.save({"x": x}, path)
+    monkeypatch.setattr(_atomic, "_swap", lambda one, other: False)
+    io.save({"x": x + 1}, path)
+    assert_equal(io.load(path, "x", split=0), np.asarray(x) + 1)
+    on_one_rank(comm, lambda: path.rename(aside) and None)
+    io.save({"y": x}, path, mode="a")
+    assert set(io.info(path)) == {"x", "y"}
+    assert not on_one_rank(comm, aside.exists)
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -58,12 +58,12 @@ def replacing(
     unfinished = at_root(func, comm, lambda: _begin(final, keep, folder))
     try:
         yield unfinished
+        attempt(func, comm, lambda: _finish(Path(unfinished), final) if comm.rank == 0 else None)
     except BaseException:
         if comm.rank == 0:
             with suppress(OSError):
                 _remove(Path(unfinished))
         raise
-    attempt(func, comm, lambda: _finish(Path(unfinished), final) if comm.rank == 0 else None)
 
 
 def _begin(final: Path, keep: bool, folder: bool) -> str:
@@ -73,6 +73,7 @@ def _begin(final: Path, keep: bool, folder: bool) -> str:
         )
     if not final.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(final.parent)!r}")
+    _recover(final)
     _clean(final)
     host, number = socket.gethostname(), next(_numbers)
     unfinished = final.with_name(f".{final.name}.{host}.{os.getpid()}.{number}{SUFFIX}")
@@ -146,11 +147,29 @@ def _exchange(unfinished: Path, final: Path) -> None:
         unfinished.rename(final)
         return
     if not _swap(unfinished, final):
-        old = final.with_name(f".{final.name}.old")
+        old = _set_aside(final)
         final.rename(old)
-        unfinished.rename(final)
+        try:
+            unfinished.rename(final)
+        except OSError:
+            old.rename(final)
+            raise
         unfinished = old
     shutil.rmtree(unfinished)
+
+
+def _set_aside(final: Path) -> Path:
+    return final.with_name(f".{final.name}.replaced{SUFFIX}")
+
+
+def _recover(final: Path) -> None:
+    """Give a folder its name back, or remove it, that a job was killed while it replaced."""
+    old = _set_aside(final)
+    if old.is_dir():
+        if final.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(final)
 
 
 def _swap(one: Path, other: Path) -> bool:

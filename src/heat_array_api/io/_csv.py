@@ -18,6 +18,7 @@ from .._dtypes import to_numpy_dtype, to_torch_dtype
 from .._layout import Layout, normalize_axis
 from .._options import UNSET, Unset, default_split
 from .._redistribute import redistribute
+from .._trace import note
 from ._agreement import at_root, attempt
 from ._atomic import replacing
 from ._flat import as_numpy
@@ -41,6 +42,7 @@ def load_csv(
     skip_lines: int = 0,
     comments: str | None = "#",
     columns: tuple[int, ...] | None = None,
+    progress: bool | None = None,
 ) -> Array:
     """Load a table of numbers from a text file, each rank only the lines of its part.
 
@@ -65,6 +67,8 @@ def load_csv(
         What begins a comment; None: there are none.
     columns : tuple of int, optional
         Which columns to keep; default: all.
+    progress : bool, optional
+        Whether rank 0 shows a bar; by default for much text on a terminal.
 
     Returns
     -------
@@ -86,13 +90,15 @@ def load_csv(
     target = torch.float64 if dtype is None else to_torch_dtype(dtype, func)
     wanted = np.dtype("float32") if target is torch.bfloat16 else to_numpy_dtype(target)
     name = os.fspath(path)
-    begin = at_root(func, comm, lambda: _after_lines(name, skip_lines))
+    begin, end = at_root(func, comm, lambda: _bytes_of_rows(name, skip_lines))
 
     def read() -> tuple[torch.Tensor, torch.device]:
-        values = _numbers(_own_lines(name, begin, comm), wanted, delimiter, comments, columns)
+        lines = _own_lines(name, begin, end, comm, advance)
+        values = _numbers(lines, wanted, delimiter, comments, columns)
         return torch.from_numpy(values).to(target), local_device(func, device, comm)
 
-    local, place = attempt(func, comm, read)
+    with bar(func, end - begin, comm, progress) as advance:
+        local, place = attempt(func, comm, read)
     shapes = comm.allgather_ints(tuple(local.shape))
     widths = sorted({width for rows, width in shapes if rows})
     if len(widths) > 1:
@@ -140,16 +146,19 @@ def _is_row(line: str, comments: str | None) -> bool:
     return bool(text.strip())
 
 
-def _after_lines(name: str, n: int) -> int:
+def _bytes_of_rows(name: str, skipped: int) -> tuple[int, int]:
+    """Return where the first row begins and the last one ends."""
     with open(name, "rb") as file:
-        for _ in range(n):
+        for _ in range(skipped):
             file.readline()
-        return file.tell()
+        return file.tell(), os.fstat(file.fileno()).st_size
 
 
-def _own_lines(name: str, begin: int, comm: Communicator) -> Iterator[str]:
-    """Yield the lines that begin in this rank's share of the bytes."""
-    size = max(os.path.getsize(name) - begin, 0)
+def _own_lines(
+    name: str, begin: int, end: int, comm: Communicator, advance: Callable[[int], object]
+) -> Iterator[str]:
+    """Yield the lines that begin in this rank's share of the bytes from `begin` to `end`."""
+    size = end - begin
     at, end = (begin + size * r // comm.size for r in (comm.rank, comm.rank + 1))
     with open(name, "rb") as file:
         if at > begin:  # the line that the share begins in belongs to the rank before
@@ -159,6 +168,7 @@ def _own_lines(name: str, begin: int, comm: Communicator) -> Iterator[str]:
         file.seek(at)
         while at < end and (line := file.readline()):
             at += len(line)
+            advance(len(line))
             yield line.decode()
 
 
@@ -200,8 +210,7 @@ def save_csv(
             f"{func}: an array of shape {x.shape} and dtype {x.dtype}; expected a real table"
         )
     rows = redistribute(x, Layout.balanced(x.shape, 0, x.comm))
-    values = as_numpy(rows._local)
-    data = _as_text(values, delimiter, format)
+    data = attempt(func, x.comm, lambda: _as_text(as_numpy(rows._local), delimiter, format))
     if header is not None and x.comm.rank == 0:
         data = f"{header}\n".encode() + data
     sizes = [size for (size,) in x.comm.allgather_ints((len(data),))]
@@ -214,6 +223,7 @@ def save_csv(
             file.flush()
             os.fsync(file.fileno())
 
+    note("io: text", len(data))
     with (
         replacing(func, x.comm, path) as unfinished,
         bar(func, sum(sizes), x.comm, progress) as advance,

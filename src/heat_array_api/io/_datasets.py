@@ -30,12 +30,11 @@ import torch
 
 from .._array import Array
 from .._comm import Communicator
-from .._layout import Layout, Shape
+from .._layout import Shape
 from .._primitives import all_to_all
-from .._redistribute import redistribute
 from .._trace import note
 from ._agreement import at_root, attempt, missing_package
-from ._flat import ROUND, as_numpy, whole_chunks, write_at
+from ._flat import ROUND, as_numpy, box, to_root, whole_chunks, write_at
 from ._stream import writing
 
 __all__ = ["STRATEGIES", "Place", "Storage", "Target", "h5py_module", "write_all"]
@@ -192,16 +191,14 @@ def _by_mpio(
     h5py = h5py_module()
     x = target.array
     problem: Exception | None = None
-    step = 1 if place.chunks is None else place.chunks[0]
-    width = math.prod(x.shape[1:]) * x.dtype.itemsize * step
+    chunks = (1,) * x.ndim if place.chunks is None else place.chunks
     attempt(func, comm, lambda: os.close(os.open(path, os.O_RDWR)))  # opening would hang, too
     opened = attempt(func, comm, lambda: h5py.File(path, "r+", driver="mpio", comm=comm.mpi))
-    for first, rows in whole_chunks(x, step, max(1, ROUND // width)):
+    for corner, values in whole_chunks(x, chunks):
         try:
-            if problem is None and rows.numel():
-                start = target.start + first
-                opened[target.name][start : start + len(rows)] = as_numpy(rows)
-                advance(rows.nbytes)
+            if problem is None and values.numel():
+                opened[target.name][box(corner, values.shape, target.start)] = as_numpy(values)
+                advance(values.nbytes)
         except Exception as error:
             problem = error
 
@@ -220,18 +217,17 @@ def _by_root(
 ) -> None:
     x = target.array
     with _at_root(func, comm, path) as file:
-        for first, block in _rounds(x, 1):
-            file.run(partial(_store, target, first, block), target.name)
+        for corner, block in to_root(x):
+            file.run(partial(_store, target, corner, block), target.name)
             advance(block.nbytes // comm.size)
 
 
-def _store(target: Target, first: int, block: Array, dataset: Any) -> None:
+def _store(target: Target, corner: Shape, block: Array, dataset: Any) -> None:
     values = as_numpy(block._local)
     if not target.array.shape:
         dataset[()] = values
     elif values.size:
-        start = target.start + first
-        dataset[start : start + len(values)] = values
+        dataset[box(corner, values.shape, target.start)] = values
 
 
 class _at_root:
@@ -276,40 +272,28 @@ class _at_root:
             raise self._problem
 
 
-def _rounds(x: Array, rows_at_once: int) -> Iterator[tuple[int, Array]]:
-    """Yield some rows of an array at a time, all on rank 0: (first row, array)."""
-    if not x.shape or not x.size:
-        yield 0, x
-        return
-    width = max(math.prod(x.shape[1:]) * x.dtype.itemsize, 1)
-    rows = max(1, ROUND // (width * rows_at_once)) * rows_at_once
-    for first in range(0, x.shape[0], rows):
-        block = x[first : first + rows]
-        counts = (block.shape[0], *[0] * (x.comm.size - 1))
-        yield first, redistribute(block, Layout.of(block.shape, 0, counts, x.comm))
-
-
 def _by_chunks(
     func: str, comm: Communicator, path: str, target: Target, place: Place, advance: Advance
 ) -> None:
     assert place.chunks is not None
     chunks = place.chunks
     deflate = h5py_module().h5z.FILTER_DEFLATE
-    x = target.array
-    # A row of chunks may be much: they are sent in batches, as many from each rank.
-    size = math.prod(chunks) * x.dtype.itemsize
-    in_row = math.prod(-(-n // c) for n, c in zip(x.shape[1:], chunks[1:], strict=True))
-    at_once, in_batch = max(1, ROUND // (in_row * size)), max(1, ROUND // size)
+    # A box of chunks may be much: they are sent in batches, as many from each rank.
+    in_batch = max(1, ROUND // (math.prod(chunks) * target.array.dtype.itemsize))
     with _at_root(func, comm, path) as file:
-        for first, rows in whole_chunks(x, chunks[0], at_once):
-            packed = _packed(as_numpy(rows), chunks, place.filters, deflate, target.storage.gzip)
-            for _ in range(-(-at_once * in_row // in_batch)):
+        for first, values in whole_chunks(target.array, chunks):
+            packed = _packed(as_numpy(values), chunks, place.filters, deflate, target.storage.gzip)
+            left = math.prod(-(-n // c) for n, c in zip(values.shape, chunks, strict=True))
+            going_on = True
+            while going_on:
                 batch = [
-                    ((first + corner[0], *corner[1:]), data)
+                    (tuple(a + b for a, b in zip(first, corner, strict=True)), data)
                     for corner, data in itertools.islice(packed, in_batch)
                 ]
-                file.run(partial(_store_chunks, _gather_bytes(batch, comm)), target.name)
-            advance(rows.nbytes)
+                left -= len(batch)
+                found, going_on = _gather_bytes(batch, left > 0, comm)
+                file.run(partial(_store_chunks, found), target.name)
+            advance(values.nbytes)
 
 
 def _packed(
@@ -339,24 +323,25 @@ def _packed(
 
 
 def _gather_bytes(
-    packed: list[tuple[tuple[int, ...], bytes]], comm: Communicator
-) -> list[tuple[tuple[int, ...], Any]]:
-    """Send chunks to rank 0, which gets those of all ranks: one small allgather, one all-to-all."""
-    heads = comm.allgather_object([(corner, len(data)) for corner, data in packed])
+    packed: list[tuple[tuple[int, ...], bytes]], more: bool, comm: Communicator
+) -> tuple[list[tuple[tuple[int, ...], Any]], bool]:
+    """Send chunks to rank 0, which gets those of all ranks, and tell whether any has `more`.
+
+    Messages: one small allgather, one all-to-all.
+    """
+    told = comm.allgather_object(([(corner, len(data)) for corner, data in packed], more))
     data = torch.from_numpy(np.frombuffer(bytearray().join(d for _, d in packed), np.uint8))
     packed.clear()  # their bytes, which are in `data` now
     none = data.new_empty(0)
-    sizes = [sum(size for _, size in head) if comm.rank == 0 else 0 for head in heads]
+    sizes = [sum(size for _, size in head) if comm.rank == 0 else 0 for head, _ in told]
     received = all_to_all([data, *[none] * (comm.size - 1)], [(n,) for n in sizes], comm)
-    if comm.rank != 0:
-        return []
     found = []
-    for head, part in zip(heads, received, strict=True):
+    for (head, _), part in zip(told, received, strict=True) if comm.rank == 0 else ():
         at = 0
         for corner, size in head:
             found.append((corner, part[at : at + size].numpy()))
             at += size
-    return found
+    return found, any(goes_on for _, goes_on in told)
 
 
 def _store_chunks(chunks: list[tuple[tuple[int, ...], Any]], dataset: Any) -> None:

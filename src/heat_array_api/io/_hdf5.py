@@ -19,7 +19,7 @@ from ._datasets import Storage, Target, h5py_module, write_all
 from ._load import Slab, Source, load
 from ._progress import progress as bar
 from ._stream import writing
-from ._variables import as_variables, storage_of
+from ._variables import as_variables, by_name, storage_of
 
 __all__ = ["load_hdf5", "save_hdf5"]
 
@@ -148,7 +148,7 @@ def save_hdf5(
         "w": a new file. "a": datasets of a file that exists are kept, but for those of the
         same names; it is copied first, so that a failure leaves it as it was.
     attributes : mapping, optional
-        Of the dataset; of several, ``{name: attributes}``. The name "" stands for the file.
+        Of the dataset; or by name, ``{name: attributes}``. The name "" stands for the file.
     chunks : tuple of int or True, optional
         The shape of chunks; True: one that h5py finds. Default: consecutive bytes, no chunks.
     gzip : int, optional
@@ -174,9 +174,7 @@ def save_hdf5(
     func = "save_hdf5"
     variables, comm = as_variables(func, x, dataset)
     storage = storage_of(func, chunks, gzip)
-    notes = (
-        dict(attributes or {}) if isinstance(x, Mapping) else {next(iter(variables)): attributes}
-    )
+    notes = by_name(func, "attributes", attributes, x, variables)
     if mode not in ("w", "a"):
         raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
     total = sum(array.nbytes for array in variables.values())
@@ -200,7 +198,5 @@ def _create(
                 del file[name]
             file.create_dataset(name, x.shape, x.dtype, **storage.options(x.shape))
         for name, attributes in notes.items():
-            if name and name not in variables:
-                raise KeyError(f"attributes of {name!r}, which is not among the arrays")
             place = file[name] if name else file
             place.attrs.update(attributes or {})

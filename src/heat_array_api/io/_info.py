@@ -13,6 +13,7 @@ import numpy as np
 from .._comm import as_communicator
 from .._layout import Shape
 from ._agreement import at_root, missing_package
+from ._classic import ends_of
 from ._suffixes import format_of
 
 __all__ = ["FileInfo", "VariableInfo", "info"]
@@ -45,12 +46,22 @@ class VariableInfo:
 
 
 class FileInfo(Mapping[str, VariableInfo]):
-    """The variables of a file by name, and the attributes of it and of its groups."""
+    """The variables of a file by name, and the attributes of it and of its groups.
+
+    Attributes
+    ----------
+    unlimited : tuple of str
+        The names of the dimensions that can grow.
+    """
 
     def __init__(
-        self, variables: Mapping[str, VariableInfo], groups: Mapping[str, dict[str, Any]]
+        self,
+        variables: Mapping[str, VariableInfo],
+        groups: Mapping[str, dict[str, Any]],
+        unlimited: tuple[str, ...] = (),
     ) -> None:
         self._variables, self._groups = dict(variables), dict(groups)
+        self.unlimited = unlimited
 
     def __getitem__(self, name: str) -> VariableInfo:
         return self._variables[name]
@@ -136,7 +147,7 @@ def _hdf5(path: str) -> FileInfo:
         attributes = {key: _plain(value) for key, value in _safe_items(found)}
         if isinstance(found, h5py.Dataset):
             variables[name] = VariableInfo(
-                name, found.shape or (), _dtype(found.dtype), None, found.chunks, attributes
+                name, found.shape or (), _hdf5_dtype(found), None, found.chunks, attributes
             )
         else:
             groups[name] = attributes
@@ -147,12 +158,19 @@ def _hdf5(path: str) -> FileInfo:
     return FileInfo(variables, groups)
 
 
+def _hdf5_dtype(found: Any) -> np.dtype[Any] | None:
+    try:
+        return _dtype(found.dtype)
+    except TypeError:  # a type that NumPy does not have
+        return None
+
+
 def _safe_items(found: Any) -> Iterator[tuple[str, Any]]:
     """Yield attributes that can be sent: no references into the file."""
     for key in found.attrs:
         try:
             value = found.attrs[key]
-        except OSError:
+        except (OSError, TypeError):
             continue
         if isinstance(value, (str, bytes, np.generic)) or (
             isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU"
@@ -168,7 +186,10 @@ def _netcdf(path: str) -> FileInfo:
     variables: dict[str, VariableInfo] = {}
     groups: dict[str, dict[str, Any]] = {}
 
+    unlimited: list[str] = []
+
     def visit(group: Any, prefix: str) -> None:
+        unlimited.extend(name for name, dim in group.dimensions.items() if dim.isunlimited())
         groups[prefix.strip("/")] = {k: group.getncattr(k) for k in group.ncattrs()}
         for name, found in group.variables.items():
             chunks = found.chunking()
@@ -183,9 +204,10 @@ def _netcdf(path: str) -> FileInfo:
         for name, inner in group.groups.items():
             visit(inner, f"{prefix}{name}/")
 
+    ends_of(path)
     with netCDF4.Dataset(path, "r") as file:
         visit(file, "")
-    return FileInfo(variables, groups)
+    return FileInfo(variables, groups, tuple(unlimited))
 
 
 def _zarr(path: str) -> FileInfo:

@@ -36,6 +36,7 @@ MANY = 1 << 10
 """How many rows there must be for that."""
 
 ROUND = 4 << 20
+"""Bytes that a rank reads, and redistributes, at once where it reads whole rows."""
 
 Slab = tuple[int | slice, ...]
 
@@ -183,25 +184,31 @@ def _read_rows(
     advance: Callable[[int], object],
 ) -> Tensor:
     """Return this rank's slab, of which the ranks have read whole rows, some at a time."""
-    comm = layout.comm
-    assert layout.split is not None
-    n = layout.shape[0]
-    width = max(math.prod(layout.shape[1:]) * dtype.itemsize, 1)
-    rows = max(comm.size, ROUND * comm.size // width)
+    comm, split = layout.comm, layout.split
+    assert split is not None
     result = torch.empty(layout.local_shape, dtype=dtype, device=place)
     problems: list[Exception] = []
-    for first in range(0, n, rows):
-        count = min(rows, n - first)
-        shape = (count, *layout.shape[1:])
-        even = Layout.balanced(shape, 0, comm)
-        own = selection.along(0, first, count).of_rank(even)
-        try:
-            part = _read(source, own, dtype, place, advance)
-        except Exception as error:
-            problems.append(error)
-            part = torch.empty(even.local_shape, dtype=dtype, device=place)
-        target = Layout.of(shape, layout.split, layout.counts, comm)
-        result[first : first + count] = redistribute(Array(part, even), target)._local
+
+    def fill(to: Tensor, part: Selection, axis: int) -> None:
+        n, width = part.shape[axis], math.prod(part.shape[axis + 1 :]) * dtype.itemsize
+        if width > ROUND and axis + 1 < split:
+            for i in range(n):
+                fill(to.narrow(axis, i, 1), part.along(axis, i, 1), axis + 1)
+            return
+        rows = comm.size * max(1, ROUND // max(width, 1))
+        for first in range(0, n, rows):
+            count = min(rows, n - first)
+            block = part.along(axis, first, count)
+            even = Layout.balanced(block.shape, axis, comm)
+            try:
+                values = _read(source, block.of_rank(even), dtype, place, advance)
+            except Exception as error:
+                problems.append(error)
+                values = torch.empty(even.local_shape, dtype=dtype, device=place)
+            target = Layout.of(block.shape, split, layout.counts, comm)
+            to.narrow(axis, first, count).copy_(redistribute(Array(values, even), target)._local)
+
+    fill(result, selection, 0)
 
     def finish() -> None:
         if problems:

@@ -14,6 +14,7 @@ from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
 from ._agreement import members, missing_package
+from ._classic import ends_of
 from ._load import Slab, Source, load
 
 __all__ = ["COMPLEX_DIMENSION", "load_netcdf"]
@@ -98,8 +99,13 @@ def load_netcdf(
             import netCDF4
         except ImportError:
             raise missing_package("netCDF4", "io") from None
+        end = ends_of(name).get(variable.strip("/"), 0)
         with netCDF4.Dataset(name, "r") as file:
-            yield _Variable(_find(file, variable, name), raw)
+            found = _find(file, variable, name)
+            length = os.path.getsize(name) if end else 0
+            if length < end:
+                raise OSError(f"{name!r} is cut short: {length} bytes; {variable!r} needs {end}")
+            yield _Variable(found, raw)
 
     return load("load_netcdf", open_source, path, split, dtype, device, comm, selection, progress)
 

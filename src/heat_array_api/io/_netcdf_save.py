@@ -10,20 +10,18 @@ import numpy as np
 import torch
 
 from .._array import Array, common_communicator
-from .._comm import Communicator
-from .._comparison import isnan
 from .._conversion import asarray
 from .._data_type import astype
-from .._elementwise import round as round_
 from .._layout import Layout, Shape
-from .._searching import where
-from ._agreement import at_root, missing_package
+from ._agreement import at_root
 from ._atomic import replacing
 from ._datasets import Storage, Target, h5py_module, write_all
 from ._netcdf import COMPLEX_DIMENSION
+from ._netcdf_append import Stored, as_stored_before, check_stored, growing, h5netcdf_module
+from ._packing import encoded
 from ._progress import progress as bar
 from ._stream import writing
-from ._variables import SaveArguments, as_variables, storage_of
+from ._variables import SaveArguments, as_array, as_variables, by_name, storage_of
 from ._xarray import as_save_arguments
 
 __all__ = ["save_netcdf"]
@@ -90,19 +88,21 @@ def save_netcdf(
         failure leaves it as it was.
     dims : sequence of str, optional
         The names of the dimensions; of several variables, ``{name: dims}``. Default
-        ``<variable>_dim0`` ...
+        ``<variable>_dim0`` ..., or those that the variable has in the file.
     coords : mapping, optional
         Coordinate variables, by the names of their dimensions: arrays of one axis.
     attributes : mapping, optional
-        Of the variable; of several, ``{name: attributes}``. The name "" stands for the file.
+        Of the variable; or by name, ``{name: attributes}``, of coordinates too. The name "" stands
+        for the file.
     encoding : mapping, optional
-        How values are stored: ``dtype``, ``scale_factor``, ``add_offset``, ``_FillValue``, as
-        xarray has it; of several, ``{name: encoding}``.
+        How values are stored: ``dtype``, ``scale_factor``, ``add_offset``, ``_FillValue``,
+        ``missing_value``, ``_Unsigned``, as xarray has it; or by name, ``{name: encoding}``.
     unlimited : str or iterable of str
         Names of dimensions that can grow; their variables are chunked.
     append : str, optional
         In mode "a" the name of an unlimited dimension, the first of the variables, along which
-        rows are added to the variables of the file.
+        rows are added to the variables of the file: to all that have it, its coordinate among
+        them. They are packed as the rows in the file.
     chunks : tuple of int or True, optional
         The shape of chunks; True: one that h5py finds.
     gzip : int, optional
@@ -117,8 +117,8 @@ def save_netcdf(
     OSError
         If the file cannot be written by any rank. All errors are raised on all ranks, and the
         file of that name, if there was one, is as before.
-    TypeError, ValueError
-        If arguments do not fit.
+    KeyError, TypeError, ValueError
+        If arguments do not fit, or integers cannot hold values: NaN needs a ``_FillValue``.
 
     Notes
     -----
@@ -133,10 +133,17 @@ def save_netcdf(
         raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
     if append is not None and mode != "a":
         raise ValueError(f"{func}: append is {append!r}, but mode {mode!r} makes a new file")
-    given = _given(func, x, variable, dims, attributes, encoding)
+    given = _given(func, x, variable, dims, coords or {}, attributes, encoding)
     comm = common_communicator(func, *given.arrays.values())
     storage = storage_of(func, chunks, gzip)
-    variables = _variables(func, given, coords or {}, storage, comm)
+    stored = {} if append is None else at_root(func, comm, lambda: growing(path, append))
+    if append is not None:
+        given = as_stored_before(func, append, given, stored)
+    variables = [_as_stored(func, name, given, storage) for name in given.arrays]
+    for v in variables:
+        if v.name in stored:
+            boolean = v.attributes.get("dtype") == "bool"
+            check_stored(func, v.name, v.dims, v.shape, v.array.dtype, boolean, stored[v.name])
     named = (unlimited,) if isinstance(unlimited, str) else unlimited
     free = frozenset((*named, *given.unlimited, *(() if append is None else (append,))))
     texts = [
@@ -150,7 +157,9 @@ def save_netcdf(
     total = sum(v.array.nbytes for v in variables)
     with replacing(func, comm, path, keep=mode == "a") as unfinished:
         places = at_root(
-            func, comm, lambda: _create(unfinished, variables, texts, sizes, free, append, whole)
+            func,
+            comm,
+            lambda: _create(unfinished, variables, texts, sizes, free, append, stored, whole),
         )
         targets = [
             Target(dataset, v.array, v.storage, start)
@@ -161,16 +170,39 @@ def save_netcdf(
 
 
 def _given(
-    func: str, x: Any, variable: str | None, dims: Any, attributes: Any, encoding: Any
+    func: str,
+    x: Any,
+    variable: str | None,
+    dims: Any,
+    coords: Mapping[str, Any],
+    attributes: Any,
+    encoding: Any,
 ) -> SaveArguments:
     """Return what to save by the names of the variables."""
     if hasattr(x, "data_vars"):
-        return as_save_arguments(func, x)
-    arrays, _ = as_variables(func, x, variable)
-    if isinstance(x, Mapping):
-        return SaveArguments(arrays, dims or {}, attributes or {}, encoding or {})
-    name = next(iter(arrays))
-    return SaveArguments(arrays, {name: dims}, {name: attributes}, {name: encoding})
+        if variable is not None or dims is not None or coords or attributes:
+            raise TypeError(f"{func}: a Dataset has its own names, dims, coords and attributes")
+        given = as_save_arguments(func, x)
+        own = by_name(func, "encoding", encoding, given.arrays, given.arrays)
+        return given._replace(
+            encoding={k: {**v, **own.get(k, {})} for k, v in given.encoding.items()}
+        )
+    arrays, comm = as_variables(func, x, variable)
+    twice = arrays.keys() & coords.keys()
+    if twice:
+        raise ValueError(f"{func}: {sorted(twice)} are among the variables and the coords")
+    named = dict(dims or {}) if isinstance(x, Mapping) or isinstance(dims, Mapping) else {}
+    if not named and dims is not None:
+        named = {next(iter(arrays)): dims}
+    for name, values in coords.items():
+        line = values if isinstance(values, Array) else asarray(values, comm=comm, split=None)
+        arrays[name], named[name] = as_array(func, line), (name,)
+    return SaveArguments(
+        arrays,
+        named,
+        by_name(func, "attributes", attributes, x, arrays),
+        by_name(func, "encoding", encoding, x, arrays),
+    )
 
 
 def _dimensions(
@@ -195,52 +227,18 @@ def _dimensions(
 # ---------------------------------------------------------------------- what is stored
 
 
-def _variables(
-    func: str,
-    given: SaveArguments,
-    coords: Mapping[str, Any],
-    storage: Storage,
-    comm: Communicator,
-) -> list[_Variable]:
-    """Return arrays and coordinates as they are stored."""
-    variables = [
-        _as_stored(
-            func,
-            name,
-            array,
-            given.dims.get(name),
-            dict(given.attributes.get(name) or {}),
-            dict(given.encoding.get(name) or {}),
-            storage,
-        )
-        for name, array in given.arrays.items()
-    ]
-    for name, values in coords.items():
-        line = values if isinstance(values, Array) else asarray(values, comm=comm, split=None)
-        variables.append(_as_stored(func, name, line, (name,), {}, {}, storage))
-    return variables
-
-
-def _as_stored(
-    func: str,
-    name: str,
-    x: Array,
-    dims: Sequence[str] | None,
-    attributes: dict[str, Any],
-    encoding: dict[str, Any],
-    storage: Storage,
-) -> _Variable:
+def _as_stored(func: str, name: str, given: SaveArguments, storage: Storage) -> _Variable:
     """Return a variable with values that NetCDF has."""
+    x, dims = given.arrays[name], given.dims.get(name)
+    attributes = dict(given.attributes.get(name) or {})
     if dims is None:
-        last = name.rpartition("/")[2]
-        dims = tuple(f"{last}_dim{axis}" for axis in range(x.ndim))
+        # All groups see the dimensions of the file.
+        dims = tuple(f"{name.replace('/', '_')}_dim{axis}" for axis in range(x.ndim))
     dims = tuple(dims)
     if len(dims) != x.ndim or len(set(dims)) != len(dims):
         raise ValueError(f"{func}: dims {dims} for {name!r} of shape {x.shape}")
-    unknown = encoding.keys() - {"dtype", "scale_factor", "add_offset", "_FillValue"}
-    if unknown:
-        raise ValueError(f"{func}: encoding of {name!r} has {sorted(unknown)}, which is unknown")
-    x, attributes, fill = _encoded(func, name, x, attributes, encoding)
+    encoding = dict(given.encoding.get(name) or {})
+    x, attributes, fill = encoded(func, name, x, attributes, encoding)
     dtype = x._local.dtype
     if dtype is torch.bool:
         x, attributes = astype(x, "int8"), {**attributes, "dtype": "bool"}
@@ -249,27 +247,6 @@ def _as_stored(
     elif dtype.is_complex:
         x, dims = _pairs(x), (*dims, COMPLEX_DIMENSION)
     return _Variable(name, x, dims, attributes, fill, storage)
-
-
-def _encoded(
-    func: str, name: str, x: Array, attributes: dict[str, Any], encoding: dict[str, Any]
-) -> tuple[Array, dict[str, Any], Any]:
-    """Pack an array: (x - add_offset) / scale_factor, with a number for what is missing."""
-    fill = encoding.get("_FillValue", attributes.pop("_FillValue", None))
-    scale, offset = encoding.get("scale_factor"), encoding.get("add_offset")
-    target = np.dtype(encoding["dtype"]) if encoding.get("dtype") is not None else x.dtype
-    missing = isnan(x) if fill is not None and x._local.is_floating_point() else None
-    if offset is not None:
-        x, attributes = x - float(offset), {**attributes, "add_offset": offset}
-    if scale is not None:
-        x, attributes = x / float(scale), {**attributes, "scale_factor": scale}
-    if target.kind in "iu" and x._local.is_floating_point():
-        x = round_(x)
-    if missing is not None:
-        x = where(missing, float(fill), x)
-    if target != x.dtype:
-        x = astype(x, target)
-    return x, attributes, None if fill is None else target.type(fill)
 
 
 def _pairs(x: Array) -> Array:
@@ -291,22 +268,19 @@ def _create(
     sizes: dict[str, int],
     free: frozenset[str],
     append: str | None,
+    stored: Mapping[str, Stored],
     whole: dict[str, Any],
 ) -> list[tuple[str, int]]:
     """Make dimensions and variables; return the HDF5 dataset of each, and the row to begin at."""
-    try:
-        import h5netcdf  # type: ignore[import-untyped]
-    except ImportError:
-        raise missing_package("h5netcdf", "io") from None
     places = []
-    with writing(h5netcdf.File, path, "r+" if os.path.getsize(path) else "w") as file:
+    with writing(h5netcdf_module().File, path, "r+" if os.path.getsize(path) else "w") as file:
         grown = _grow(file, sizes, free, append)
         for v in variables:
-            if append is not None and v.name in file.variables and v.dims[:1] == (append,):
-                places.append((file.variables[v.name]._h5ds.name, grown))
-                continue
             place, _, last = v.name.rpartition("/")
             group = _group(file, place)
+            if v.name in stored:
+                places.append((group.variables[last]._h5ds.name, grown))
+                continue
             made = group.create_variable(
                 last, v.dims, v.array.dtype, fillvalue=v.fill, **_options(v, free)
             )

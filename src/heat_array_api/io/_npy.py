@@ -17,6 +17,7 @@ from .._array import Array
 from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
+from .._trace import note
 from ._agreement import at_root
 from ._atomic import replacing
 from ._flat import write_at
@@ -170,6 +171,7 @@ def save_npy(x: Array, path: str | os.PathLike[str], *, progress: bool | None = 
             file.write(data)
             file.truncate(len(data) + x.nbytes)
 
+    note("io: offset", x.nbytes)
     with replacing(func, x.comm, path) as unfinished:
         at_root(func, x.comm, lambda: begin(unfinished))
         with bar(func, x.nbytes, x.comm, progress) as advance:

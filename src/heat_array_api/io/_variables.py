@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from .._comm import Communicator
 from .._data_type import astype
 from ._datasets import Storage
 
-__all__ = ["SaveArguments", "as_array", "as_variables", "storage_of"]
+__all__ = ["SaveArguments", "as_array", "as_variables", "by_name", "storage_of"]
 
 
 class SaveArguments(NamedTuple):
@@ -37,9 +37,29 @@ def as_variables(
         if not x:
             raise ValueError(f"{func}: no arrays to save")
         found = {_checked(func, key): as_array(func, value) for key, value in x.items()}
+        if len(found) < len(x):
+            raise ValueError(f"{func}: two of the names {list(x)} are the same")
     else:
         found = {_checked(func, "data" if name is None else name): as_array(func, x)}
     return found, common_communicator(func, *found.values())
+
+
+def by_name(
+    func: str, what: str, given: Mapping[str, Any] | None, x: Any, names: Iterable[str]
+) -> dict[str, Any]:
+    """Return attributes (or encodings) by the names of their variables.
+
+    Of a single array they may be given alone: none of them is a mapping.
+    """
+    given = dict(given or {})
+    names = list(names)
+    if not isinstance(x, Mapping) and not any(isinstance(v, Mapping) for v in given.values()):
+        return {names[0]: given}
+    found = {name.strip("/"): value for name, value in given.items()}
+    for name in found:
+        if name and name not in names:
+            raise KeyError(f"{func}: {what} of {name!r}, which is not among the arrays")
+    return found
 
 
 def _checked(func: str, name: Any) -> str:

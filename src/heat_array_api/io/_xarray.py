@@ -15,11 +15,10 @@ from .._conversion import asarray
 from ._agreement import at_root, missing_package
 from ._info import info
 from ._netcdf import load_netcdf
+from ._packing import ENCODING
 from ._variables import SaveArguments
 
 __all__ = ["as_save_arguments", "open_dataset"]
-
-ENCODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 
 
 def open_dataset(
@@ -91,11 +90,13 @@ def open_dataset(
         for name in str(variable.attrs.get("coordinates", "")).split()
     ]
     coordinates = [n for n in variables if variables[n].dims == (n,) or n in named]
-    return xarray.Dataset(
+    dataset = xarray.Dataset(
         {name: v for name, v in variables.items() if name not in coordinates},
         {name: variables[name] for name in coordinates},
         attributes,
     )
+    dataset.encoding["unlimited_dims"] = {d for d in found.unlimited if d in dataset.sizes}
+    return dataset
 
 
 def _plain(path: str | os.PathLike[str], name: str) -> Any:
@@ -125,7 +126,7 @@ def as_save_arguments(func: str, dataset: Any) -> SaveArguments:
                 raise TypeError(f"{func}: variable {name!r} has dtype {values.dtype}")
             data = asarray(values, comm=comm, split=None)
         arrays[str(name)] = data
-        kept = ("dtype", "scale_factor", "add_offset", "_FillValue")
+        kept = ("dtype", *ENCODING)
         encoding[str(name)] = {k: v.encoding[k] for k in kept if v.encoding.get(k) is not None}
     if not arrays:
         raise ValueError(f"{func}: no arrays to save")
@@ -134,6 +135,6 @@ def as_save_arguments(func: str, dataset: Any) -> SaveArguments:
         {str(name): tuple(map(str, v.dims)) for name, v in dataset.variables.items()},
         {"": dataset.attrs, **{str(name): v.attrs for name, v in dataset.variables.items()}},
         encoding,
-        tuple(map(str, dataset.encoding.get("unlimited_dims", ()))),
+        tuple(str(d) for d in dataset.encoding.get("unlimited_dims", ()) if d in dataset.sizes),
         texts,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,12 +17,13 @@ from .._comm import Communicator
 from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
+from .._trace import note
 from ._agreement import at_root, attempt, members, missing_package
 from ._atomic import replacing
-from ._flat import ROUND, as_numpy, whole_chunks
+from ._flat import as_numpy, box, whole_chunks
 from ._load import Slab, Source, load
 from ._progress import progress as bar
-from ._variables import as_variables
+from ._variables import as_variables, by_name
 
 __all__ = ["load_zarr", "save_zarr", "zarr_module"]
 
@@ -143,9 +143,9 @@ def save_zarr(
         "w": a new store. "a": what the store holds is kept, but for arrays of the same names; it is
         copied first, so that a failure leaves it as it was.
     attributes : mapping, optional
-        Of the array; of several, ``{name: attributes}``. The name "" stands for the group.
+        Of the array; or by name, ``{name: attributes}``. The name "" stands for the group.
     chunks : tuple of int, optional
-        The shape of chunks; default: rows of about 16 MiB.
+        The shape of chunks; default: of about 16 MiB, rows if these are no longer.
     progress : bool, optional
         Whether rank 0 shows a bar; by default for much data on a terminal.
 
@@ -162,9 +162,7 @@ def save_zarr(
     if alone and mode == "a":
         raise ValueError(f"{func}: mode 'a' needs the name of an array")
     shapes = {name: _chunks(func, value, chunks) for name, value in variables.items()}
-    notes: Mapping[str, Any] = attributes or {}
-    if not isinstance(x, Mapping):
-        notes = {next(iter(variables)): notes}
+    notes = by_name(func, "attributes", attributes, x, variables)
 
     def create(path: str) -> None:
         zarr = zarr_module()
@@ -189,6 +187,7 @@ def save_zarr(
         at_root(func, comm, lambda: create(unfinished))
         with bar(func, total, comm, progress) as advance:
             for name, value in variables.items():
+                note("io: whole chunks", value.nbytes)
                 _write(
                     func, comm, unfinished, None if alone else name, value, shapes[name], advance
                 )
@@ -196,11 +195,12 @@ def save_zarr(
 
 def _chunks(func: str, x: Array, chunks: tuple[int, ...] | None) -> Shape:
     if chunks is None:
-        if not x.shape:
-            return ()
-        row = max(math.prod(x.shape[1:]) * x.dtype.itemsize, 1)
-        rows = max(1, min(x.shape[0], CHUNK // row))
-        return (rows, *(max(n, 1) for n in x.shape[1:]))
+        found: list[int] = []
+        left = CHUNK // x.dtype.itemsize
+        for n in reversed(x.shape):
+            found.insert(0, max(1, min(n, left)))
+            left //= found[0]
+        return tuple(found)
     if len(chunks) != x.ndim or min(chunks, default=1) < 1:
         raise ValueError(f"{func}: chunks {chunks} for an array of shape {x.shape}")
     return tuple(chunks)
@@ -264,16 +264,16 @@ def _write(
     problems: list[Exception] = []
     found: Any = None
 
-    def store(slab: Any, rows: Tensor) -> None:
+    def store(slab: Any, values: Tensor) -> None:
         nonlocal found
-        if problems or not rows.numel():
+        if problems or not values.numel():
             return
         try:
             if found is None:
                 found = zarr_module().open(stack.enter_context(_store(path)), mode="r+")
                 found = found if name is None else found[name]
-            found[slab] = as_numpy(rows)
-            advance(rows.nbytes)
+            found[slab] = as_numpy(values)
+            advance(values.nbytes)
         except Exception as error:
             problems.append(error)
 
@@ -287,7 +287,6 @@ def _write(
             if comm.rank == 0:
                 store((), x._local)
         else:
-            width = max(math.prod(x.shape[1:]) * x.dtype.itemsize * chunks[0], 1)
-            for first, rows in whole_chunks(x, chunks[0], max(1, ROUND // width)):
-                store((slice(first, first + rows.shape[0]), ...), rows)
+            for corner, values in whole_chunks(x, chunks):
+                store(box(corner, values.shape), values)
         attempt(func, comm, finish)
