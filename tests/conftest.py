@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# SciPy reads it once, when it is first imported; it turns its array-agnostic code on.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 pytest_plugins = ("_harness", "_outcomes")
 

@@ -182,6 +182,14 @@ def test_a_split_index_gives_a_split_result():
     assert_equal(y, values[index])
 
 
+def test_a_large_replicated_index_gives_a_result_split_along_its_longest_axis():
+    values, x = split_array(1000, 3)
+    index = np.arange(2000).reshape(2, 1000) % 1000
+    y = x[index]
+    assert y.split == 1
+    assert_equal(y, values[index])
+
+
 def test_single_elements_are_asked_for_one_by_one():
     values, x = split_array(1000, 300)
     rng = np.random.default_rng(0)

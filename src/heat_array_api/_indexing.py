@@ -57,7 +57,7 @@ def getitem(x: Array, key: Any) -> Array:
         Basic keys: split as `x`, with the counts that fall to each rank; replicated where
         an integer selects from the split axis. Integer arrays on the split axis: split
         like the index; for a replicated index replicated if no bigger than one rank's
-        share of `x`, else split along the index's first axis. Masks: split along the
+        share of `x`, else split along the index's longest axis. Masks: split along the
         first masked axis, unevenly.
 
     Raises
@@ -171,7 +171,8 @@ def _fetch_points(
     ]:
         return _gather_points(t, rows, indices, shape), Layout.replicated(shape, comm)
     if layout.split is None:
-        layout = Layout.balanced(layout.shape, 0, comm)
+        longest = max(range(layout.ndim), key=lambda i: layout.shape[i])
+        layout = Layout.balanced(layout.shape, longest, comm)
         indices = [shard(index, layout) for index in indices]
     values = fetch(t, rows, [index.reshape(-1) for index in indices])
     result = layout.with_shape(shape, layout.split)
