@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import special, stats
-from scipy._lib._array_api import array_namespace, xp_capabilities_table
+from scipy._lib._array_api import array_namespace
 
 import heat_array_api as xp
 from consumers import ROWS, entries, rows, stays_distributed
-from layouts import assert_equal, layouts, make
+from layouts import make
+from scipy_cases import attributes, capable, compare, layout_of
 
 # SciPy's own, in its own code.
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning:scipy")
@@ -212,30 +213,9 @@ CASES = {
 }
 
 
-def attributes(result: Any, *names: str) -> tuple[Any, ...]:
-    return tuple(getattr(result, name) for name in names)
-
-
 def samples(case: Any, n: int, dtype: Any = np.float64) -> list[np.ndarray]:
     values = data(n, dtype)
     return [values[name] for name in inspect.signature(case).parameters]
-
-
-def leaves(result: Any) -> list[Any]:
-    if isinstance(result, tuple):
-        return [leaf for part in result for leaf in leaves(part)]
-    return [result]
-
-
-def compare(result: Any, expected: Any, **tolerances: Any) -> None:
-    """Check values and dtypes of a result: arrays, or tuples of them, or what is no array."""
-    found, wanted = leaves(result), leaves(expected)
-    assert len(found) == len(wanted)
-    for one, other in zip(found, wanted, strict=True):
-        if isinstance(other, np.ndarray | np.generic):
-            assert_equal(one, other, **tolerances)
-        else:
-            assert one == other
 
 
 SHORT = {CASES["stats.false_discovery_control"]: 1_500}
@@ -243,12 +223,6 @@ SHORT = {CASES["stats.false_discovery_control"]: 1_500}
 
 SINGLE = {"rtol": 2e-3, "atol": 1e-4}
 """Tolerances of float32: p-values are functions of differences."""
-
-
-def layout_of(shape: tuple[int, ...], way: int) -> Any:
-    """Replicated, split along the last axis, or along the first with an empty shard."""
-    split = [None, len(shape) - 1, 0][way]
-    return [layout for layout in layouts(shape, few=True) if layout.split == split][-1]
 
 
 @entries("scipy", CASES)
@@ -273,10 +247,4 @@ def test_values_in_all_layouts(case):
 
 
 def test_every_array_agnostic_function_is_here():
-    by_function = {getattr(stats, name): f"stats.{name}" for name in stats.__all__}
-    capable = {
-        by_function[function]
-        for function, facts in xp_capabilities_table.items()
-        if function in by_function and not facts["np_only"]
-    }
-    assert capable == set(CASES)
+    assert capable(stats, "stats") == set(CASES)
