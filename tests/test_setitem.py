@@ -8,8 +8,9 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 import heat_array_api as xp
+from heat_array_api._layout import Layout
 from index_cases import Case, cases, numbers, values_for
-from layouts import assert_equal, layouts, make
+from layouts import assert_equal, divide, layouts, make
 
 
 def check(case: Case, data: st.DataObject) -> None:
@@ -27,7 +28,11 @@ def check(case: Case, data: st.DataObject) -> None:
     x = case.array()
     view = x[...]
     x[case.our_key] = ours
-    assert x.layout == case.layout
+    if x.layout != case.layout:  # replicated, and something split and not much smaller was written
+        assert case.layout.split is None
+        written = [ours, *(case.our_key if isinstance(case.our_key, tuple) else [case.our_key])]
+        split = [w for w in written if isinstance(w, xp.Array) and w.split is not None]
+        assert any(w.size < x.size * x.comm.size for w in split)
     assert_equal(x, expected)
     assert_equal(view, case.values)
 
@@ -180,6 +185,75 @@ def test_a_split_value_moves_once():
         x[30:] = value
     assert t.count() <= 1
     assert t.count("allgather") == 0
+
+
+def test_a_replicated_array_becomes_split_where_split_values_are_written(comm):
+    counts = divide(60, [2, 0, 1, 1][: comm.size] if comm.size > 1 else [1])
+    column, table = np.arange(60.0), np.arange(180.0).reshape(60, 3)
+    split_column = make(column, Layout.of((60,), 0, counts, comm))
+    split_table = make(table, Layout.of((60, 3), 0, counts, comm))
+    where = make(column % 2 == 0, Layout.of((60,), 0, counts, comm))
+    classes = make(np.arange(60) % 4, Layout.of((60,), 0, counts, comm))
+    writes = {
+        "box": ((slice(None), slice(1, 4)), split_table, table),
+        "column": ((slice(None), 2), split_column, column),
+        "mask, a scalar": (where, -1.0, -1.0),
+        "mask, a row": (where, xp.asarray([1.0, 2, 3, 4], split=None), [1.0, 2, 3, 4]),
+        "points": ((xp.arange(60, split=None), classes), 1.0, 1.0),
+    }
+    for name, (key, value, expected_value) in writes.items():
+        plain = np.zeros((60, 4))
+        numpy_key = (
+            tuple(np.asarray(k) if isinstance(k, xp.Array) else k for k in key)
+            if (isinstance(key, tuple))
+            else np.asarray(key)
+        )
+        plain[numpy_key] = expected_value
+        x = xp.zeros((60, 4), split=None)
+        view = x[...]
+        with xp.trace() as t:
+            x[key] = value
+        assert (x.split, x.layout.counts) == (0, counts), name
+        assert_equal(x, plain)
+        assert view.split is None
+        assert_equal(view, np.zeros((60, 4)))
+        assert t.count("allgather") == 0, name
+        if name != "points":
+            assert t.count() == 0, f"{name}: {t}"
+
+
+def test_a_part_of_a_replicated_array_is_written():
+    x, value = xp.zeros((60, 4), split=None), xp.ones((30, 4), split=0)
+    with xp.trace() as t:
+        x[30:] = value
+    assert x.layout == Layout.balanced((60, 4), 0, x.comm)
+    assert t.count("allgather") == 0
+    assert_equal(x, np.repeat([[0.0], [1.0]], 30, axis=0) * np.ones(4))
+    y = xp.zeros(60, split=None)
+    y[np.arange(59, 19, -1)] = xp.arange(40.0, split=0)
+    assert y.layout == Layout.balanced((60,), 0, x.comm)
+    assert_equal(y, np.concatenate([np.zeros(20), np.arange(39.0, -1, -1)]))
+
+
+def test_a_small_array_stays_replicated(comm):
+    """No bigger than one rank's share of what is written: as any result of an operation."""
+    x = xp.zeros(3, split=None)
+    index = xp.arange(60 * comm.size, split=0) % 3
+    x[index] = xp.astype(index, xp.float64)
+    assert x.split is None
+    assert_equal(x, np.arange(3.0))
+    x[index[:2]] = 9.0  # of about its own size
+    assert x.split == 0
+    assert_equal(x, [9.0, 9.0, 2.0])
+
+
+def test_an_input_of_the_tape_keeps_its_layout():
+    w = xp.zeros((8, 3), split=None).requires_grad_()
+    with xp.autograd.no_grad():
+        w[...] = xp.ones((8, 3), split=0)
+        w -= xp.full((8, 3), 0.5, split=0)
+    assert w.split is None
+    assert_equal(w.detach(), np.full((8, 3), 0.5))
 
 
 def test_values_of_length_1_fit_any_selection():

@@ -22,7 +22,8 @@ from ._errors import CommunicatorMismatchError
 from ._gathers import account
 from ._layout import Layout, Shape
 from ._operators import Operators, namespace
-from ._primitives import gather
+from ._primitives import gather, shard
+from ._tape import tracked
 
 __all__ = ["Array", "Device", "common_communicator"]
 
@@ -436,7 +437,7 @@ class Array(Operators):
         return True
 
     def _update(self, function: Any, other: Any) -> Array:
-        """Become ``function(self, other)`` in place: shape, dtype and layout stay as they are."""
+        """Become ``function(self, other)`` in place: shape and dtype stay (layout: `_assign`)."""
         self.is_input()
         ns = namespace()
         if (
@@ -449,11 +450,16 @@ class Array(Operators):
         return self._assign(function(self, other))
 
     def _assign(self, value: Array) -> Array:
-        """Become `value` in place: its dtype and layout are made those of this array."""
+        """Become `value` in place: in this array's dtype, and in its layout if that is split.
+
+        A replicated array becomes split where the value is: the value would have to be gathered.
+        """
         self._check_storable(value.shape, value.dtype)
         if value._local.dtype is not self._local.dtype:
             value = namespace().astype(value, self.dtype)
-        if value._layout != self._layout:
+        if self._layout.split is None and not self.is_input():
+            self._layout = value._layout
+        elif value._layout != self._layout:
             value = namespace().redistribute(value, self._layout)
         self.become(value._local.view_as(value._local))
         return self
@@ -464,6 +470,12 @@ class Array(Operators):
             self._local.copy_(t)
         else:
             self._local = t
+
+    def cut(self, layout: Layout) -> None:
+        """Keep only this rank's shard of a replicated array, as `layout` says. Sends nothing."""
+        own = shard(self._local, layout)
+        self._local = own if tracked(own) else own.clone()  # a view would hold all of the memory
+        self._layout = layout
 
     def _check_storable(self, shape: Shape, dtype: DType) -> None:
         """Raise unless an in-place operator can store such a result in this array."""

@@ -6,6 +6,7 @@ changes: a shard that a view can see is copied first (`Array.writable`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ._conversion import asarray, filled, scalar_dtype
 from ._dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
 from ._indexing import aligned_indices, as_mask, indexed_first, mask_in_order, permuted
 from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
-from ._layout import Layout
+from ._layout import Layout, Shape, balanced_counts
 from ._op import broadcast_shape
 from ._primitives import counts_of, gather, pvary, shard
 from ._rearrange import flip
@@ -37,7 +38,9 @@ def setitem(x: Array, key: Any, value: Any) -> None:
     Parameters
     ----------
     x : Array
-        Any layout; only it changes, and it keeps its layout and dtype.
+        Any layout; only it changes, and it keeps its dtype. It keeps its layout too, but for one
+        case: a replicated array becomes split where a split array (value, index or mask) is
+        written that is more than a P-th as big, for that would have to be gathered.
     key
         As for `getitem`. Where an index array names an element twice, the last value in
         row-major order stands.
@@ -54,7 +57,7 @@ def setitem(x: Array, key: Any, value: Any) -> None:
     -----
     Messages: none for a scalar or a replicated value, unless index arrays select along the
     split axis and are split themselves; a split value is redistributed to the selection by
-    one all-to-all.
+    one all-to-all, or none where it lies there already.
     """
     x.is_input()  # refuses while the tape is recording
     written = _as_value(x, value)
@@ -68,6 +71,74 @@ def setitem(x: Array, key: Any, value: Any) -> None:
             _write_points(x, parsed, written)
         else:
             _write_box(x, parsed.basic, written)
+
+
+# ---------------------------------------------------------------------- layout of the result
+
+
+def _cut_like(x: Array, axis: int | None, leader: Array) -> None:
+    """Split a replicated `x` along `axis` as `leader`, which is split and about to be written.
+
+    What code that knows no layouts makes to be filled (``zeros(n)``) is replicated; gathering n
+    values into it would take each rank P times its share of memory. An array no bigger than
+    one rank's share of `leader` stays as it is, and so does an input of the tape.
+    """
+    layout = leader._layout
+    if axis is None or layout.split is None or x.size * layout.comm.size <= leader.size:
+        return
+    n = x.shape[axis]
+    like = n == layout.shape[layout.split]
+    counts = layout.counts if like else balanced_counts(n, layout.comm.size)
+    if not x.is_input():
+        x.cut(Layout.of(x.shape, axis, counts, x.comm))
+
+
+def _axes_of(basic: Sequence[Basic]) -> list[int | None]:
+    """Return which axis of the array each axis of a basic selection is (None: a new one)."""
+    axes: list[int | None] = []
+    axis = 0
+    for item in basic:
+        if not isinstance(item, int):
+            axes.append(None if item is None else axis)
+        axis += item is not None
+    return axes
+
+
+def _cut_for_box(x: Array, basic: Sequence[Basic], value: Array) -> None:
+    axes = _axes_of(basic)
+    if value.split is None or value.shape[value.split] == 1:
+        return
+    _cut_like(x, axes[value.split - value.ndim], value)
+
+
+def _cut_for_mask(x: Array, mask: Array, value: Array) -> None:
+    rest = x.ndim - mask.ndim
+    if mask.split is not None:
+        _cut_like(x, mask.split, mask)
+    elif value.split is not None:
+        own = value.split - value.ndim + x.ndim
+        lists_elements = value.ndim > rest and value.split == 0
+        _cut_like(x, _longest(x, range(mask.ndim)) if lists_elements else own, value)
+
+
+def _cut_for_points(x: Array, parsed: Key, value: Array, index_ndim: int) -> None:
+    axes = _axes_of(parsed.basic)
+    indexed = _longest(x, [axes[axis] for axis in parsed.axes])
+    for index in parsed.arrays:
+        _cut_like(x, indexed if x.split is None else None, index)
+    if x.split is not None or value.split is None or value.shape[value.split] == 1:
+        return
+    rest = [axis for i, axis in enumerate(axes) if i not in parsed.axes]
+    at = 0 if parsed.front else parsed.axes[0]
+    selection = [*rest[:at], *[indexed] * index_ndim, *rest[at:]]
+    _cut_like(x, selection[value.split - value.ndim], value)
+
+
+def _longest(x: Array, axes: Iterable[int | None]) -> int | None:
+    return max((a for a in axes if a is not None), key=lambda a: x.shape[a], default=None)
+
+
+# ---------------------------------------------------------------------- values
 
 
 def _as_value(x: Array, value: Any) -> Array:
@@ -101,15 +172,19 @@ def _fitted(value: Array, layout: Layout, x: Array) -> Tensor:
     return pvary(fitted, layout.comm) if layout.split is None and x.split is not None else fitted
 
 
-def _broadcast(value: Array, layout: Layout) -> Tensor:
-    broadcast_shape("setitem", value.shape, layout.shape)
-    extra = value.ndim - layout.ndim
+def _check_shape(value: Array, shape: Shape) -> None:
+    """Raise unless a value broadcasts to the shape of the selection."""
+    broadcast_shape("setitem", value.shape, shape)
+    extra = value.ndim - len(shape)
     if any(n != 1 for n in value.shape[: max(extra, 0)]) or any(
-        m not in (1, n) for m, n in zip(reversed(value.shape), reversed(layout.shape), strict=False)
+        m not in (1, n) for m, n in zip(reversed(value.shape), reversed(shape), strict=False)
     ):
-        raise ValueError(
-            f"setitem: a value of shape {value.shape} does not broadcast to {layout.shape}"
-        )
+        raise ValueError(f"setitem: a value of shape {value.shape} does not broadcast to {shape}")
+
+
+def _broadcast(value: Array, layout: Layout) -> Tensor:
+    _check_shape(value, layout.shape)
+    extra = value.ndim - layout.ndim
     if extra > 0:  # leading axes of length 1, as NumPy allows
         value = reshape(value, value.shape[extra:])
     if value.split is None:
@@ -120,6 +195,10 @@ def _broadcast(value: Array, layout: Layout) -> Tensor:
 
 
 def _write_box(x: Array, basic: tuple[Basic, ...], value: Array) -> None:
+    if x._layout.split is None and value._layout.split is not None:
+        lengths = [1 if i is None else i.length for i in basic if not isinstance(i, int)]
+        _check_shape(value, tuple(lengths))
+        _cut_for_box(x, basic, value)
     layout = x._layout
     descending = [
         axis
@@ -162,6 +241,9 @@ def _write_masked(x: Array, key: Any, value: Array) -> None:
     rest = x.shape[mask.ndim :]
     if value.ndim <= len(rest):  # the same for every selected element
         broadcast_shape("setitem", value.shape, rest)
+    if x._layout.split is None:
+        _cut_for_mask(x, mask, value)
+    if value.ndim <= len(rest):
         _fill_masked(x, mask, value)
         return
     ordered, local = mask_in_order(x, mask)
@@ -201,6 +283,9 @@ def _fill_masked(x: Array, mask: Array, value: Array) -> None:
 
 
 def _write_points(x: Array, parsed: Key, value: Array) -> None:
+    if x._layout.split is None:
+        index_shape = broadcast_shape("index", *(index.shape for index in parsed.arrays))
+        _cut_for_points(x, parsed, value, len(index_shape))
     layout = x._layout
     ascending = tuple(i.ascending if isinstance(i, Range) else i for i in parsed.basic)
     target_box = box(x._local, layout, ascending)[1]
