@@ -13,11 +13,11 @@ from layouts import assert_equal, layouts
 
 def capable(module: Any, prefix: str) -> set[str]:
     """Return the public functions of a module that are array-agnostic by SciPy's own tables."""
-    by_function = {getattr(module, name): f"{prefix}.{name}" for name in module.__all__}
+    public = {getattr(module, name) for name in module.__all__}
     return {
-        by_function[function]
+        f"{prefix}.{function.__name__}"
         for function, facts in xp_capabilities_table.items()
-        if function in by_function and not facts["np_only"]
+        if function in public and not facts["np_only"]
     }
 
 

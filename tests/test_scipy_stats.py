@@ -218,7 +218,7 @@ def samples(case: Any, n: int, dtype: Any = np.float64) -> list[np.ndarray]:
     return [values[name] for name in inspect.signature(case).parameters]
 
 
-SHORT = {CASES["stats.false_discovery_control"]: 1_500}
+SHORT = {CASES["stats.false_discovery_control"]: 1_100}
 """Samples of those that SciPy goes through one by one in Python."""
 
 SINGLE = {"rtol": 2e-3, "atol": 1e-4}
