@@ -214,10 +214,21 @@ def test_more_ranks_than_rows_gives_a_split_row():
     comm = xp.world()
     if comm.size < 2:
         pytest.skip("needs several ranks")
-    values = numbers((1, 400), "float64", 0)
-    y = xp.asarray(values, split=0)[0]
-    assert y.split == 0
-    assert_equal(y, values[0])
+    values = numbers((comm.size, 2000), "float64", 0)
+    for count in range(1, comm.size + 1):
+        few = xp.asarray(values[:count], split=0)
+        for index in range(count):
+            with xp.trace() as t:
+                y = few[index]
+            assert y.split == 0
+            assert t.collectives == ["alltoall"]
+            assert t.bytes() <= 2000 * 8  # of the row alone
+            assert_equal(y, values[index])
+
+
+def test_short_rows_are_replicated(comm):
+    values = numbers((comm.size, 3), "float64", 0)
+    assert_equal(xp.asarray(values, split=0)[0], values[0], split=None)
 
 
 # ---------------------------------------------------------------------- take
