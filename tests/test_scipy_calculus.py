@@ -11,7 +11,6 @@ array it was cut from to change with it; arrays are values here, and the result 
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from scipy.optimize import elementwise
 import heat_array_api as xp
 from consumers import entries, rows, stays_distributed
 from layouts import make
-from scipy_cases import attributes, capable, compare, layout_of
+from agnostic import attributes, capable, compare, layout_of, samples
 
 N = 1_000
 # SciPy's own, where it tries arguments outside of a function's domain.
@@ -157,11 +156,6 @@ def limits(like: Any, low: list[float], high: list[float]) -> tuple[Any, Any]:
     return space.asarray(low, dtype=like.dtype), space.asarray(high, dtype=like.dtype)
 
 
-def given(case: Any, n: int, dtype: Any = np.float64) -> list[np.ndarray]:
-    values = data(n, dtype)
-    return [values[name] for name in inspect.signature(case).parameters]
-
-
 def split(values: np.ndarray) -> Any:
     """Return an array of NumPy values, split along its long axis."""
     return rows(values) if len(values) > 2 else xp.asarray(values, split=1)
@@ -169,7 +163,7 @@ def split(values: np.ndarray) -> Any:
 
 @entries("scipy", CASES)
 def test_problems_stay_distributed(case):
-    values = given(case, N)
+    values = samples(case, data(N))
     expected = case(*values)
     arrays = [split(value) for value in values]
     with stays_distributed(N):
@@ -179,7 +173,7 @@ def test_problems_stay_distributed(case):
 
 @entries("scipy", CASES)
 def test_values_in_all_layouts(case):
-    values = given(case, 33)
+    values = samples(case, data(33))
     expected = case(*values)
     for way in (0, 1):
         arrays = [make(value, layout_of(value.shape, way)) for value in values]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from scipy._lib._array_api import array_namespace
 import heat_array_api as xp
 from consumers import ROWS, entries, rows, stays_distributed
 from layouts import make
-from scipy_cases import attributes, capable, compare, layout_of
+from agnostic import attributes, capable, compare, layout_of, samples
 
 # SciPy's own, in its own code.
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning:scipy")
@@ -213,11 +212,6 @@ CASES = {
 }
 
 
-def samples(case: Any, n: int, dtype: Any = np.float64) -> list[np.ndarray]:
-    values = data(n, dtype)
-    return [values[name] for name in inspect.signature(case).parameters]
-
-
 SHORT = {CASES["stats.false_discovery_control"]: 1_100}
 """Samples of those that SciPy goes through one by one in Python."""
 
@@ -228,7 +222,7 @@ SINGLE = {"rtol": 2e-3, "atol": 1e-4}
 @entries("scipy", CASES)
 def test_samples_stay_distributed(case):
     n = SHORT.get(case, ROWS)
-    values = samples(case, n)
+    values = samples(case, data(n))
     expected = case(*values)
     given = [rows(value) for value in values]
     with stays_distributed(n if n == ROWS else 8 * n):
@@ -239,7 +233,7 @@ def test_samples_stay_distributed(case):
 @entries("scipy", CASES)
 def test_values_in_all_layouts(case):
     for dtype, tolerances in ((np.float64, {"rtol": 1e-9}), (np.float32, SINGLE)):
-        values = samples(case, 61, dtype)
+        values = samples(case, data(61, dtype))
         expected = case(*values)
         for way in range(3):
             given = [make(value, layout_of(value.shape, way)) for value in values]

@@ -1,7 +1,8 @@
-"""What the tests of SciPy share: results compared leaf by leaf, SciPy's own tables, layouts."""
+"""What tests of array-agnostic libraries share: samples, results leaf by leaf, SciPy's tables."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ def capable(module: Any, prefix: str) -> set[str]:
         for function, facts in xp_capabilities_table.items()
         if function in public and not facts["np_only"]
     }
+
+
+def samples(case: Any, values: dict[str, Any]) -> list[Any]:
+    """Return the samples that a case takes: those that its parameters name."""
+    return [values[name] for name in inspect.signature(case).parameters]
 
 
 def attributes(result: Any, *names: str) -> tuple[Any, ...]:
