@@ -16,7 +16,6 @@ from agnostic import compare, layout_of, samples
 from consumers import ROWS, consumer, entries, rows, stays_distributed
 from layouts import make
 
-
 pytestmark = [
     # They are for arrays of older standards.
     pytest.mark.filterwarnings(f"ignore:.xpx.{name}. is deprecated:DeprecationWarning")

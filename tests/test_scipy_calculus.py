@@ -20,9 +20,9 @@ from scipy._lib._array_api import array_namespace, xp_capabilities_table
 from scipy.optimize import elementwise
 
 import heat_array_api as xp
+from agnostic import attributes, capable, compare, layout_of, samples
 from consumers import entries, rows, stays_distributed
 from layouts import make
-from agnostic import attributes, capable, compare, layout_of, samples
 
 N = 1_000
 # SciPy's own, where it tries arguments outside of a function's domain.

@@ -13,9 +13,9 @@ import scipy.special as sc
 from scipy.special._support_alternative_backends import _special_funcs
 
 import heat_array_api as xp
+from agnostic import capable, compare, layout_of
 from consumers import ROWS, consumer, entries, rows, stays_distributed
 from layouts import make
-from agnostic import capable, compare, layout_of
 
 FACTS = {facts.name: facts for facts in _special_funcs}
 AXIS = ("logsumexp", "softmax", "log_softmax")

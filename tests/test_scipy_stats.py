@@ -12,9 +12,9 @@ from scipy import special, stats
 from scipy._lib._array_api import array_namespace
 
 import heat_array_api as xp
+from agnostic import attributes, capable, compare, layout_of, samples
 from consumers import ROWS, entries, rows, stays_distributed
 from layouts import make
-from agnostic import attributes, capable, compare, layout_of, samples
 
 # SciPy's own, in its own code.
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning:scipy")
