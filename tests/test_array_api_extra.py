@@ -120,7 +120,7 @@ def test_samples_stay_distributed(case):
     expected = case(*values)
     given = [rows(value) if len(value) > 5 else make(value) for value in values]
     given = [xp.asarray(v, split=1) if v.shape[0] == 3 else v for v in given]
-    with stays_distributed():
+    with stays_distributed(4 * ROWS):
         result = case(*given)
     compare(result, expected)
 
@@ -139,7 +139,7 @@ def test_partition():
     """Sorted, for want of a partial sort: any order on either side of the k-th is right."""
     values = data(ROWS)["x"]
     for axis, k in ((0, 123), (0, ROWS - 1), (1, 1)):
-        with stays_distributed():
+        with stays_distributed(4 * ROWS):
             found = xpx.partition(rows(values), k, axis=axis)
         assert found.split == 0
         compare(found, np.sort(values, axis=axis))
@@ -149,7 +149,7 @@ def test_partition():
 def test_argpartition():
     values = data(ROWS)["x"]
     for axis, k in ((0, 123), (1, 1)):
-        with stays_distributed():
+        with stays_distributed(4 * ROWS):
             found = xpx.argpartition(rows(values), k, axis=axis)
         compare(found, np.argsort(values, axis=axis, stable=True))
 

@@ -132,7 +132,7 @@ CASES = {
         stats.f_oneway(x, y, z),
         stats.f_oneway(x, y, z, equal_var=False),
     ),
-    "stats.false_discovery_control": lambda u: stats.false_discovery_control(u),
+    "stats.false_discovery_control": lambda v: stats.false_discovery_control(special.ndtr(v)),
     "stats.fligner": lambda x, y, z: stats.fligner(x, y, z),
     "stats.friedmanchisquare": lambda x, y, z: stats.friedmanchisquare(x, y, z),
     "stats.gmean": lambda p, q: (stats.gmean(p), stats.gmean(p, weights=q)),
@@ -212,7 +212,7 @@ CASES = {
 }
 
 
-SHORT = {CASES["stats.false_discovery_control"]: 1_100}
+SHORT = {CASES["stats.false_discovery_control"]: 2_100}
 """Samples of those that SciPy goes through one by one in Python."""
 
 SINGLE = {"rtol": 2e-3, "atol": 1e-4}
@@ -221,11 +221,12 @@ SINGLE = {"rtol": 2e-3, "atol": 1e-4}
 
 @entries("scipy", CASES)
 def test_samples_stay_distributed(case):
+    """No message has a column of n samples: those of sorting two columns are half as big."""
     n = SHORT.get(case, ROWS)
     values = samples(case, data(n))
     expected = case(*values)
     given = [rows(value) for value in values]
-    with stays_distributed(n if n == ROWS else 8 * n):
+    with stays_distributed(4 * n if n == ROWS else 8 * n):
         result = case(*given)
     compare(result, expected, rtol=1e-9)
 
