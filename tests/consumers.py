@@ -6,6 +6,7 @@ the compatibility table of the outcomes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -65,8 +66,8 @@ def stays_distributed(n: int = ROWS, *, labels: int = 0, replicas: int = 0) -> I
     n : int
         The number of samples: no message may leave a rank with that many bytes of the same values.
     labels : int
-        How many implicit gathers (`Trace.gathers`) of at most 8 `n` bytes are allowed:
-        one-dimensional arrays that the library itself takes through NumPy.
+        How many implicit gathers (`Trace.gathers`) are allowed, of 8 bytes a sample (and 8 more:
+        row pointers): one-dimensional arrays that the library itself takes through NumPy.
     replicas : int
         How many other messages that replicate are allowed.
     """
@@ -77,10 +78,13 @@ def stays_distributed(n: int = ROWS, *, labels: int = 0, replicas: int = 0) -> I
         return
     gathers = [g for g in t.gathers if g.bytes >= n]
     whole = [e for e in t.events if e.collective in REPLICATING and e.result >= n]
-    listed = "\n".join(
-        f"  {e.operation}: {e.collective} of {e.result or e.bytes} bytes at {e.line}"
+    described = Counter(
+        f"{e.operation}: {e.collective} of {e.result or e.bytes} bytes at {e.line}"
         for e in [*gathers, *whole]
     )
-    assert all(g.bytes <= 8 * n for g in gathers), f"arrays of samples were gathered:\n{listed}"
+    listed = "\n".join(f"  {count} x {text}" for text, count in described.items())
+    assert all(g.bytes <= 8 * (n + 1) for g in gathers), (
+        f"arrays of samples were gathered:\n{listed}"
+    )
     assert len(gathers) <= labels, f"{len(gathers)} label arrays were gathered:\n{listed}"
     assert len(whole) - len(gathers) <= replicas, f"arrays of samples were replicated:\n{listed}"

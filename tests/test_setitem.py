@@ -129,8 +129,78 @@ def test_writes_do_not_show_elsewhere():
         assert_equal(slice_, source[1:4])
         assert_equal(shape, source.reshape(2, 3))
         assert_equal(same, source)
-        slice_[0] = 7.0
+        shape[0, 0] = 7.0
+        same += 1.0
         assert_equal(x, np.asarray([0, 1, -1, 3, 4, 5.0]))
+
+
+def test_writes_go_through_a_basic_selection():
+    def program(x):
+        """Whatever NumPy's views do here."""
+        first, column, backwards = x[0], x[:, 1], x[::-1, 2:]
+        first[2] = 10.0
+        column *= 2.0
+        backwards[0, :] = 20.0
+        inner = x[1:][1:, :3][0]
+        inner[...] = 30.0
+        x[3][1:3] = 40.0
+        for row in x[4:]:
+            row += 50.0
+        x[np.int64(1), 0:2] -= 1.0
+        x[...][None, :, 3][0, -2] = 60.0
+        return x
+
+    values = np.arange(35.0).reshape(7, 5)
+    expected = program(values.copy())
+    for layout in layouts((7, 5)):
+        assert_equal(program(make(values, layout)), expected)
+
+
+def test_a_selection_keeps_its_values():
+    for layout in layouts((6,), few=True):
+        x = make(np.arange(6.0), layout)
+        part = x[2:4]
+        x[...] = 0.0
+        assert_equal(part, [2.0, 3.0])
+        part[0] = 9.0  # until it is written to itself
+        assert_equal(part, [9.0, 0.0])
+        assert_equal(x, [0.0, 0, 9, 0, 0, 0])
+
+
+def test_an_update_in_place_is_written_once():
+    x = xp.zeros((8, 3), split=0)
+    row = xp.ones((4, 3), split=0)
+    with xp.trace() as t:
+        x[2:6] += row
+    moved = t.count()
+    with xp.trace() as t:
+        part = x[2:6]
+        part = part + row
+        x[2:6] = part
+    assert moved == t.count()
+    part = x[2:6]
+    part += 1.0
+    x[...] = 0.0
+    x[2:6] = part  # not skipped: the array has changed since
+    assert_equal(x[2:6], np.full((4, 3), 3.0))
+    x[:4] = part  # another key
+    assert_equal(x[:6], np.full((6, 3), 3.0))
+
+
+def test_writes_through_are_differentiated():
+    def f(w):
+        x = w * 1.0
+        x[1][0] = x[0, 1] * 3.0
+        x[:, 2] *= 2.0
+        return xp.sum(x * x)
+
+    def g(w):
+        return w[0, 0] ** 2 + 10 * w[0, 1] ** 2 + 4 * w[0, 2] ** 2 + w[1, 1] ** 2 + 4 * w[1, 2] ** 2
+
+    values = np.arange(1.0, 7.0).reshape(2, 3)
+    expected = np.asarray(xp.autograd.grad(g)(xp.asarray(values, split=None)))
+    for layout in layouts((2, 3)):
+        assert_equal(xp.autograd.grad(f)(make(values, layout)), expected)
 
 
 def test_user_memory_is_never_written():

@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 
+FEW = 1024
+"""Up to so many rows that a replicated index takes are replicated, more are split."""
+
+
 def getitem(x: Array, key: Any) -> Array:
     """Return `x[key]`: NumPy's indexing, of which the standard's is a part.
 
@@ -57,8 +61,11 @@ def getitem(x: Array, key: Any) -> Array:
         Basic keys: split as `x`, with the counts that fall to each rank; replicated where
         an integer selects from the split axis. Integer arrays on the split axis: split
         like the index; for a replicated index replicated if no bigger than one rank's
-        share of `x`, else split along the index's longest axis. Masks: split along the
-        first masked axis, unevenly.
+        share of `x` and no longer than 1024 (a choice of rows, not a part of the data), else
+        split along the index's longest axis. Masks: split along the first masked axis, unevenly.
+
+        What is later written into the result of a basic key, or added to it in place, is
+        written into `x` too, as into NumPy's views. The result does not see later writes to `x`.
 
     Raises
     ------
@@ -77,13 +84,17 @@ def getitem(x: Array, key: Any) -> Array:
     if items is not None:
         view = plan_view(x._layout, items)
         if view is not None and x._local.dtype in ANY.direct:
-            return Array(x._local[view.where], view.result)
-        return select(x, parse_basic(key, x._layout.shape))
+            result = Array(x._local[view.where], view.result)
+        else:
+            result = select(x, parse_basic(key, x._layout.shape))
+        result._base = (x, key, getattr(x, "_writes", 0))
+        return result
     if is_mask(key):
         return _masked(x, as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
     box = select(x, parsed.basic)
-    if not parsed.arrays:
+    if not parsed.arrays:  # integers and slices of NumPy's integers
+        box._base = (x, key, getattr(x, "_writes", 0))
         return box
     return _pick_points(box, parsed)
 
@@ -166,9 +177,8 @@ def _fetch_points(
 ) -> tuple[Tensor, Layout]:
     """Fetch from the owners along the split axis, one of the indexed ones."""
     comm = rows.comm
-    if (layout.split is None and math.prod(shape) * comm.size <= rows.size) or not shape[
-        : layout.ndim
-    ]:
+    few = layout.size <= FEW and math.prod(shape) * comm.size <= rows.size
+    if layout.split is None and (few or not layout.ndim):
         return _gather_points(t, rows, indices, shape), Layout.replicated(shape, comm)
     if layout.split is None:
         longest = max(range(layout.ndim), key=lambda i: layout.shape[i])
