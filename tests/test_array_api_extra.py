@@ -139,7 +139,7 @@ def test_partition():
     """Sorted, for want of a partial sort: any order on either side of the k-th is right."""
     values = data(ROWS)["x"]
     for axis, k in ((0, 123), (0, ROWS - 1), (1, 1)):
-        with stays_distributed(4 * ROWS):
+        with stays_distributed(8 * ROWS):
             found = xpx.partition(rows(values), k, axis=axis)
         assert found.split == 0
         compare(found, np.sort(values, axis=axis))
@@ -149,7 +149,7 @@ def test_partition():
 def test_argpartition():
     values = data(ROWS)["x"]
     for axis, k in ((0, 123), (1, 1)):
-        with stays_distributed(4 * ROWS):
+        with stays_distributed(8 * ROWS):
             found = xpx.argpartition(rows(values), k, axis=axis)
         compare(found, np.argsort(values, axis=axis, stable=True))
 
