@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,22 @@ import pytest
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 pytest_plugins = ("_harness", "_outcomes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect cases of tests that are marked ``some_cases``."""
+    cases: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("some_cases"):
+            cases.setdefault((item.path, item.originalname), []).append(item)
+    dropped = set()
+    for group in cases.values():
+        most = group[0].get_closest_marker("some_cases").args[0]
+        kept = {len(group) * k // most for k in range(most)} if len(group) > most else None
+        dropped |= {item for i, item in enumerate(group) if kept is not None and i not in kept}
+    if dropped:
+        config.hook.pytest_deselected(items=[item for item in items if item in dropped])
+        items[:] = [item for item in items if item not in dropped]
 
 
 @pytest.fixture(scope="session")
