@@ -127,7 +127,7 @@ CASES = {
         differentiate.jacobian(field, points), "df", *SOLVED
     ),
     "differentiate.hessian": lambda points: attributes(
-        differentiate.hessian(energy, points[:, ::4]), "ddf", *SOLVED
+        differentiate.hessian(energy, points[:, ::2]), "ddf", *SOLVED
     ),
     "optimize.elementwise.find_root": lambda c, d: attributes(
         elementwise.find_root(parabola, (0 * c, d), args=(c,)), "x", "f_x", *SOLVED
