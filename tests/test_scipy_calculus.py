@@ -192,8 +192,8 @@ def agnostic(name: str) -> bool:
 
 
 @pytest.mark.xfail(
-    reason="SciPy replaces such values in a reshaped array, to see them in the array itself: "
-    "it is a value of its own here, the result is NaN and its status says so",
+    reason="SciPy replaces infinite values through one view of an array and reads them through "
+    "another one, made before: it keeps its values here; the result is NaN, its status says so",
     strict=True,
 )
 @pytest.mark.parametrize("name", ["tanhsinh", "nsum"])

@@ -27,6 +27,7 @@ from ._redistribute import move, redistribute, resplit
 from ._reshape import broadcast_to
 from ._routing import fetch, pick
 from ._searching import nonzero
+from ._views import linked
 
 __all__ = [
     "aligned_indices",
@@ -87,15 +88,13 @@ def getitem(x: Array, key: Any) -> Array:
             result = Array(x._local[view.where], view.result)
         else:
             result = select(x, parse_basic(key, x._layout.shape))
-        result._base = (x, key, getattr(x, "_writes", 0))
-        return result
+        return linked(result, x, "index", key)
     if is_mask(key):
         return _masked(x, as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
     box = select(x, parsed.basic)
     if not parsed.arrays:  # integers and slices of NumPy's integers
-        box._base = (x, key, getattr(x, "_writes", 0))
-        return box
+        return linked(box, x, "index", key)
     return _pick_points(box, parsed)
 
 
