@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CollectiveMismatchError",
     "CommunicatorMismatchError",
+    "CompileWarning",
     "LauncherMismatchError",
     "MPIUnavailableError",
 ]
@@ -31,3 +32,7 @@ class CollectiveMismatchError(RuntimeError):
 
 class CommunicatorMismatchError(ValueError):
     """Arrays that live on different communicators met in one operation."""
+
+
+class CompileWarning(UserWarning):
+    """A function given to `compile` runs eagerly, for the reason that the warning tells."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
+from ._capturing import captures
 from ._debug import DEBUG
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "adjoint_of",
     "caller",
     "join",
+    "named",
     "note",
     "origin",
     "record",
@@ -113,7 +115,7 @@ _origins: list[tuple[str, str]] = []
 
 def origin() -> tuple[str, str] | None:
     """Return whose derivative a node of the tape is, `caller()`; None while nobody watches."""
-    return caller() if active or DEBUG else None
+    return caller() if active or DEBUG or captures else None
 
 
 @contextmanager
@@ -125,6 +127,16 @@ def adjoint_of(origin: tuple[str, str] | None) -> Iterator[None]:
     operation, line = origin
     prefix = "" if operation.startswith("adjoint of ") else "adjoint of "
     _origins.append((prefix + operation, line))
+    try:
+        yield
+    finally:
+        _origins.pop()
+
+
+@contextmanager
+def named(origin: tuple[str, str]) -> Iterator[None]:
+    """Name the messages of compiled code after the operation and line that they were captured at."""
+    _origins.append(origin)
     try:
         yield
     finally:
