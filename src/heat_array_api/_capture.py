@@ -117,7 +117,7 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in _CONSTANTS and not isinstance(args[0], FakeTensor):
-            return self._constant(args[0])
+            return self.constant(args[0])
         given, named = tree_map(self.node, (tuple(args), dict(kwargs)))
         result = func(*args, **kwargs)
         if isinstance(result, Tensor):
@@ -142,21 +142,25 @@ class _Recorder(TorchDispatchMode):
         if id(result) not in self.nodes:  # what works in place returns its argument
             self.bind(result, node)
 
-    def _constant(self, value: Tensor) -> Tensor:
+    def constant(self, value: Tensor) -> Tensor:
         """Return a tensor made of Python's numbers: a 0-d one stands in the graph itself."""
-        fake = self.mode.from_tensor(value)
         with _disable_current_modes():
-            fake.constant = value.clone()
+            value = value.clone()
+            fake = self.mode.from_tensor(value)
             if value.ndim == 0:
+                fake.constant = value  # may be asked for
                 where = {"dtype": value.dtype, "device": value.device}
-                args = ([], value.item())
-                node = self.capture.graph.call_function(torch.ops.aten.full.default, args, where)
-                self.bind(fake, node)
+                args: tuple[Any, ...] = ([], value.item())
+                self.bind(fake, self.call(torch.ops.aten.full.default, args, where))
                 return fake
-        self.capture.constants.append(value.clone())
-        with self.capture.graph.inserting_after(self.last):
-            self.placeholder(fake)
+            self.capture.constants.append(value)
+            with self.capture.graph.inserting_after(self.last):
+                self.placeholder(fake)
         return fake
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> fx.Node:
+        """Add a node."""
+        return self.capture.graph.call_function(func, args, kwargs)
 
     # ------------------------------------------------------------------ messages
 
@@ -332,6 +336,10 @@ def captured(
             outputs = [recorder.node(t) for t in finish(result)]
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise NotCapturable(f"it depends on values ({error})") from error
+    except RuntimeError as error:
+        if ".numpy() is not supported" in str(error):
+            raise NotCapturable("part of it runs outside torch (sorting, for example)") from error
+        raise
     except UnsupportedOperatorException as error:
         raise NotCapturable(f"torch cannot trace {error}") from error
     del owners

@@ -141,5 +141,7 @@ def _send(step: Sequence[Message], tensors: list[Tensor]) -> list[Tensor]:
         t = tensors[0]
         if first.method == "bcast" and first.comm.rank != first.args[0]:
             t = torch.empty_like(t, memory_format=torch.contiguous_format)
-        result: Tensor = getattr(first.comm, first.method)(t, *first.args)
+        # mpi4py takes a tuple of two counts for counts and displacements.
+        args = [list(arg) if isinstance(arg, tuple) else arg for arg in first.args]
+        result: Tensor = getattr(first.comm, first.method)(t, *args)
         return [result]

@@ -170,9 +170,13 @@ def _leaf_of(value: Any, numbers: dict[int, int], new: list[Tensor]) -> _Leaf:
 
 
 def _attempt(body: Body) -> tuple[Any, str, bool]:
-    """Capture; return (capture, tree, written) or None, the problem, whether it is an error."""
+    """Capture; return (capture, tree, written, graph) or None, the problem, whether it is an error.
+
+    It raises nothing, so that all ranks come to what they do next.
+    """
     try:
-        return _captured(body), "", False
+        found = _captured(body)
+        return (*found, functional(found[0])), "", False
     except NotCapturable as error:
         return None, str(error), False
     except Exception as error:
@@ -198,8 +202,7 @@ def build(body: Body, comm: Communicator, backend: str, around: Callable[[], Any
     found, problem, error = _attempt(body)
     mine: Any = (problem, error, socket.gethostname(), None, None)
     if found is not None:
-        capture, tree, written = found
-        graph = functional(capture)
+        capture, tree, written, graph = found
         facts = str(([m.common() for m in capture.messages], _facts(tree), written))
         mine = ("", False, mine[2], zlib.crc32(facts.encode()), dependencies(graph))
     everyone = comm.allgather_object(mine)

@@ -114,7 +114,7 @@ def functional(capture: Capture) -> fx.Graph:
         return capture.graph
     module = fx.GraphModule(torch.nn.Module(), capture.graph)
     pure = torch.func.functionalize(module, remove="mutations")
-    with torch.no_grad():
+    with torch.no_grad(), capture.mode:
         return make_fx(pure)(*capture.fakes).graph
 
 
