@@ -54,6 +54,8 @@ class Capture:
         Values that the function brings with it.
     fakes : list of Tensor
         The tensors without values of the placeholders.
+    checks : list
+        Numbers that must be false, which are the last outputs, and the errors if they are not.
     """
 
     mode: FakeTensorMode = field(default_factory=FakeTensorMode)
@@ -61,6 +63,7 @@ class Capture:
     messages: list[Message] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     fakes: list[Tensor] = field(default_factory=list)
+    checks: list[tuple[Tensor, Exception]] = field(default_factory=list)
 
 
 _CONSTANTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
@@ -83,6 +86,7 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.capture = capture
         self.mode = capture.mode
+        self.checks = capture.checks
         self.nodes: dict[int, fx.Node] = {}
         self.kept: list[Tensor] = []  # ids stay theirs
         # Placeholders come first, those of constants last among them.
@@ -333,7 +337,8 @@ def captured(
         with holding(arrays, fakes), _recording_communicators(recorder):
             with mode, recorder:
                 result = call()
-            outputs = [recorder.node(t) for t in finish(result)]
+            checks = [bad for bad, _ in capture.checks]
+            outputs = [recorder.node(t) for t in (*finish(result), *checks)]
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise NotCapturable(f"it depends on values ({error})") from error
     except RuntimeError as error:

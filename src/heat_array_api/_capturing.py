@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["NotCapturable", "captures", "capturing", "depends_on_values"]
+from torch import Tensor
+
+__all__ = ["NotCapturable", "captures", "capturing", "checked_later", "depends_on_values"]
 
 captures: list[Any] = []
 """The captures in force, outermost first."""
@@ -19,6 +21,19 @@ class NotCapturable(Exception):
 
 def capturing() -> bool:
     """Return whether a function is being captured: kernels then leave blocking to the compiler."""
+    return bool(captures)
+
+
+def checked_later(bad: Tensor, error: Exception) -> bool:
+    """Let the program being captured raise `error`, on all ranks, each time that `bad` is true.
+
+    Returns
+    -------
+    bool
+        Whether there is one; else the caller raises.
+    """
+    if captures:
+        captures[-1].checks.append((bad, error))
     return bool(captures)
 
 

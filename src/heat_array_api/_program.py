@@ -69,6 +69,7 @@ class Program:
         self.constants = [*capture.constants, torch.zeros(1)]
         self.steps: list[list[Message]] = []
         self.function: Callable[..., Sequence[Tensor]] | None = None
+        self._errors = [error for _, error in reversed(capture.checks)]
         self._layouts = [leaf.layout for leaf in leaves(tree) if leaf.layout is not None]
 
     @property
@@ -96,7 +97,11 @@ class Program:
         inputs = [x._local.detach().contiguous() for x in arrays]
         assert self.function is not None
         with torch.no_grad(), sending(self.steps):
-            return self.function(*inputs, *self.constants)[:-1]
+            outputs = self.function(*inputs, *self.constants)[:-1]
+        for bad, error in zip(reversed(outputs), self._errors, strict=False):
+            if bad:
+                raise error.with_traceback(None)
+        return outputs[: len(outputs) - len(self._errors)]
 
     def result(self, arrays: Sequence[Array], new: Sequence[Array]) -> Any:
         """Return what the function returns, made of its arguments and the new arrays."""
