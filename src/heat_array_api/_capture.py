@@ -79,11 +79,11 @@ _LIKE = {
 }
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records every operation of torch on tensors without values."""
 
     def __init__(self, capture: Capture) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.capture = capture
         self.mode = capture.mode
         self.checks = capture.checks

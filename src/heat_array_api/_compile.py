@@ -48,8 +48,8 @@ def compile(
 
     Notes
     -----
-    Messages: those of `f`, small independent sums in one. Derivatives can be taken inside `f` and of
-    the result. See the page "Compiled functions" of the documentation.
+    Messages: those of `f`, small independent sums in one. Derivatives can be taken inside `f`, and
+    of the result. See the page "Compiled functions" of the documentation.
 
     Examples
     --------

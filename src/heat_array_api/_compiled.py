@@ -13,18 +13,20 @@ from ._autograd import differentiable, vjp
 from ._capture import holding
 from ._capturing import NotCapturable, captures
 from ._comm import world
+from ._debug import DEBUG
 from ._environment import Environment, put_back
-from ._errors import CompileWarning
+from ._errors import CollectiveMismatchError, CompileWarning
 from ._inductor import progress
 from ._program import Body, Outcome, Program, build
 from ._tape import tracked, transforming
+from ._templates import Templates
 
 __all__ = ["Compiled"]
 
 Pure = Callable[[Sequence[Array]], Sequence[Array]]
 
-MOST_PROGRAMS = 64
-"""Of one function; more different calls than these run eagerly."""
+MOST_PROGRAMS = 512
+"""Of one function: more different calls than these run eagerly."""
 
 
 class Compiled:
@@ -34,8 +36,6 @@ class Compiled:
     ----------
     captures : int
         How often the function was captured: once for each set of layouts, dtypes, other values.
-    compilations : int
-        How many graphs were compiled.
     """
 
     def __init__(
@@ -48,8 +48,13 @@ class Compiled:
         self._show_progress = show_progress
         self._outcomes: dict[Any, Outcome] = {}
         self._warned: set[str] = set()
+        self._templates = Templates()
         self.captures = 0
-        self.compilations = 0
+
+    @property
+    def compilations(self) -> int:
+        """How many graphs were compiled, on this rank."""
+        return self._templates.compilations
 
     @property
     def _name(self) -> str:
@@ -66,6 +71,8 @@ class Compiled:
             return self._f(*args, **kwargs)
         around = Environment(self._f, args, kwargs)
         outcome = self._outcomes.get(around.key)
+        if DEBUG:
+            self._check_in_step(around.arrays, outcome)
         if outcome is None:
             outcome = self._attempt(around, args, kwargs)
             if outcome.error:
@@ -76,6 +83,19 @@ class Compiled:
         if any(tracked(x._local) for x in around.arrays):
             return self._on_tape(program, around, args, kwargs)
         return program(around.arrays)
+
+    def _check_in_step(self, arrays: Sequence[Array], outcome: Outcome | None) -> None:
+        """Raise on all ranks unless all take the same program, or none has one."""
+        number = -1
+        if outcome is not None:
+            number = next(i for i, o in enumerate(self._outcomes.values()) if o is outcome)
+        comm = arrays[0]._layout.comm if arrays else world()
+        chosen = [numbers[0] for numbers in comm.allgather_ints((number,))]
+        if len(set(chosen)) > 1:
+            raise CollectiveMismatchError(
+                f"compile: {self._name}: the ranks would run different programs ({chosen}; -1 is a "
+                "new one): something that it depends on differs from rank to rank"
+            )
 
     # ------------------------------------------------------------------ making programs
 
@@ -104,8 +124,7 @@ class Compiled:
             comm = next(iter(comms.values()), world())
             shown = partial(progress, self._name, comm, self._show_progress)
             self.captures += 1
-            outcome = build(Body(call, arrays), comm, self._backend, shown)
-            self.compilations += outcome.program is not None
+            outcome = build(Body(call, arrays), comm, self._backend, self._templates, shown)
         if not outcome.error:
             self._outcomes[key] = outcome
             self._report(outcome.problem)
@@ -123,7 +142,7 @@ class Compiled:
             warnings.warn(text, CompileWarning, stacklevel=4)
 
     def _after_error(self, outcome: Outcome, key: Any, args: Any, kwargs: Any) -> Any:
-        """Call eagerly what raised while it was captured: the error is the user's, or the capture's."""
+        """Call eagerly what raised while it was captured; the error may be the function's own."""
         result = self._f(*args, **kwargs)
         self._outcomes[key] = Outcome(None, outcome.problem)
         self._report(outcome.problem)
@@ -166,7 +185,7 @@ class Compiled:
         results: Sequence[Array],
         cotangents: Sequence[Array | None],
     ) -> list[Array | None]:
-        """Return the cotangents of the inputs: the function runs again, and back, in one program."""
+        """Return the inputs' cotangents: the function runs again, and back, in one program."""
         chosen = tuple(i for i, wanted in enumerate(needed) if wanted)
         given = tuple(g is not None for g in cotangents)
         n = len(inputs)

@@ -8,6 +8,7 @@ when something else of that changes: a number, a flag, a layout, a dtype.
 from __future__ import annotations
 
 import functools
+import hashlib
 import operator
 import sysconfig
 from collections.abc import Hashable, Iterator
@@ -25,6 +26,7 @@ from ._options import get_options
 __all__ = ["Environment", "put_back"]
 
 _PLAIN = (str, bytes, bool, int, type(None), type(Ellipsis), type(NotImplemented), range)
+_CONTAINERS = (tuple, list, set, frozenset, dict, slice)
 _FIXED = (
     *(ModuleType, BuiltinFunctionType, type, Layout, Communicator, Device, np.dtype),
     *(torch.dtype, torch.device, np.ufunc, CodeType),
@@ -78,26 +80,30 @@ class Environment:
             self._parts.append((kind, value))
         elif isinstance(value, (float, complex, np.generic)):
             self._parts.append((kind, repr(value)))  # a NaN does not equal itself
-        elif isinstance(value, (tuple, list, set, frozenset)):
-            self._parts.append((kind, len(value)))
-            if self.holders is not None and kind is list:
-                self.holders.append((value, list(value)))
-            for item in value:
-                self._add(item, depth)
-        elif isinstance(value, dict):
-            self._parts.append((kind, *map(_as_key, value)))
-            if self.holders is not None:
-                self.holders.append((value, dict(value)))
-            for item in value.values():
-                self._add(item, depth)
-        elif isinstance(value, slice):
-            self._parts.append(slice)
-            for item in (value.start, value.stop, value.step):
-                self._add(item, depth)
+        elif isinstance(value, _CONTAINERS):
+            self._add_container(value, depth)
+        elif isinstance(value, np.ndarray):
+            content = hashlib.blake2b(np.ascontiguousarray(value).tobytes()).digest()
+            self._parts.append((value.shape, value.dtype, content))
         elif isinstance(value, _FIXED) or depth > _DEEPEST:
             self._parts.append(_as_key(value))
         elif not self._known(value):
             self._add_object(value, depth + 1)
+
+    def _add_container(self, value: Any, depth: int) -> None:
+        items: Any = value
+        if isinstance(value, dict):
+            self._parts.append((type(value), *map(_as_key, value)))
+            items = value.values()
+        elif isinstance(value, slice):
+            self._parts.append(_as_key(slice))
+            items = (value.start, value.stop, value.step)
+        else:
+            self._parts.append((type(value), len(value)))
+        if self.holders is not None and isinstance(value, (list, dict)):
+            self.holders.append((value, value.copy()))
+        for item in items:
+            self._add(item, depth)
 
     def _known(self, value: Any) -> bool:
         """Return whether a value was there before; then its number stands for it."""
@@ -126,7 +132,7 @@ class Environment:
             if attributes is None:
                 self._parts.append(_as_key(value))
             else:
-                self._parts.append(type(value))
+                self._parts.append(_as_key(type(value)))
                 self._add(attributes, depth)
 
 

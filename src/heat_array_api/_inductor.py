@@ -6,18 +6,18 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from ._comm import Communicator
+from ._templates import Function, Instance, Templates
 
 __all__ = ["compiled_in_step", "no_compiler", "progress"]
-
-Function = Callable[..., Sequence[Tensor]]
 
 
 def no_compiler() -> str | None:
@@ -33,26 +33,25 @@ def no_compiler() -> str | None:
     return None
 
 
-def _compile(module: fx.GraphModule, fakes: Sequence[Tensor], backend: str) -> Function:
-    """Compile a graph for inputs like `fakes`."""
-    if backend == "eager":
-        return module
+def _compile(backend: str, module: fx.GraphModule, fakes: Sequence[Any]) -> Function:
+    """Compile a graph for inputs like `fakes` (tensors without values, and integers)."""
     with torch.no_grad(), warnings.catch_warnings():
         # Complex numbers stay with torch's own kernels: Inductor says so each time.
         warnings.simplefilter("ignore")
         if backend == "aot_eager":
             from torch._dynamo.backends.debugging import aot_eager
 
-            function: Function = aot_eager(module, list(fakes))
-            return function
+            function: Any = aot_eager(module, list(fakes))
+            return function  # type: ignore[no-any-return]
         from torch._inductor import compile_fx, config
 
         with config.patch(compile_threads=1):
-            made: Function = compile_fx.compile_fx(module, list(fakes))
-            return made
+            made: Any = compile_fx.compile_fx(module, list(fakes))
+            return made  # type: ignore[no-any-return]
 
 
 def compiled_in_step(
+    templates: Templates,
     module: fx.GraphModule,
     fakes: Sequence[Tensor],
     backend: str,
@@ -75,7 +74,8 @@ def compiled_in_step(
     for turn in (True, False):
         if turn is first and problem is None:
             try:
-                function = _compile(module, fakes, backend)
+                instance = Instance.of(module, fakes)
+                function = templates.function(instance, partial(_compile, backend))
             except Exception as error:
                 text = str(error).strip().partition("\n")[0]
                 problem = f"{type(error).__name__}: {text}"[:300]

@@ -71,7 +71,7 @@ class Message:
 # `message` stands in captured graphs; in scheduled ones there are `combine` (as many results of
 # the same shapes) and `transfer` (a result of another shape). A token goes through all of
 # them, so that their order is one of data, which no compiler changes.
-_library = torch.library.Library("heat_array_api", "DEF")
+_library: Any = torch.library.Library("heat_array_api", "DEF")  # type: ignore[no-untyped-call]
 _library.define("message(Tensor tensor, SymInt[] shape, int number) -> Tensor")
 _library.define("combine(Tensor[] tensors, Tensor token) -> Tensor[]")
 _library.define("transfer(Tensor tensor, Tensor token, SymInt[] shape) -> Tensor[]")

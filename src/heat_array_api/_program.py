@@ -20,12 +20,13 @@ from ._inductor import compiled_in_step
 from ._layout import Layout
 from ._messages import Message, sending
 from ._schedule import dependencies, functional, plan, scheduled, united
+from ._templates import Templates
 from ._trees import leaves, rebuilt
 
 __all__ = ["Body", "Outcome", "Program", "build"]
 
-_VALUES = (bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype, slice)
-_VALUES = (*_VALUES, Layout, Communicator, Device)
+_VALUES: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), slice)
+_VALUES = (*_VALUES, np.generic, np.dtype, Layout, Communicator, Device)
 
 
 class Body(NamedTuple):
@@ -191,7 +192,13 @@ def _attempt(body: Body) -> tuple[Any, str, bool]:
 # ---------------------------------------------------------------------- all ranks together
 
 
-def build(body: Body, comm: Communicator, backend: str, around: Callable[[], Any]) -> Outcome:
+def build(
+    body: Body,
+    comm: Communicator,
+    backend: str,
+    templates: Templates,
+    around: Callable[[], Any],
+) -> Outcome:
     """Make a program of a function, on all ranks alike: one object gathered, or two more.
 
     Parameters
@@ -201,6 +208,8 @@ def build(body: Body, comm: Communicator, backend: str, around: Callable[[], Any
         On which all its arrays live.
     backend : str
         What compiles the graph.
+    templates : Templates
+        What has been compiled before.
     around : callable
         Returns a context manager: what is shown while it is being compiled.
     """
@@ -225,7 +234,7 @@ def build(body: Body, comm: Communicator, backend: str, around: Callable[[], Any
     with around():
         module = scheduled(graph, steps)
         program.function, reason = compiled_in_step(
-            module, [*capture.fakes, *_faked(capture, token)], backend, comm, first
+            templates, module, [*capture.fakes, *_faked(capture, token)], backend, comm, first
         )
     return Outcome(program, reason or "")
 

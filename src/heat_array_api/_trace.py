@@ -135,7 +135,7 @@ def adjoint_of(origin: tuple[str, str] | None) -> Iterator[None]:
 
 @contextmanager
 def named(origin: tuple[str, str]) -> Iterator[None]:
-    """Name the messages of compiled code after the operation and line that they were captured at."""
+    """Name the messages of compiled code after the operation and line they were captured at."""
     _origins.append(origin)
     try:
         yield
