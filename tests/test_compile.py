@@ -15,6 +15,7 @@ import pytest
 import heat_array_api as xp
 from differentiated import FUNCTIONS, SHAPE
 from heat_array_api import _compiled, _inductor
+from heat_array_api.demo._kmeans import kmeans
 from layouts import agree, assert_equal, layouts, make
 
 SIZE = xp.world().size
@@ -453,6 +454,16 @@ def test_a_trace_names_operations_and_lines():
         f(x)
     assert [event.operation for event in t.events] == ["sum + mean"] * (SIZE > 1)
     assert all("test_compile.py" in event.line for event in t.events)
+
+
+def test_the_demo_s_iteration(check):
+    x = random((60, 2))
+    kwargs = {"seed": 1, "max_iterations": 10}
+    eager = kmeans(x, 3, **kwargs)
+    fast = kmeans(x, 3, **kwargs, compiler=lambda f: compiled(f, fullgraph=True))
+    assert fast[2:] == pytest.approx(eager[2:])
+    check(fast.centroids, np.asarray(eager.centroids))
+    check(fast.labels, np.asarray(eager.labels))
 
 
 # ---------------------------------------------------------------------- how often it compiles
