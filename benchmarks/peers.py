@@ -251,6 +251,8 @@ def table(results: dict[str, dict[str, Any]], peers: list[str]) -> str:
     lines = ["| seconds | " + " | ".join(PEERS[peer] for peer in peers) + " |"]
     lines.append("|---" * (len(peers) + 1) + "|")
     for name, row in results.items():
+        if not row:
+            continue
         best = min((t for t in row.values() if isinstance(t, float)), default=0.0)
         cells = []
         for peer in peers:
@@ -294,10 +296,9 @@ def main() -> None:
                 print(text, flush=True)
                 least = min(found["best"], results[name].get(peer, found["best"]))
                 results[name][peer] = least
-    text = table(results, options.peers)
-    print(text)
-    if options.write:
-        write(options.write, text)
+                if options.write:
+                    write(options.write, table(results, options.peers))
+    print(table(results, options.peers))
 
 
 if __name__ == "__main__":
