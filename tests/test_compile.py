@@ -303,6 +303,21 @@ def test_random_numbers_are_drawn_in_each_call():
     assert not np.array_equal(np.asarray(f(x)), first)
 
 
+def test_random_numbers_of_the_module():
+    f = compiled(lambda x: x + xp.random.default_rng(2).random((4,)), fullgraph=True)
+    with pytest.raises(RuntimeError, match="draws random numbers"):
+        f(random((4,)))
+
+
+@pytest.mark.filterwarnings("ignore::heat_array_api.CompileWarning")
+def test_what_never_could_be_captured_is_not_tried_for_ever(check):
+    f = compiled(lambda x, n: x[x > n])
+    x = random((9,))
+    for n in range(10):
+        check(f(x, n), np.asarray(x)[np.asarray(x) > n])
+    assert f.captures == _compiled.MOST_FAILURES
+
+
 def test_errors_are_the_functions_own():
     f = compiled(xp.matmul)
     for _ in range(2):

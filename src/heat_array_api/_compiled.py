@@ -25,6 +25,9 @@ __all__ = ["Compiled"]
 
 Pure = Callable[[Sequence[Array]], Sequence[Array]]
 
+MOST_FAILURES = 4
+"""A function that could be captured in none of so many ways is not tried again."""
+
 MOST_PROGRAMS = 512
 """Of one function: more different calls than these run eagerly."""
 
@@ -48,8 +51,14 @@ class Compiled:
         self._show_progress = show_progress
         self._outcomes: dict[Any, Outcome] = {}
         self._warned: set[str] = set()
+        self._failures = 0
         self._templates = Templates()
         self.captures = 0
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether all attempts have failed, the same on all ranks."""
+        return self._failures >= MOST_FAILURES and self._failures == len(self._outcomes)
 
     @property
     def compilations(self) -> int:
@@ -67,7 +76,7 @@ class Compiled:
         return self if instance is None else partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if captures or transforming():
+        if captures or transforming() or self._hopeless:
             return self._f(*args, **kwargs)
         around = Environment(self._f, args, kwargs)
         outcome = self._outcomes.get(around.key)
@@ -126,9 +135,13 @@ class Compiled:
             self.captures += 1
             outcome = build(Body(call, arrays), comm, self._backend, self._templates, shown)
         if not outcome.error:
-            self._outcomes[key] = outcome
-            self._report(outcome.problem)
+            self._keep(key, outcome)
         return outcome
+
+    def _keep(self, key: Any, outcome: Outcome) -> None:
+        self._outcomes[key] = outcome
+        self._failures += outcome.program is None
+        self._report(outcome.problem)
 
     def _report(self, problem: str) -> None:
         """Say once what keeps the function from being compiled, on all ranks; or raise."""
@@ -144,8 +157,7 @@ class Compiled:
     def _after_error(self, outcome: Outcome, key: Any, args: Any, kwargs: Any) -> Any:
         """Call eagerly what raised while it was captured; the error may be the function's own."""
         result = self._f(*args, **kwargs)
-        self._outcomes[key] = Outcome(None, outcome.problem)
-        self._report(outcome.problem)
+        self._keep(key, Outcome(None, outcome.problem))
         return result
 
     # ------------------------------------------------------------------ derivatives
