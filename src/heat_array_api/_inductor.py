@@ -45,9 +45,17 @@ def _compile(backend: str, module: fx.GraphModule, fakes: Sequence[Any]) -> Func
             return function  # type: ignore[no-any-return]
         from torch._inductor import compile_fx, config
 
-        with config.patch(compile_threads=1):
+        # What came from other ranks beside what was here is no array of its own in memory.
+        few = _most_joined(module) <= config.max_pointwise_cat_inputs
+        with config.patch(compile_threads=1, force_pointwise_cat=few):
             made: Any = compile_fx.compile_fx(module, list(fakes))
             return made  # type: ignore[no-any-return]
+
+
+def _most_joined(module: fx.GraphModule) -> int:
+    """Return how many tensors the greatest concatenation of a graph joins."""
+    joins = (node for node in module.graph.nodes if node.target is torch.ops.aten.cat.default)
+    return max((len(node.args[0]) for node in joins), default=0)
 
 
 def compiled_in_step(

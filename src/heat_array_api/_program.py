@@ -21,6 +21,7 @@ from ._layout import Layout
 from ._messages import Message, sending
 from ._schedule import dependencies, functional, plan, scheduled, united
 from ._templates import Templates
+from ._trace import caller, named
 from ._trees import leaves, rebuilt
 
 __all__ = ["Body", "Outcome", "Program", "build"]
@@ -213,7 +214,20 @@ def build(
     around : callable
         Returns a context manager: what is shown while it is being compiled.
     """
-    found, problem, error = _attempt(body)
+    attempt = _attempt(body)
+    with named(("compile", caller()[1])):
+        return _agreed(attempt, comm, backend, templates, around)
+
+
+def _agreed(
+    attempt: tuple[Any, str, bool],
+    comm: Communicator,
+    backend: str,
+    templates: Templates,
+    around: Callable[[], Any],
+) -> Outcome:
+    """Make a program of what was captured, if all ranks could, and agree on the messages."""
+    found, problem, error = attempt
     mine: Any = (problem, error, socket.gethostname(), None, None)
     if found is not None:
         capture, tree, written, graph = found
