@@ -279,12 +279,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--write", metavar="FILE", help="put the table between its markers")
+    parser.add_argument("--results", metavar="FILE", help="JSON of former runs, to be added to")
     parser.add_argument("--worker", choices=PEERS)
     options = parser.parse_args()
     if options.worker:
         worker(options.worker, options.only[0], options.repeats)
         return
-    results: dict[str, dict[str, Any]] = {name: {} for name in options.only}
+    results: dict[str, dict[str, Any]] = {name: {} for name in WORKLOADS}
+    if options.results and os.path.exists(options.results):
+        with open(options.results, encoding="utf-8") as file:
+            results |= json.load(file)
     for name in options.only:
         for _ in range(options.rounds):
             for peer in options.peers:
@@ -296,6 +300,9 @@ def main() -> None:
                 print(text, flush=True)
                 least = min(found["best"], results[name].get(peer, found["best"]))
                 results[name][peer] = least
+                if options.results:
+                    with open(options.results, "w", encoding="utf-8") as file:
+                        json.dump(results, file)
                 if options.write:
                     write(options.write, table(results, options.peers))
     print(table(results, options.peers))
