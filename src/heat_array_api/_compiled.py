@@ -20,6 +20,7 @@ from ._inductor import progress
 from ._program import Body, Outcome, Program, build
 from ._tape import tracked, transforming
 from ._templates import Templates
+from ._trace import unrecorded
 
 __all__ = ["Compiled"]
 
@@ -99,7 +100,8 @@ class Compiled:
         if outcome is not None:
             number = next(i for i, o in enumerate(self._outcomes.values()) if o is outcome)
         comm = arrays[0]._layout.comm if arrays else world()
-        chosen = [numbers[0] for numbers in comm.allgather_ints((number,))]
+        with unrecorded():
+            chosen = [numbers[0] for numbers in comm.allgather_ints((number,))]
         if len(set(chosen)) > 1:
             raise CollectiveMismatchError(
                 f"compile: {self._name}: the ranks would run different programs ({chosen}; -1 is a "

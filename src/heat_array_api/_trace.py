@@ -29,6 +29,7 @@ __all__ = [
     "origin",
     "record",
     "trace",
+    "unrecorded",
 ]
 
 active: list[Trace] = []
@@ -141,6 +142,17 @@ def named(origin: tuple[str, str]) -> Iterator[None]:
         yield
     finally:
         _origins.pop()
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Keep messages of debug mode's own out of the traces."""
+    watching = active[:]
+    active.clear()
+    try:
+        yield
+    finally:
+        active[:] = watching
 
 
 def record(event: Event) -> None:
