@@ -24,6 +24,7 @@ FLOORS = {
         "_startup",
         "_wire",
         "_pieces",
+        "_capturing",
         "_debug",
         "_comm",
     ),

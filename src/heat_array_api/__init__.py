@@ -52,6 +52,9 @@ from ._comparison import (
     minimum,
     not_equal,
 )
+from ._compile import (
+    compile,
+)
 from ._constants import (
     e,
     inf,
@@ -159,6 +162,7 @@ from ._elementwise import (
 from ._errors import (
     CollectiveMismatchError,
     CommunicatorMismatchError,
+    CompileWarning,
     GatherError,
     GatherWarning,
     LauncherMismatchError,
@@ -286,6 +290,7 @@ __all__ = [
     "CollectiveMismatchError",
     "Communicator",
     "CommunicatorMismatchError",
+    "CompileWarning",
     "Device",
     "GatherError",
     "GatherWarning",
@@ -330,6 +335,7 @@ __all__ = [
     "can_cast",
     "ceil",
     "clip",
+    "compile",
     "complex64",
     "complex128",
     "concat",
