@@ -20,7 +20,7 @@ from scipy.optimize import elementwise
 
 import heat_array_api as xp
 from agnostic import attributes, capable, compare, layout_of, samples
-from consumers import entries, rows, stays_distributed
+from consumers import consumer, entries, rows, stays_distributed
 from layouts import make
 
 N = 1_000
@@ -196,7 +196,15 @@ def agnostic(name: str) -> bool:
     "another one, made before: it keeps its values here; the result is NaN, its status says so",
     strict=True,
 )
-@pytest.mark.parametrize("name", ["tanhsinh", "nsum"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            "tanhsinh", marks=consumer("scipy", "integrate.tanhsinh of infinite intervals")
+        ),
+        pytest.param("nsum", marks=consumer("scipy", "integrate.nsum to infinity")),
+    ],
+)
 def test_infinite_intervals(name):
     c = data(9)["c"]
     inf = np.full(9, np.inf)
