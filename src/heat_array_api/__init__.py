@@ -17,6 +17,7 @@ from . import _utility as _utility
 from . import autograd as autograd
 from . import fft as fft
 from . import io as io
+from . import lib as lib
 from . import linalg as linalg
 from . import random as random
 from . import special as special
@@ -192,6 +193,10 @@ from ._manipulation import (
     unstack,
 )
 from ._nan import (
+    nanargmax,
+    nanargmin,
+    nancumprod,
+    nancumsum,
     nanmax,
     nanmean,
     nanmin,
@@ -204,6 +209,11 @@ from ._operators import bind_namespace as _bind_namespace
 from ._options import (
     get_options,
     set_options,
+)
+from ._quantile import (
+    nanmedian,
+    nanquantile,
+    quantile,
 )
 from ._rearrange import (
     flip,
@@ -251,6 +261,8 @@ from ._sorting import (
     sort,
 )
 from ._statistical import (
+    cumprod,
+    cumsum,
     cumulative_prod,
     cumulative_sum,
     max,
@@ -268,6 +280,9 @@ from ._utility import (
     all,
     any,
     diff,
+)
+from ._windows import (
+    gradient,
 )
 
 __version__ = "0.1.0"
@@ -338,6 +353,8 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "cumprod",
+    "cumsum",
     "cumulative_prod",
     "cumulative_sum",
     "diff",
@@ -364,6 +381,7 @@ __all__ = [
     "full",
     "full_like",
     "get_options",
+    "gradient",
     "greater",
     "greater_equal",
     "hypot",
@@ -382,6 +400,7 @@ __all__ = [
     "isnan",
     "less",
     "less_equal",
+    "lib",
     "linalg",
     "linspace",
     "log",
@@ -405,10 +424,16 @@ __all__ = [
     "moveaxis",
     "multiply",
     "nan",
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
     "nanmax",
     "nanmean",
+    "nanmedian",
     "nanmin",
     "nanprod",
+    "nanquantile",
     "nanstd",
     "nansum",
     "nanvar",
@@ -425,6 +450,7 @@ __all__ = [
     "positive",
     "pow",
     "prod",
+    "quantile",
     "random",
     "real",
     "rebalance",
