@@ -20,7 +20,8 @@ from ._dtypes import FLOATING, carrier, default_float, uncarry
 from ._layout import Layout, normalize_axes, normalize_axis
 from ._manipulation import concat
 from ._op import check_array
-from ._reshape import as_ints
+from ._reshape import as_ints, reshape
+from ._utility import all as all_
 from ._utility import diff
 
 __all__ = ["gradient", "sliding_window_view"]
@@ -172,34 +173,40 @@ def gradient(
 
 
 def _distances(f: Array, axis: int, step: Any) -> Array:
-    """Return the distances of the samples along an axis, in the shape to broadcast with `f`."""
-    n = f.shape[axis]
-    shape = [1] * f.ndim
-    shape[axis] = max(n - 1, 0)
+    """Return the distances of the samples along an axis: one, where all are equal."""
     if not isinstance(step, Array):
         step = asarray(np.asarray(step), split=None, comm=f.comm, device=f.device)
+    step = Array(step._local.to(f._local.real.dtype), step._layout)
     if step.ndim == 0:
-        step = step + asarray(np.zeros(shape), split=None, comm=f.comm, device=f.device)
-    elif step.shape == (n,):
-        step = diff(step).reshape(shape)
-    else:
+        return reshape(step, (1,) * f.ndim)
+    n = f.shape[axis]
+    if step.shape != (n,):
         raise ValueError(f"gradient: places of shape {step.shape} for axis {axis} of length {n}")
-    return Array(step._local.to(f._local.real.dtype), step._layout)
+    steps = diff(step)
+    if n > 2 and bool(all_(steps == steps[0])):
+        steps = steps[:1]
+    return reshape(steps, (*(1,) * axis, -1, *(1,) * (f.ndim - axis - 1)))
 
 
 def _slopes(f: Array, axis: int, distances: Array, edge_order: int) -> Array:
-    if f.shape[axis] <= edge_order:
+    n = f.shape[axis]
+    if n <= edge_order:
         raise ValueError(
-            f"gradient: axis {axis} has length {f.shape[axis]}; expected at least {edge_order + 1}"
+            f"gradient: axis {axis} has length {n}; expected at least {edge_order + 1}"
         )
-    slopes = diff(f, axis=axis) / distances
 
     def rows(x: Array, begin: int | None, end: int | None) -> Array:
+        if x.shape[axis] == 1 and n > 2:  # the only distance
+            return x
         return x[(*(slice(None),) * axis, slice(begin, end))]
 
+    slopes = diff(f, axis=axis) / distances
     before, after = rows(distances, None, -1), rows(distances, 1, None)
     low, high = rows(slopes, None, -1), rows(slopes, 1, None)
-    inside = (after * low + before * high) / (before + after)
+    if distances.shape[axis] == 1:  # the element between does not count, be it NaN
+        inside = (rows(f, 2, None) - rows(f, None, -2)) / (2 * distances)
+    else:
+        inside = (after * low + before * high) / (before + after)
     first, last = rows(slopes, None, 1), rows(slopes, -1, None)
     if edge_order == 2:  # the parabola's slope goes on with the change of the slopes
         bend = (high - low) / (before + after)
