@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-# SciPy looks at it when it is first imported.
+# SciPy reads it once, when it is first imported; it turns its array-agnostic code on.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 pytest_plugins = ("_harness", "_outcomes")

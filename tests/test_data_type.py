@@ -59,8 +59,11 @@ def test_result_type_and_can_cast():
         if {a, b} == {"bool"}:
             continue
         assert xp.result_type(getattr(xp, a), getattr(xp, b)) == np.result_type(a, b)
+    scalars = {(True,): "bool", (1, True): "int64", (0, 1.0): "float64", (1.0, 2j): "complex128"}
+    for values, dtype in scalars.items():
+        assert xp.result_type(*values) == dtype
     with pytest.raises(ValueError, match="result_type"):
-        xp.result_type(1, 2.0)
+        xp.result_type()
     assert xp.can_cast(xp.int8, xp.int16)
     assert not xp.can_cast(xp.int16, xp.int8)
     assert not xp.can_cast(xp.float64, xp.int64)

@@ -182,6 +182,14 @@ def test_a_split_index_gives_a_split_result():
     assert_equal(y, values[index])
 
 
+def test_a_large_replicated_index_gives_a_result_split_along_its_longest_axis():
+    values, x = split_array(1000, 3)
+    index = np.arange(2000).reshape(2, 1000) % 1000
+    y = x[index]
+    assert y.split == 1
+    assert_equal(y, values[index])
+
+
 def test_single_elements_are_asked_for_one_by_one():
     values, x = split_array(1000, 300)
     rng = np.random.default_rng(0)
@@ -206,10 +214,21 @@ def test_more_ranks_than_rows_gives_a_split_row():
     comm = xp.world()
     if comm.size < 2:
         pytest.skip("needs several ranks")
-    values = numbers((1, 400), "float64", 0)
-    y = xp.asarray(values, split=0)[0]
-    assert y.split == 0
-    assert_equal(y, values[0])
+    values = numbers((comm.size, 2000), "float64", 0)
+    for count in range(1, comm.size + 1):
+        few = xp.asarray(values[:count], split=0)
+        for index in range(count):
+            with xp.trace() as t:
+                y = few[index]
+            assert y.split == 0
+            assert t.collectives == ["alltoall"]
+            assert t.bytes() <= 2000 * 8  # of the row alone
+            assert_equal(y, values[index])
+
+
+def test_short_rows_are_replicated(comm):
+    values = numbers((comm.size, 3), "float64", 0)
+    assert_equal(xp.asarray(values, split=0)[0], values[0], split=None)
 
 
 # ---------------------------------------------------------------------- take

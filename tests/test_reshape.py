@@ -127,6 +127,17 @@ def test_reshape_any(case):
             assert y.local.numel() <= 2 * share + layout.size / min(longest, layout.comm.size)
 
 
+def test_reshape_chooses_an_axis_that_divides_evenly(comm, same):
+    """Of three rows one of two ranks would hold two; of a thousand columns each holds its half."""
+    if comm.size not in (2, 4):
+        pytest.skip("three and five rows divide evenly")
+    rows = comm.size + 1
+    values = numbers((rows * 1000,))
+    y = xp.reshape(xp.asarray(values, split=0), (rows, 1000))
+    assert y.split == 1
+    same(y, values.reshape(rows, 1000))
+
+
 def test_reshape_fills_in_one_length(comm, same):
     values = numbers((4, 6))
     for layout in layouts(values.shape, few=True):

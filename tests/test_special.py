@@ -96,6 +96,14 @@ def test_polygamma(n, check):
         check(special.polygamma(n, make(values, layout)), sc.polygamma(n, values), n)
 
 
+def test_polygamma_of_an_array_of_orders(check):
+    orders, values = np.arange(N) % 6, drawn(0.01, 50)
+    orders = np.where(np.arange(N) == 7, -1, orders)
+    expected = np.where(orders < 0, np.nan, sc.polygamma(np.abs(orders), values))
+    for layout in layouts((N,), few=True):
+        check(special.polygamma(make(orders, layout), make(values, layout)), expected, "polygamma")
+
+
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_multigammaln(d, check):
     values = drawn(0, 50)
@@ -117,6 +125,29 @@ def test_any_elementwise_function_of_scipy(check):
     assert special.j0.__name__ == "j0"
     for name in ("no_such_function", "logsumexp_", "comb", "ellipj"):
         assert not hasattr(special, name)
+
+
+@pytest.mark.parametrize("name", ["loggamma", "expi", "gamma", "rgamma", "spence"])
+def test_complex_arguments_of_scipys_functions(name, check):
+    for dtype in (np.complex128, np.complex64):
+        values = (drawn(-2, 2) + 1j * drawn(-2, 2, 1)).astype(dtype)
+        for layout in layouts((N,), few=True):
+            check(getattr(special, name)(make(values, layout)), getattr(sc, name)(values), name)
+
+
+def test_complex_arguments_of_real_functions():
+    with pytest.raises(TypeError, match="binom: got complex128"):
+        special.binom(make(drawn(0, 1) * 1j), 2)
+
+
+def test_integer_arguments_stay_integers(check):
+    """SciPy warns of an integer argument that is given as a float, whatever its value."""
+    n, k, p = np.arange(N) % 9, np.arange(N) % 5 + 0.5, drawn(0, 1)
+    for layout in layouts((N,), few=True):
+        args = [make(a, layout) for a in (k, n, p)]
+        check(special.bdtr(*args), sc.bdtr(k, n, p), "bdtr")
+        check(special.bdtr(args[0], 7, args[2]), sc.bdtr(k, 7, p), "bdtr")
+        check(special.yn(2, args[2]), sc.yn(2, p), "yn")
 
 
 def test_layouts_meet(comm):

@@ -22,6 +22,9 @@ from ._redistribute import resplit
 
 __all__ = ["View", "box", "box_layout", "hashable", "is_basic", "plan_view", "select"]
 
+# Elements of a row that a broadcast brings to every rank as fast as a single one.
+_SMALL_ROW = 1024
+
 
 # ---------------------------------------------------------------------- views
 
@@ -202,20 +205,24 @@ def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
     comm = layout.comm
     kept = [item for item in basic if item is not None]
     size = math.prod(item.length for item in kept if isinstance(item, Range))
-    if size > 1 and size * comm.size > x.size:
-        # Fewer rows than ranks: a row on every rank is more than a share of the array.
-        others = [i for i, item in enumerate(kept) if isinstance(item, Range)]
-        axis = max(others, key=lambda i: x.shape[i])
-        return select(resplit(x, axis), basic)
     owner = next(r for r in range(comm.size) if layout.offsets[r + 1] > index)
     split = layout.split
-    row = Layout.replicated((*x.shape[:split], 1, *x.shape[split + 1 :]), comm)
+    shape = (*x.shape[:split], 1, *x.shape[split + 1 :])
     position = [i for i, item in enumerate(basic) if item is not None][split]
     at_zero = (*basic[:position], 0, *basic[position + 1 :])
     if comm.rank == owner:
-        local = box(x._local.narrow(split, index - layout.start, 1), row, at_zero)[0]
+        local = x._local.narrow(split, index - layout.start, 1)
     else:
         local = x._local.narrow(split, 0, 0)
+    if size > 1 and size * comm.size > x.size - (size > _SMALL_ROW):
+        # No more rows than ranks: a row on every rank would be a share of the array or more.
+        others = [i for i, item in enumerate(kept) if isinstance(item, Range)]
+        axis = max(others, key=lambda i: x.shape[i])
+        counts = tuple(int(rank == owner) for rank in range(comm.size))
+        row = Array(local, Layout.of(shape, split, counts, comm))
+        return select(resplit(row, axis), at_zero)
+    if comm.rank == owner:
+        local = box(local, Layout.replicated(shape, comm), at_zero)[0]
     shape = _box_shape(basic)
     t = broadcast_rows(local, shape, owner, comm)
     return Array(t, Layout.replicated(shape, comm))

@@ -6,9 +6,11 @@ Dtypes are NumPy's ``dtype`` objects.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from ._array import Array
 from ._conversion import asarray, local_device
@@ -115,10 +117,11 @@ def _same_kind_up(source: Any, target: Any) -> bool:
 def result_type(*arrays_and_dtypes: Array | DType | Scalar) -> DType:
     """Return the dtype of an operation on arrays, dtypes and Python scalars. Sends nothing.
 
-    The standard's promotion table; beyond it (mixed kinds) NumPy's rules.
+    The standard's promotion table; beyond it (mixed kinds) NumPy's rules. Of Python scalars
+    alone, the default dtype of the highest kind.
     """
     strong = []
-    scalars = []
+    scalars: list[Scalar] = []
     for item in arrays_and_dtypes:
         if isinstance(item, Array):
             strong.append(item._local.dtype)
@@ -127,11 +130,9 @@ def result_type(*arrays_and_dtypes: Array | DType | Scalar) -> DType:
         else:
             given = item.dtype if isinstance(item, (np.ndarray, np.generic)) else item
             strong.append(to_torch_dtype(given, "result_type"))
-    if not strong:
-        raise ValueError("result_type: expected at least one array or dtype")
-    dtype = strong[0]
-    for other in strong[1:]:
-        dtype = promote(dtype, other)
+    if not arrays_and_dtypes:
+        raise ValueError("result_type: expected at least one array, dtype or scalar")
+    dtype: torch.dtype = reduce(promote, strong) if strong else torch.bool
     for value in scalars:
         dtype = promote_scalar(dtype, value)
     return to_numpy_dtype(dtype)

@@ -62,7 +62,7 @@ def getitem(x: Array, key: Any) -> Array:
         an integer selects from the split axis. Integer arrays on the split axis: split
         like the index; for a replicated index replicated if no bigger than one rank's
         share of `x` and no longer than 1024 (a choice of rows, not a part of the data), else
-        split along the index's first axis. Masks: split along the first masked axis, unevenly.
+        split along the index's longest axis. Masks: split along the first masked axis, unevenly.
 
         What is later written into the result of a basic key, or added to it in place, is
         written into `x` too, as into NumPy's views. The result does not see later writes to `x`.
@@ -181,7 +181,8 @@ def _fetch_points(
     if layout.split is None and (few or not layout.ndim):
         return _gather_points(t, rows, indices, shape), Layout.replicated(shape, comm)
     if layout.split is None:
-        layout = Layout.balanced(layout.shape, 0, comm)
+        longest = max(range(layout.ndim), key=lambda i: layout.shape[i])
+        layout = Layout.balanced(layout.shape, longest, comm)
         indices = [shard(index, layout) for index in indices]
     values = fetch(t, rows, [index.reshape(-1) for index in indices])
     result = layout.with_shape(shape, layout.split)

@@ -48,8 +48,9 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     Array
         Replicated if `x` is. Else, among the axes that the split axis becomes, the split is
         on the first one where no element then changes rank (whatever the counts); otherwise
-        on the first of at least as many rows as there are ranks, or the longest. Counts
-        stay close to those of `x` where the rows keep their order, or are balanced.
+        on the first that divides about evenly (no rank a quarter above its share), or the
+        longest. Counts stay close to those of `x` where the rows keep their order, or are
+        balanced.
 
     Raises
     ------
@@ -61,8 +62,8 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     -----
     Messages: none if the split axis leads its group of axes and the ranks' bounds fall
     between rows of the result; else one all-to-all. Two if the split axis neither led its
-    group nor leads it in the result because the first axis there is shorter than the
-    number of ranks. ``copy=False`` costs a small allgather to agree on the outcome.
+    group nor leads it in the result, because the first axis there does not divide evenly.
+    ``copy=False`` costs a small allgather to agree on the outcome.
     The standard: "Manipulation Functions", reshape.
     """
     check_array("reshape", "x", x)
@@ -183,7 +184,7 @@ def _plan(layout: Layout, shape: Shape) -> _Plan:
         counts = tuple((b - a) // inner for a, b in pairwise(source.bounds))
         return _Plan(Layout.of(shape, first, counts, comm))
     axis = next(
-        (i for i in (first, *others) if shape[i] >= comm.size),
+        (i for i in (first, *others) if _divides_evenly(shape[i], comm.size)),
         max((first, *others), key=lambda i: shape[i]),
     )
     outer = math.prod(shape[:axis]) // before
@@ -200,6 +201,10 @@ def _plan(layout: Layout, shape: Shape) -> _Plan:
         hops.insert(1, _Periodic(1, (0, *accumulate(balanced_counts(length, comm.size)))))
     after = layout.size // before // length
     return _Plan(result, before, after, tuple(hops))
+
+
+def _divides_evenly(n: int, size: int) -> bool:
+    return -(-n // size) * size <= 1.25 * n
 
 
 def _group(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:

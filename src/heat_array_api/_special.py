@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib import import_module
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
-from ._dtypes import INTEGER_OR_BOOL, REAL_FLOATING, default_float
+from ._dtypes import FLOATING, INTEGER_OR_BOOL, REAL_FLOATING, default_float
 from ._elementary import exp, log
 from ._elementwise import add, divide, subtract
 from ._layout import Shape, normalize_axes
@@ -146,10 +147,14 @@ def scipy_function(name: str) -> Any:
     ufunc = _scipy_ufunc(name)
     if ufunc is None:
         raise AttributeError(f"special: no function {name!r}, nor has SciPy one that can be used")
-    kernel = _scipy_kernel(ufunc)
+    # NumPy's characters for the dtypes of a kernel's arguments: D is complex128, l is an integer.
+    taken = {char for loop in ufunc.types for char in loop.partition("->")[0]}
+    kind = FLOATING if "D" in taken else REAL_FLOATING
+    takes_integers = not taken.isdisjoint("ilq")
 
     def function(*operands: Operand) -> Array:
-        return _of(name, kernel, *operands)
+        integers = [takes_integers and _is_integer(value) for value in operands]
+        return elementwise(name, _widened(_scipy_kernel(ufunc, integers)), operands, kind)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"SciPy's `{name}` on each rank's shard; sends nothing if layouts agree."
@@ -167,13 +172,27 @@ def _scipy_ufunc(name: str) -> np.ufunc | None:
     return found if isinstance(found, np.ufunc) and found.nout == 1 else None
 
 
-def _scipy_kernel(ufunc: np.ufunc) -> Kernel:
+def _is_integer(value: object) -> bool:
+    if isinstance(value, Array):
+        return value._local.dtype in INTEGER_OR_BOOL.all
+    return isinstance(value, int) or getattr(value, "dtype", np.dtype("f8")).kind in "iu"
+
+
+def _scipy_kernel(ufunc: np.ufunc, integers: Sequence[bool] | None = None) -> Kernel:
+    """Return SciPy's kernel; `integers` says which arguments it must get as integers."""
+
     def kernel(*tensors: Tensor) -> Tensor:
         if any(map(tracked, tensors)):
             raise NotImplementedError(f"special.{ufunc.__name__}: has no derivative here")
+        arguments = [t.cpu().numpy() for t in tensors]
+        for i in compress(range(len(arguments)), integers or ()):
+            arguments[i] = arguments[i].astype(np.int64)
         with np.errstate(all="ignore"):
-            values = np.asarray(ufunc(*(t.cpu().numpy() for t in tensors)))
-        return torch.from_numpy(values).to(device=tensors[0].device, dtype=tensors[0].dtype)
+            values = np.asarray(ufunc(*arguments))
+        result = torch.from_numpy(values).to(tensors[0].device)
+        # Some loops are in double precision alone; some results of complex arguments are real.
+        dtype = tensors[0].dtype
+        return result.to(dtype if dtype.is_complex == result.is_complex() else dtype.to_real())
 
     return kernel
 
@@ -300,21 +319,24 @@ def digamma(x: Array, /) -> Array:
 psi = digamma
 
 
-def polygamma(n: int, x: Array, /) -> Array:
+def polygamma(n: int | Array, x: Array, /) -> Array:
     """Derivative of order `n` of `digamma`.
 
     Parameters
     ----------
-    n : int
-        Not negative.
+    n : int or Array
+        Not negative; an array broadcasts with `x`, and NaN stands for what is no integer.
     x : Array
         Any layout; dtype real floating-point.
 
     Returns
     -------
     Array
-        Shape and layout of `x`; NaN below 0, unless `n` is 0. Sends nothing.
+        Shape and layout of `x`, of an array `n` as of `rel_entr`; NaN below 0, unless `n` is 0.
+        Sends nothing, unless layouts differ.
     """
+    if isinstance(n, (Array, np.ndarray)):
+        return _of("polygamma", _polygamma, n, x)
     if n < 0 or n != int(n):
         raise ValueError(f"polygamma: n is {n}; expected an integer that is not negative")
     order = int(n)
@@ -329,15 +351,23 @@ def polygamma(n: int, x: Array, /) -> Array:
     return _unary("polygamma", kernel, x)
 
 
+def _polygamma(n: Tensor, t: Tensor) -> Tensor:
+    sign = torch.where(n % 2 == 0, -1.0, 1.0)
+    values = sign * torch.exp(torch.special.gammaln(n + 1)) * torch.special.zeta(n + 1, t)
+    values = torch.where(n == 0, _digamma(t), values)
+    return torch.where((n < 0) | (n != torch.floor(n)), math.nan, values).to(t.dtype)
+
+
 def multigammaln(x: Array, d: int, /) -> Array:
     """Logarithm of the multivariate gamma function of dimension `d`. As `erf` otherwise."""
     if d < 1 or d != int(d):
         raise ValueError(f"multigammaln: d is {d}; expected a positive integer")
+    d = int(d)
 
     def kernel(t: Tensor) -> Tensor:
         # Not torch's own, which raises for values that are too small: on one rank alone.
         total = torch.full_like(t, d * (d - 1) / 4 * math.log(math.pi))
-        for j in range(int(d)):
+        for j in range(d):
             total += torch.special.gammaln(t - j / 2)
         return torch.where(t > (d - 1) / 2, total, math.nan)
 
