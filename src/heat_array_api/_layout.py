@@ -15,7 +15,7 @@ from itertools import accumulate
 
 from ._comm import Communicator
 
-__all__ = ["Layout", "balanced_counts", "normalize_axes", "normalize_axis"]
+__all__ = ["Layout", "balanced_counts", "has_overlap", "normalize_axes", "normalize_axis"]
 
 Shape = tuple[int, ...]
 

@@ -201,23 +201,30 @@ def _elements(lines: Array, index: Array) -> Array:
     if last < 0:
         empty = torch.full(index._local.shape, math.nan, dtype=lines._local.dtype)
         return Array(empty.to(index._local.device), index._layout)
-    clipped = Array(torch.clamp(index._local, 0, last), index._layout)
-    found = take_along_axis(sort(lines, axis=-1), clipped, axis=-1)
+    clipped = torch.clamp(index._local, 0, last)
+    ordered = sort(lines, axis=-1)
+    if lines.split != lines.ndim - 1:
+        return Array(torch.take_along_dim(ordered._local, clipped, dim=-1), index._layout)
+    found = take_along_axis(ordered, Array(clipped, index._layout), axis=-1)
     return redistribute(found, index._layout)  # of few lines: replicated as the index is
 
 
 def _places(q: torch.Tensor, n: torch.Tensor, method: str) -> Places:
     """Return the places on either side of each quantile of `n` elements, and the upper's weight."""
     alpha, beta = _CONTINUOUS[method]
-    place = q * (n + 1 - alpha - beta) + (alpha - 1)
-    place = torch.minimum(torch.clamp(place, min=0.0), torch.clamp(n - 1, min=0).to(place.dtype))
+    n = n.to(torch.float64)  # an integer tensor and a number would make float32
+    last = torch.clamp(n - 1, min=0.0)
+    # The first exactly so, since it may be rounded up or down.
+    linear = alpha == beta == 1
+    place = q * (n - 1) if linear else n * q + (alpha + q * (1 - alpha - beta)) - 1
+    place = torch.minimum(torch.clamp(place, min=0.0), last)
     if method in _ROUNDED:
         place = _ROUNDED[method](place)
     low = torch.floor(place)
     weight = place - low
     if method == "midpoint":
         weight = torch.where(weight > 0, 0.5, weight)
-    high = torch.minimum(low + 1, torch.clamp(n - 1, min=0).to(place.dtype))
+    high = torch.minimum(low + 1, last)
     return low.to(torch.int64), high.to(torch.int64), weight
 
 
