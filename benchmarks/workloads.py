@@ -20,10 +20,13 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-WORKLOADS = ("kmeans", "zscore", "xtx", "sort", "logistic")
+ESTIMATORS = ("pca", "ridge", "mixture")
+"""scikit-learn's, by `array_api_dispatch`: ours, torch and NumPy only."""
+WORKLOADS = ("kmeans", "zscore", "xtx", "sort", "logistic", *ESTIMATORS)
 # A namespace, how to make an operand, how to wait for a result, this process's rank.
 Setup = tuple[Any, Callable[..., Any], Callable[[Any], None], int]
 
@@ -72,6 +75,38 @@ def logistic(xp: Any, x: Any, y: Any, w: Any) -> Any:
     return xp.matmul(xp.matrix_transpose(x), 1 / (1 + xp.exp(-z)) - y) / x.shape[0]
 
 
+def fitted(estimator: Any, *operands: Any) -> Any:
+    from sklearn import config_context
+
+    with config_context(array_api_dispatch=True):
+        return estimator.fit(*operands)
+
+
+def pca(xp: Any, x: Any) -> Any:
+    from sklearn.decomposition import PCA
+
+    return fitted(PCA(8, svd_solver="covariance_eigh"), x).components_
+
+
+def ridge(xp: Any, x: Any, y: Any) -> Any:
+    """By the solver that scikit-learn offers for arrays of any namespace."""
+    from sklearn.linear_model import Ridge
+
+    return fitted(Ridge(solver="svd"), x, y).coef_
+
+
+def mixture(xp: Any, x: Any) -> Any:
+    """Five full covariances; of data without clusters, so that all iterations are done."""
+    from sklearn.mixture import GaussianMixture
+
+    estimator = GaussianMixture(
+        5, init_params="random_from_data", random_state=0, max_iter=10, tol=0.0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged: it is not to
+        return fitted(estimator, x).means_
+
+
 def arguments(name: str, make: Callable[..., Any]) -> tuple[Any, ...]:
     """Return a workload's operands; ``make(shape, dtype, replicated)`` draws uniform numbers."""
     if name == "kmeans":
@@ -87,6 +122,12 @@ def arguments(name: str, make: Callable[..., Any]) -> tuple[Any, ...]:
             make((n,), "float64", False),
             make((64,), "float64", True),
         )
+    if name == "pca":
+        return (make((1_000_000, 64), "float64", False),)
+    if name == "ridge":
+        return make((1_000_000, 64), "float64", False), make((1_000_000,), "float64", False)
+    if name == "mixture":
+        return (make((200_000, 16), "float64", False),)
     return (make((20_000_000,), "float32", False),)
 
 
@@ -176,6 +217,9 @@ def worker(peer: str, names: list[str], repeats: int, threads: int) -> None:
         xp, make, finish, rank = setup_process(peer, threads)
     results = {}
     for name in names:
+        if name in ESTIMATORS and peer not in ("ours", "torch", "numpy"):
+            results[name] = "no array-API dispatch"
+            continue
         operands = arguments(name, make)
         times = []
         try:
@@ -203,7 +247,10 @@ def run_job(peer: str, options: argparse.Namespace) -> dict[str, Any]:
         beside = os.path.join(os.path.dirname(sys.executable), "mpirun")
         mpirun = beside if os.path.exists(beside) else shutil.which("mpirun") or "mpirun"
         command = [mpirun, "-n", str(options.ranks), *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
+    environment = os.environ | {"SCIPY_ARRAY_API": "1"}  # scikit-learn's dispatch asks for it
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=1800, env=environment
+    )
     for line in done.stdout.splitlines():
         if line.startswith("RESULT "):
             return dict(json.loads(line.removeprefix("RESULT ")))

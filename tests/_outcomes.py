@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from mpi4py import MPI
 
-WORST_FIRST = ("failed", "skipped", "passed")
+# An entry passes where some of its tests passed and none failed.
+FIRST = ("failed", "passed", "skipped")
 
 _found: dict[str, dict[str, str]] = {}
 
@@ -28,13 +29,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note the worst outcome of all phases and tests of an entry."""
+    """Note the outcome of all phases and tests of an entry."""
     if report.when != "call" and report.passed:
         return
     for library, entry in getattr(report, "consumers", ()):
         known = _found.setdefault(library, {})
-        outcomes = {known.get(entry, "passed"), report.outcome}
-        known[entry] = next(outcome for outcome in WORST_FIRST if outcome in outcomes)
+        outcome = "failed" if hasattr(report, "wasxfail") else report.outcome
+        outcomes = {known.get(entry, outcome), outcome}
+        known[entry] = next(outcome for outcome in FIRST if outcome in outcomes)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

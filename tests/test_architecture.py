@@ -24,11 +24,12 @@ FLOORS = {
         "_startup",
         "_wire",
         "_pieces",
+        "_capturing",
         "_debug",
         "_comm",
     ),
     2: ("_dtypes", "_layout", "_tape", "_primitives", "_kernels"),
-    3: ("_array", "_operators", "_redistribute"),
+    3: ("_array", "_operators", "_redistribute", "_views"),
     4: ("_op", "_autograd"),
 }
 """Floors 1 to 4 by name; other private modules are chapters (5), public ones are on floor 6."""

@@ -397,3 +397,10 @@ def test_nothing_is_sent_more_off_the_tape(comm):
         xp.sum(x * x[0])
         xp.resplit(x, 1)
     assert len(t.events) == 3 * (comm.size > 1)
+
+
+def test_gradients_under_no_grad():
+    """As torch.func's: what is asked for by name is not switched off."""
+    x = xp.asarray(np.arange(5.0), split=0)
+    with xp.autograd.no_grad():
+        assert_equal(xp.autograd.grad(lambda x: xp.sum(x * x))(x), 2 * np.arange(5.0))

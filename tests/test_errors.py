@@ -15,7 +15,7 @@ FUNCTIONS = {
 # These take no array, or any kind of object.
 NO_ARRAYS = {"set_options", "get_options", "world", "trace", "asarray", "from_dlpack", "from_local"}
 NO_ARRAYS |= {"full", "zeros", "ones", "empty", "eye", "arange", "linspace", "broadcast_shapes"}
-NO_ARRAYS |= {"isdtype", "can_cast", "result_type", "finfo", "iinfo", "einsum"}
+NO_ARRAYS |= {"isdtype", "can_cast", "result_type", "finfo", "iinfo", "einsum", "compile"}
 
 
 def required(function):

@@ -1,6 +1,7 @@
 """Arrays are values: no write is seen through another array, or in anybody else's memory.
 
-But for basic selections, whose writes go through to the array they were made of.
+But for NumPy's views, whose writes go through to the array they were made of: basic selections,
+exchanged axes, reshaped arrays.
 """
 
 from __future__ import annotations
@@ -78,7 +79,23 @@ VIEWS = {
     "ravel": lambda x: x.ravel(),
 }
 
-BASIC = {name: VIEWS.pop(name) for name in list(VIEWS) if name.endswith("]")}
+LINKED = {name: VIEWS.pop(name) for name in list(VIEWS) if name.endswith("]")}
+for _name in ("x.T", "x.mT", "reshape", "reshape(4, 5)", "permute_dims", "expand_dims", "squeeze"):
+    LINKED[_name] = VIEWS.pop(_name)
+for _name in ("moveaxis", "transpose", "ravel"):
+    LINKED[_name] = VIEWS.pop(_name)
+# The same of NumPy's arrays, where it has other names.
+NUMPYS = {
+    "x.mT": lambda x: x.T,
+    "permute_dims": lambda x: x.transpose((1, 0)),
+    "reshape": lambda x: x.reshape(20),
+    "reshape(4, 5)": lambda x: x.reshape(4, 5),
+    "expand_dims": lambda x: x[:, None],
+    "squeeze": lambda x: x[None][0],
+    "moveaxis": lambda x: x.T,
+    "transpose": lambda x: x.T,
+    "x.to_device(x.device)[...]": lambda x: x[...],
+}
 
 # How an array can be written.
 WRITES = {
@@ -117,36 +134,58 @@ def test_views_and_their_sources_are_independent(view, dtype, check):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "uint16"])
-@pytest.mark.parametrize("view", BASIC)
-def test_basic_selections_write_through(view, dtype, check):
+@pytest.mark.parametrize("view", LINKED)
+def test_views_are_written_through(view, dtype, check):
+    of_numpy = NUMPYS.get(view, LINKED[view])
     values = VALUES.astype(dtype)
     for layout in layouts(SHAPE, few=True):
         for name, write in WRITES.items():
             what = f"{name}, {describe(layout)}"
             x = make(values, layout)
-            y = BASIC[view](x)
+            y = LINKED[view](x)
             write(x)
             check(x, written(values, name), f"source after {what}")
-            check(y, BASIC[view](values), f"selection after {what} of its source")
+            check(y, of_numpy(values), f"view after {what} of its source")
             x, expected = make(values, layout), values.copy()
-            write(BASIC[view](x))
-            write(BASIC[view](expected))
-            check(x, expected, f"source after {what} of its selection")
+            write(LINKED[view](x))
+            write(of_numpy(expected))
+            check(x, expected, f"source after {what} of its view")
 
 
 def test_chains_of_views(check):
     for layout in layouts(SHAPE, few=True):
         x = make(VALUES, layout)
-        turned, expected_turned = x.T, VALUES.T.copy()  # a value of its own
-        arrays = [x, turned, turned[1:], turned[1:][:, ::-1], x[...]]
         base = VALUES.copy()
-        expected = [base, expected_turned, expected_turned[1:], expected_turned[1:][:, ::-1], base]
+        chains = [
+            lambda x: x,
+            lambda x: x.T,
+            lambda x: x.T[1:],
+            lambda x: x.T[1:][:, ::-1],
+            lambda x: x[...],
+        ]
+        arrays, expected = [f(x) for f in chains], [f(base) for f in chains]
         for i in (2, 0, 4, 1, 3):
             arrays[i][0] = -float(i)
             expected[i][0] = -float(i)
-            # What was written through shows in the sources; they are what NumPy's are.
-            for k in {2: (1, 2), 0: (0,), 4: (0, 4), 1: (1,), 3: (1, 3)}[i]:
-                check(arrays[k], expected[k], f"write {i}, {describe(layout)}")
+            check(x, base, f"write {i}, {describe(layout)}")
+            check(arrays[i], expected[i], f"view {i}, {describe(layout)}")
+
+
+def test_what_numpy_copies_is_not_written_through(check):
+    """Reshaped selections and reshaped transposes; `copy=True`."""
+    for layout in layouts(SHAPE, few=True):
+        x = make(VALUES, layout)
+        for y in (
+            xp.reshape(x.T, (-1,)),
+            xp.reshape(x[:, 1:3], (-1,)),
+            xp.reshape(x, (-1,), copy=True),
+        ):
+            y[...] = -1.0
+        check(x, VALUES, describe(layout))
+        xp.reshape(x[2], (2, 2))[0] = -1.0
+        expected = VALUES.copy()
+        expected[2].reshape(2, 2)[0] = -1.0
+        check(x, expected, f"a row, {describe(layout)}")
 
 
 def test_broadcast_arrays_are_written_element_by_element(check):

@@ -267,12 +267,13 @@ def test_reshape_copy(comm, same):
     same(xp.reshape(moved, (6 * n,), copy=True), numbers((n, 6)).T.reshape(-1))
 
 
-def test_reshape_never_writes_into_its_operand(comm, same):
+def test_a_reshaped_copy_is_a_value_and_a_reshaped_array_a_view(comm, same):
     x = balanced((2 * comm.size, 3), 0, comm)
-    y = xp.reshape(x, (6 * comm.size,))
-    y += 1
-    same(x, numbers((2 * comm.size, 3)))
-    same(y, numbers((6 * comm.size,)) + 1)
+    for copy in (True, None):
+        y = xp.reshape(x, (6 * comm.size,), copy=copy)
+        y += 1
+        same(x, numbers((2 * comm.size, 3)) + (copy is None))
+        same(y, numbers((6 * comm.size,)) + 1)
 
 
 def test_reshape_refuses_a_copy_on_every_rank(comm):

@@ -223,11 +223,7 @@ def test_every_array_agnostic_transform_is_here():
     assert capable(fft, "fft") == here | {"fft.fftfreq", "fft.rfftfreq"}
 
 
-@pytest.mark.xfail(
-    reason="SciPy adds to a slice of a transposed array, to see it in the array itself: that is "
-    "a value of its own here, and the blocks' overlaps are missing",
-    strict=True,
-)
+@consumer("scipy", "signal.oaconvolve")
 def test_overlap_and_add():
     values = data(160)
     found = signal.oaconvolve(rows(values["v"]), make(values["taps"]))

@@ -53,6 +53,9 @@ from ._comparison import (
     minimum,
     not_equal,
 )
+from ._compile import (
+    compile,
+)
 from ._constants import (
     e,
     inf,
@@ -160,6 +163,7 @@ from ._elementwise import (
 from ._errors import (
     CollectiveMismatchError,
     CommunicatorMismatchError,
+    CompileWarning,
     GatherError,
     GatherWarning,
     LauncherMismatchError,
@@ -301,6 +305,7 @@ __all__ = [
     "CollectiveMismatchError",
     "Communicator",
     "CommunicatorMismatchError",
+    "CompileWarning",
     "Device",
     "GatherError",
     "GatherWarning",
@@ -345,6 +350,7 @@ __all__ = [
     "can_cast",
     "ceil",
     "clip",
+    "compile",
     "complex64",
     "complex128",
     "concat",

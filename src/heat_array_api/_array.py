@@ -24,6 +24,7 @@ from ._layout import Layout, Shape, has_overlap
 from ._operators import Operators, namespace
 from ._primitives import gather, shard
 from ._tape import tracked
+from ._views import Link, is_selection, refresh, write_through
 
 __all__ = ["Array", "Device", "common_communicator"]
 
@@ -76,13 +77,13 @@ class Array(Operators):
         The same on every rank.
     """
 
-    __slots__ = ("__weakref__", "_base", "_layout", "_local", "_varying", "_writes")
+    __slots__ = ("__weakref__", "_layout", "_link", "_local", "_varying", "_writes")
 
     # NumPy's binary operators defer to ours, whichever side the array is on.
     __array_priority__ = 1000
 
     _varying: tuple[Tensor, int, Tensor]  # see `_op.varying`
-    _base: tuple[Array, Any, int]  # see `_refresh`
+    _link: Link  # see `_views`
     _writes: int
 
     def __init__(self, local: Tensor, layout: Layout) -> None:
@@ -401,42 +402,11 @@ class Array(Operators):
 
     def __setitem__(self, key: Any, value: Any, /) -> None:
         # After ``x[key] += 1`` Python writes back what has gone through to `x` already.
-        if isinstance(value, Array) and value._is_of(self, key):
+        if isinstance(value, Array) and is_selection(value, self, key):
             return
-        self._refresh()
+        refresh(self)
         namespace()._setitem.setitem(self, key, value)
-        self._write_through()
-
-    # A basic selection knows the array it was made of (`_base`), the key, and how often that
-    # array had been written to then (`_writes`).
-
-    def _refresh(self) -> None:
-        """Before a basic selection is written to: take the values that its array has now."""
-        base = getattr(self, "_base", None)
-        if base is None:
-            return
-        x, key, writes = base
-        x._refresh()
-        if getattr(x, "_writes", 0) != writes:
-            now = x[key]
-            self._local, self._layout, self._base = now._local, now._layout, now._base
-
-    def _write_through(self) -> None:
-        """After a write: a basic selection is written into the array it was made of."""
-        self._writes = getattr(self, "_writes", 0) + 1
-        base = getattr(self, "_base", None)
-        if base is not None:
-            x, key, _ = base
-            namespace()._setitem.setitem(x, key, self)
-            x._write_through()
-            self._base = (x, key, x._writes)
-
-    def _is_of(self, x: Array, key: Any) -> bool:
-        """Return whether this is ``x[key]``, with the values that `x` has now."""
-        base = getattr(self, "_base", None)
-        if base is None or base[0] is not x or base[2] != getattr(x, "_writes", 0):
-            return False
-        return bool(base[1] == key)
+        write_through(self)
 
     def writable(self) -> Tensor:
         """Return this rank's shard for writing: a fresh copy if anyone else can see it."""
@@ -469,7 +439,7 @@ class Array(Operators):
     def _update(self, function: Any, other: Any) -> Array:
         """Become ``function(self, other)`` in place: shape and dtype stay (layout: `_assign`)."""
         self.is_input()
-        self._refresh()
+        refresh(self)
         ns = namespace()
         if (
             isinstance(other, Array)
@@ -493,7 +463,7 @@ class Array(Operators):
         elif value._layout != self._layout:
             value = namespace().redistribute(value, self._layout)
         self.become(value._local.view_as(value._local))
-        self._write_through()
+        write_through(self)
         return self
 
     def become(self, t: Tensor) -> None:

@@ -102,11 +102,12 @@ def _call(f: Function, inputs: Any) -> tuple[Any, list[Tensor]]:
 
     Returns its value, and tokens of the messages that it sends.
     """
-    arguments = mapped(lambda x: Array(x._local.view_as(x._local), x._layout), inputs)
     record = Record()
     _active.append([x._local for x in leaves(inputs)])
     try:
+        # The views too: made under no_grad they would not be on the tape.
         with torch.enable_grad(), recorded(record):
+            arguments = mapped(lambda x: Array(x._local.view_as(x._local), x._layout), inputs)
             return f(*arguments), record.messages
     finally:
         _active.pop()

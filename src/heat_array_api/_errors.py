@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CollectiveMismatchError",
     "CommunicatorMismatchError",
+    "CompileWarning",
     "GatherError",
     "GatherWarning",
     "LauncherMismatchError",
@@ -44,3 +45,7 @@ class GatherError(ValueError):
 
 class GatherWarning(UserWarning):
     """Code outside the package asked for a whole split array, and every rank now holds it."""
+
+
+class CompileWarning(UserWarning):
+    """A function given to `compile` runs eagerly, for the reason that the warning tells."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ._array import Array, common_communicator
 from ._boxes import hashable, plan_view, select
+from ._capturing import capturing, checked_later
 from ._conversion import asarray
 from ._creation import zeros
 from ._dtypes import ANY, INTEGER, carrier, uncarry
@@ -27,6 +28,7 @@ from ._redistribute import move, redistribute, resplit
 from ._reshape import broadcast_to
 from ._routing import fetch, pick
 from ._searching import nonzero
+from ._views import linked
 
 __all__ = [
     "aligned_indices",
@@ -87,15 +89,13 @@ def getitem(x: Array, key: Any) -> Array:
             result = Array(x._local[view.where], view.result)
         else:
             result = select(x, parse_basic(key, x._layout.shape))
-        result._base = (x, key, getattr(x, "_writes", 0))
-        return result
+        return linked(result, x, "index", key)
     if is_mask(key):
         return _masked(x, as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
     box = select(x, parsed.basic)
     if not parsed.arrays:  # integers and slices of NumPy's integers
-        box._base = (x, key, getattr(x, "_writes", 0))
-        return box
+        return linked(box, x, "index", key)
     return _pick_points(box, parsed)
 
 
@@ -111,11 +111,13 @@ def check_bounds(index: Array, n: int, axis: int) -> Tensor:
     bad = torch.any((t < -n) | (t >= n))
     if index.split is not None:
         bad = preduce(bad.reshape(1), "max", index.comm)
+    error = IndexError(f"index: the array for axis {axis}, of length {n}, has a value out of range")
+    t = torch.where(t < 0, t + n, t)
+    if checked_later(bad, error):
+        return t.clamp(0, max(n - 1, 0))
     if bad:
-        raise IndexError(
-            f"index: the array for axis {axis}, of length {n}, has a value out of range"
-        )
-    return torch.where(t < 0, t + n, t)
+        raise error
+    return t
 
 
 def aligned_indices(parsed: Key, shape: Shape) -> tuple[list[Tensor], Layout]:
@@ -197,6 +199,8 @@ def _gather_points(t: Tensor, rows: Layout, indices: list[Tensor], shape: Shape)
     ends = torch.tensor(rows.offsets[1:], device=t.device)
     owner = torch.searchsorted(ends, columns[split].contiguous(), right=True)
     mine = owner == rows.comm.rank
+    if capturing():
+        return _sum_points(t, rows, columns, mine).reshape(shape)
     asked = [column[mine] for column in columns]
     asked[split] = asked[split] - rows.start
     counts = tuple(torch.bincount(owner, minlength=rows.comm.size).tolist())
@@ -206,6 +210,21 @@ def _gather_points(t: Tensor, rows: Layout, indices: list[Tensor], shape: Shape)
     result = torch.empty_like(everything)
     result[torch.argsort(owner, stable=True)] = everything
     return result.reshape(shape)
+
+
+def _sum_points(t: Tensor, rows: Layout, columns: list[Tensor], mine: Tensor) -> Tensor:
+    """Return the same by a sum over the ranks, whose message does not depend on the index."""
+    split = rows.split
+    assert split is not None
+    if rows.count == 0:  # something to pick, on the tape still
+        t = torch.cat([t, t.new_zeros((*t.shape[:split], 1, *t.shape[split + 1 :]))], dim=split)
+    asked = list(columns)
+    asked[split] = torch.where(mine, asked[split] - rows.start, torch.zeros_like(asked[split]))
+    found = pick(t, asked)
+    # -0.0 is the number that changes none in a sum.
+    nothing = torch.full((), -0.0 if found.is_floating_point() else 0, dtype=found.dtype)
+    mask = mine.reshape(-1, *(1 for _ in found.shape[1:]))
+    return preduce(torch.where(mask, found, nothing.to(found.device)), "sum", rows.comm)
 
 
 def _placed(found: Array, parsed: Key, ndim: int) -> Array:

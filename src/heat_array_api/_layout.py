@@ -113,6 +113,11 @@ class Layout:
         return 0 if self.split is None else self.offsets[self.comm.rank]
 
     @property
+    def end(self) -> int:
+        """The global index after this rank's last row along the split axis."""
+        return self.start + self.count
+
+    @property
     def count(self) -> int:
         """The length of this rank's shard along the split axis (of axis 0 if replicated)."""
         if self.split is None:

@@ -22,6 +22,7 @@ from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._op import as_operands, cast, check_array, varying
 from ._redistribute import redistribute
 from ._tape import tracked
+from ._views import linked
 
 __all__ = ["contract_axes", "matmul", "matrix_transpose", "permute", "tensordot", "vecdot"]
 
@@ -187,7 +188,8 @@ def matrix_transpose(x: Array, /) -> Array:
     if split is not None and split >= last - 1:
         split = 2 * last - 1 - split
     shape = (*layout.shape[:-2], layout.shape[-1], layout.shape[-2])
-    return Array(x._local.mT, layout.with_shape(shape, split))
+    order = (*range(last - 1), last, last - 1)
+    return linked(Array(x._local.mT, layout.with_shape(shape, split)), x, "axes", order)
 
 
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:

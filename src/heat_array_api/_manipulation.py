@@ -25,6 +25,7 @@ from ._op import as_operands, cast, check_array
 from ._primitives import shard
 from ._redistribute import move
 from ._reshape import as_ints, reshape
+from ._views import linked
 
 __all__ = [
     "concat",
@@ -69,7 +70,7 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     """
     check_array("permute_dims", "x", x)
     order, layout = _permuted("permute_dims", x._layout, as_ints("permute_dims", "axes", axes))
-    return Array(x._local.permute(order), layout)
+    return linked(Array(x._local.permute(order), layout), x, "axes", order)
 
 
 @lru_cache(maxsize=4096)
@@ -102,7 +103,7 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
     check_array("transpose", "x", x)
     given = range(x.ndim)[::-1] if axes is None else axes
     order, layout = _permuted("transpose", x._layout, as_ints("transpose", "axes", given))
-    return Array(x._local.permute(order), layout)
+    return linked(Array(x._local.permute(order), layout), x, "axes", order)
 
 
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int], /) -> Array:
@@ -143,7 +144,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     for goal, origin in sorted(zip(goals, origins, strict=True)):
         order.insert(goal, origin)
     _, layout = _permuted("moveaxis", x._layout, tuple(order))
-    return Array(x._local.permute(order), layout)
+    return linked(Array(x._local.permute(order), layout), x, "axes", order)
 
 
 def _distinct(name: str, axes: Shape, ndim: int) -> Shape:
@@ -184,10 +185,10 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     axes, layout = _expanded(x._layout, as_ints("expand_dims", "axis", axis))
     t = x._local
     if not axes:
-        return Array(t.view_as(t), layout)
+        t = t.view_as(t)
     for i in axes:
         t = t.unsqueeze(i)
-    return Array(t, layout)
+    return linked(Array(t, layout), x, "shape")
 
 
 @lru_cache(maxsize=4096)
@@ -235,7 +236,8 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     check_array("squeeze", "x", x)
     axes, source, layout = _squeezed(x._layout, as_ints("squeeze", "axis", axis))
     t = x._local if source is x._layout else move(x._local, x._layout, source)
-    return Array(t.squeeze(axes) if axes else t.view_as(t), layout)
+    squeezed = Array(t.squeeze(axes) if axes else t.view_as(t), layout)
+    return linked(squeezed, x, "shape")
 
 
 @lru_cache(maxsize=4096)

@@ -32,21 +32,28 @@ def move(t: Tensor, source: Layout, target: Layout) -> Tensor:
 
 
 def _recount(t: Tensor, source: Layout, target: Layout) -> Tensor:
-    """Exchange intervals of the split axis: the same axis, other counts."""
+    """Exchange intervals of the split axis: the same axis, other counts.
+
+    What stays on its rank is no part of the message: of shifted slices that is nearly all.
+    """
     comm, axis = source.comm, source.split
     assert axis is not None
+    begin, end = max(source.start, target.start), min(source.end, target.end)
+    own = t.narrow(axis, begin - source.start if end > begin else 0, max(end - begin, 0))
     blocks = []
     shapes = []
     for rank in range(comm.size):
         begin = max(source.start, target.offsets[rank])
-        end = min(source.start + source.count, target.offsets[rank + 1])
-        blocks.append(
-            t.narrow(axis, max(begin - source.start, 0) if end > begin else 0, max(end - begin, 0))
-        )
+        end = min(source.end, target.offsets[rank + 1])
+        n = 0 if rank == comm.rank else max(end - begin, 0)
+        blocks.append(t.narrow(axis, begin - source.start if n else 0, n))
         begin = max(target.start, source.offsets[rank])
-        end = min(target.start + target.count, source.offsets[rank + 1])
-        shapes.append((*t.shape[:axis], max(end - begin, 0), *t.shape[axis + 1 :]))
-    return cat(all_to_all(blocks, shapes, comm), axis)
+        end = min(target.end, source.offsets[rank + 1])
+        n = 0 if rank == comm.rank else max(end - begin, 0)
+        shapes.append((*t.shape[:axis], n, *t.shape[axis + 1 :]))
+    parts = all_to_all(blocks, shapes, comm)
+    parts[comm.rank] = own
+    return cat(parts, axis)
 
 
 def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:

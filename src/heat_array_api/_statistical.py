@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
+from ._capturing import capturing
 from ._comm import Communicator
 from ._dtypes import (
     FLOATING,
@@ -416,7 +417,7 @@ def _squares_about(t: Tensor, center: Tensor, axes: Shape, keepdims: bool) -> Te
     The blocks keep the differences in cache: 20 times faster than `torch.var` on the
     first axis of a tall matrix, whose running moments do not vectorise.
     """
-    if t.numel() <= _BLOCK:
+    if t.numel() <= _BLOCK or capturing():
         distance = torch.abs(t - center)
         return _sum(distance * distance, axes, keepdims)
     blocks = t.split(_BLOCK * t.shape[0] // t.numel() or 1)  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
+from ._capturing import captures
 from ._debug import DEBUG
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "adjoint_of",
     "caller",
     "join",
+    "named",
     "note",
     "origin",
     "record",
     "trace",
+    "unrecorded",
 ]
 
 IMPLICIT_GATHER = "implicit gather"
@@ -120,7 +123,7 @@ _origins: list[tuple[str, str]] = []
 
 def origin() -> tuple[str, str] | None:
     """Return whose derivative a node of the tape is, `caller()`; None while nobody watches."""
-    return caller() if active or DEBUG else None
+    return caller() if active or DEBUG or captures else None
 
 
 @contextmanager
@@ -136,6 +139,27 @@ def adjoint_of(origin: tuple[str, str] | None) -> Iterator[None]:
         yield
     finally:
         _origins.pop()
+
+
+@contextmanager
+def named(origin: tuple[str, str]) -> Iterator[None]:
+    """Name the messages of compiled code after the operation and line they were captured at."""
+    _origins.append(origin)
+    try:
+        yield
+    finally:
+        _origins.pop()
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Keep messages of debug mode's own out of the traces."""
+    watching = active[:]
+    active.clear()
+    try:
+        yield
+    finally:
+        active[:] = watching
 
 
 def record(event: Event) -> None:

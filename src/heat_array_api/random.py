@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from ._array import Array
+from ._capturing import depends_on_values
 from ._comm import Communicator, as_communicator
 from ._conversion import Split, as_shape, local_device, new_layout
 from ._dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
@@ -130,6 +131,7 @@ class Generator:
         kernel: Kernel,
     ) -> Array:
         """Return an array filled by `kernel`, which uses `halves` words of 32 bits per element."""
+        depends_on_values("it draws random numbers")
         comm = self._comm
         shape = () if size is None else as_shape(func, size)
         layout = new_layout(func, shape, split, comm)

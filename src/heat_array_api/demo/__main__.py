@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trace", action="store_true", help="write every message as Chrome trace JSON too"
     )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the iterations (needs a C++ compiler)"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
     return parser
 
@@ -117,6 +120,7 @@ def _run(options: argparse.Namespace) -> None:
                 lag=grid.lag,
                 seed=options.seed,
                 progress=progress,
+                compiler=xp.compile if options.compile else None,
             )
         _say_what_was_found(say, grid, zones, time.perf_counter() - clustering)
         # The map is small: every rank gets it whole, and one writes.

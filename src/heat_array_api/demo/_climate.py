@@ -81,6 +81,7 @@ def find_zones(
     lag: int = 1,
     seed: int = 0,
     progress: Callable[[int, int, int], None] | None = None,
+    compiler: Callable[[Any], Any] | None = None,
 ) -> Zones:
     """Cluster the cells of a grid into `k` climate zones.
 
@@ -96,7 +97,7 @@ def find_zones(
         How many time steps a year has.
     seed : int
         Of k-means++.
-    progress : callable, optional
+    progress, compiler : callable, optional
         See `kmeans`.
 
     Returns
@@ -107,7 +108,8 @@ def find_zones(
     xp = series.__array_namespace__()
     values = features(series, lag)
     valid = xp.all(xp.isfinite(values), axis=1)
-    clusters = kmeans(standardise(values[valid, :]), k, seed=seed, progress=progress)
+    samples = standardise(values[valid, :])
+    clusters = kmeans(samples, k, seed=seed, progress=progress, compiler=compiler)
     by_cluster, area = zone_series(series[valid, :], clusters.labels, weights[valid], k)
     means = [float(value) for value in xp.mean(by_cluster, axis=0)]
     order = sorted(range(k), key=means.__getitem__)

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Clusters", "kmeans", "kmeans_plus_plus", "squared_distances"]
+__all__ = ["Clusters", "kmeans", "kmeans_plus_plus", "lloyd_step", "squared_distances"]
 
 
 class Clusters(NamedTuple):
@@ -81,6 +81,26 @@ def kmeans_plus_plus(x: Any, k: int, seed: int = 0) -> Any:
     return xp.stack(chosen)
 
 
+def lloyd_step(x: Any, labels: Any, centroids: Any) -> tuple[Any, Any, Any, Any]:
+    """Move the centroids to the means of their samples, and assign the samples anew.
+
+    Returns
+    -------
+    labels, centroids, nearest, moved
+        The squared distance of each sample to its centroid; how many changed clusters (0-d).
+    """
+    xp = x.__array_namespace__()
+    clusters = xp.arange(centroids.shape[0], device=x.device)
+    belongs = xp.astype(labels[:, None] == clusters[None, :], x.dtype)
+    counts = xp.sum(belongs, axis=0)[:, None]
+    sums = xp.sum(belongs[:, :, None] * x[:, None, :], axis=0)
+    centroids = xp.where(counts > 0, sums / xp.maximum(counts, 1.0), centroids)
+    distances = squared_distances(x, centroids)
+    closest = xp.argmin(distances, axis=1)
+    nearest = xp.min(distances, axis=1)
+    return closest, centroids, nearest, xp.count_nonzero(closest != labels)
+
+
 def kmeans(
     x: Any,
     k: int,
@@ -88,6 +108,7 @@ def kmeans(
     seed: int = 0,
     max_iterations: int = 300,
     progress: Callable[[int, int, int], None] | None = None,
+    compiler: Callable[[Any], Any] | None = None,
 ) -> Clusters:
     """Cluster samples by Lloyd's iteration, from k-means++ centroids.
 
@@ -104,6 +125,8 @@ def kmeans(
     progress : callable, optional
         Called after each iteration with its number, how many samples stayed in their cluster,
         and how many there are.
+    compiler : callable, optional
+        What compiles an iteration, such as `heat_array_api.compile`.
 
     Returns
     -------
@@ -113,21 +136,15 @@ def kmeans(
     """
     xp = x.__array_namespace__()
     centroids = kmeans_plus_plus(x, k, seed)
-    clusters = xp.arange(k, device=x.device)
+    step = lloyd_step if compiler is None else compiler(lloyd_step)
     distances = squared_distances(x, centroids)
     labels = xp.argmin(distances, axis=1)
+    nearest = xp.min(distances, axis=1)
     iterations, moved = 0, x.shape[0]
     while moved and iterations < max_iterations:
-        belongs = xp.astype(labels[:, None] == clusters[None, :], x.dtype)
-        counts = xp.sum(belongs, axis=0)[:, None]
-        sums = xp.sum(belongs[:, :, None] * x[:, None, :], axis=0)
-        centroids = xp.where(counts > 0, sums / xp.maximum(counts, 1.0), centroids)
-        distances = squared_distances(x, centroids)
-        closest = xp.argmin(distances, axis=1)
-        moved = int(xp.count_nonzero(closest != labels))
-        labels = closest
+        labels, centroids, nearest, changed = step(x, labels, centroids)
+        moved = int(changed)
         iterations += 1
         if progress is not None:
             progress(iterations, x.shape[0] - moved, x.shape[0])
-    inertia = float(xp.sum(xp.min(distances, axis=1)))
-    return Clusters(labels, centroids, inertia, iterations, moved == 0)
+    return Clusters(labels, centroids, float(xp.sum(nearest)), iterations, moved == 0)

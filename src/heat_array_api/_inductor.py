@@ -1,0 +1,111 @@
+"""Graphs to machine code by torch's compiler, once for all ranks of a node that can share it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from ._comm import Communicator
+from ._templates import Function, Instance, Templates
+
+__all__ = ["compiled_in_step", "no_compiler", "progress"]
+
+
+def no_compiler() -> str | None:
+    """Return why there is no C++ compiler for torch's Inductor to call; None if there is one."""
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        return "there is no C++ compiler (g++ or clang++; set CXX to one)"
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def _compile(backend: str, module: fx.GraphModule, fakes: Sequence[Any]) -> Function:
+    """Compile a graph for inputs like `fakes` (tensors without values, and integers)."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # Complex numbers stay with torch's own kernels: Inductor says so each time.
+        warnings.simplefilter("ignore")
+        if backend == "aot_eager":
+            from torch._dynamo.backends.debugging import aot_eager
+
+            function: Any = aot_eager(module, list(fakes))
+            return function  # type: ignore[no-any-return]
+        from torch._inductor import compile_fx, config
+
+        # What came from other ranks beside what was here is no array of its own in memory.
+        few = _most_joined(module) <= config.max_pointwise_cat_inputs
+        with config.patch(compile_threads=1, force_pointwise_cat=few):
+            made: Any = compile_fx.compile_fx(module, list(fakes))
+            return made  # type: ignore[no-any-return]
+
+
+def _most_joined(module: fx.GraphModule) -> int:
+    """Return how many tensors the greatest concatenation of a graph joins."""
+    joins = (node for node in module.graph.nodes if node.target is torch.ops.aten.cat.default)
+    return max((len(node.args[0]) for node in joins), default=0)
+
+
+def compiled_in_step(
+    templates: Templates,
+    module: fx.GraphModule,
+    fakes: Sequence[Tensor],
+    backend: str,
+    comm: Communicator,
+    first: bool,
+) -> tuple[Function, str | None]:
+    """Compile a graph on all ranks: first one of each node, then the others from its cache.
+
+    Returns
+    -------
+    function
+        The compiled graph; where it could not be compiled on some rank, the graph itself, on all.
+    problem : str or None
+        Why it could not, the same on all ranks.
+    """
+    if backend == "eager":
+        return module, None
+    function: Function = module
+    problem = no_compiler() if backend == "inductor" else None
+    for turn in (True, False):
+        if turn is first and problem is None:
+            try:
+                instance = Instance.of(module, fakes)
+                function = templates.function(instance, partial(_compile, backend))
+            except Exception as error:
+                text = str(error).strip().partition("\n")[0]
+                problem = f"{type(error).__name__}: {text}"[:300]
+        problem = next((p for p in comm.allgather_object(problem) if p), None)
+        if comm.size == 1 and turn:
+            break
+    return (function, None) if problem is None else (module, problem)
+
+
+@contextmanager
+def progress(name: str, comm: Communicator, shown: bool | None) -> Iterator[None]:
+    """Tell on rank 0's terminal that a function is being compiled, and how long it took."""
+    if shown is None:
+        shown = os.environ.get("HEAT_ARRAY_API_PROGRESS", "") != "0" and sys.stderr.isatty()
+    shown = shown and comm.rank == 0
+    started = time.perf_counter()
+    if shown:
+        sys.stderr.write(f"compiling {name} ...")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write(f" {time.perf_counter() - started:.1f} s\n")
+            sys.stderr.flush()
