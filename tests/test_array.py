@@ -52,6 +52,12 @@ def test_transposes_and_parts():
         z = x + 2j
         assert_equal(z.real, VALUES)
         assert_equal(z.imag, np.full(SHAPE, 2.0))
+        b = x > 1
+        assert_equal(b.real, VALUES > 1)
+        assert_equal(b.imag, np.zeros(SHAPE, dtype=bool))
+        # Code that looks at an object's attributes computes them: they cost nothing.
+        assert x.real.local.data_ptr() == x.local.data_ptr()
+        assert x.imag.local.untyped_storage().nbytes() == x.itemsize
     with pytest.raises(ValueError, match="T:"):
         xp.zeros(3).T  # noqa: B018
 

@@ -46,6 +46,7 @@ def test_astype_copy():
         assert xp.astype(x, xp.float32, copy=False).layout == layout
     with pytest.raises(TypeError, match="astype"):
         xp.astype(xp.zeros(2), "datetime64[s]")
+    assert_equal(xp.astype(np.asarray([0, 1]), xp.bool), np.asarray([False, True]), split=None)
 
 
 def test_result_type_and_can_cast():

@@ -152,3 +152,14 @@ def test_einsum_errors():
         xp.einsum("ij", x == x)
     with pytest.raises(ValueError, match="under"):
         xp.einsum("...,...", x, xp.ones(3))
+
+
+def test_a_mask_counts_as_zeros_and_ones():
+    """As xarray's weighted means have it."""
+    values = np.asarray([[1.0, np.nan, 3.0], [4.0, 5.0, np.nan]])
+    weights = np.asarray([0.5, 1.0, 2.0])
+    for layout in layouts(values.shape, few=True):
+        mask = ~xp.isnan(make(values, layout))
+        found = xp.einsum("ij,j->i", mask, make(weights))
+        assert_equal(found, ~np.isnan(values) @ weights)
+        assert_equal(xp.einsum("j,ij->i", make(weights), mask), ~np.isnan(values) @ weights)

@@ -29,6 +29,8 @@ VIEWS = {
     "x.T": lambda x: x.T,
     "x.mT": lambda x: x.mT,
     "x.real": lambda x: x.real,
+    "x.imag": lambda x: x.imag,
+    "windows": lambda x: xp.lib.stride_tricks.sliding_window_view(x, 2, axis=0)[..., 0],
     "+x": lambda x: +x,
     "copy.copy": copy.copy,
     "copy.deepcopy": copy.deepcopy,

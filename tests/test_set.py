@@ -214,6 +214,7 @@ def test_isin_scalars():
         assert_exact(xp.isin(x, 1), values == 1)
         assert_exact(xp.isin(x, np.nan), np.zeros(4, dtype=bool))
         assert_exact(xp.isin(2, x), np.array(True))
+        assert_exact(xp.isin(x, [2.0, 5]), values == 2)
     with pytest.raises(TypeError, match="isin"):
         xp.isin(1, 2)
 

@@ -301,6 +301,57 @@ def test_nan_reductions(func, dtype):
                 assert_equal(getattr(xp, func)(x, axis=axis, keepdims=keepdims), expected)
 
 
+@pytest.mark.parametrize("func", ["var", "std", "nanvar", "nanstd"])
+def test_degrees_of_freedom_by_numpys_name(func):
+    values = values_of("float64")
+    for layout in layouts(SHAPE, few=True):
+        found = getattr(xp, func)(make(values, layout), axis=0, ddof=1)
+        assert_equal(found, getattr(np, func)(values, axis=0, ddof=1))
+    with pytest.raises(TypeError, match=f"{func}: correction=1.0 and ddof=1"):
+        getattr(xp, func)(xp.ones(3), correction=1.0, ddof=1)
+
+
+@pytest.mark.parametrize("func", ["nanmean", "nanvar", "nanstd"])
+def test_moments_in_a_given_dtype(func):
+    values = values_of("float32")
+    for layout in layouts(SHAPE, few=True):
+        found = getattr(xp, func)(make(values, layout), axis=0, dtype=xp.float64)
+        assert_equal(found, getattr(np, func)(values.astype(np.float64), axis=0))
+
+
+@pytest.mark.parametrize("func", ["nanargmax", "nanargmin"])
+def test_places_of_extrema_without_nan(func):
+    values = np.round(values_of("float64"), 1)
+    values[np.random.default_rng(1).random(SHAPE) < 0.3] = np.nan
+    values[:, :, 0] = values[0] = 1.0
+    for layout in layouts(SHAPE, few=True):
+        x = make(values, layout)
+        for axis in (None, 0, -1):
+            for keepdims in (False, True):
+                expected = getattr(np, func)(values, axis=axis, keepdims=keepdims)
+                assert_equal(getattr(xp, func)(x, axis=axis, keepdims=keepdims), expected)
+        assert_equal(
+            getattr(xp, func)(xp.asarray([3, 1, 2])), np.asarray(func == "nanargmin"), dtype="int64"
+        )
+        x[:, 1, 1] = np.nan
+        with pytest.raises(ValueError, match=f"{func}: along axis 0 all elements are NaN"):
+            getattr(xp, func)(x, axis=0)
+
+
+@pytest.mark.parametrize("func", ["cumsum", "cumprod", "nancumsum", "nancumprod"])
+@pytest.mark.parametrize("dtype", ["float64", "int32", "complex64"])
+def test_running_sums_by_numpys_names(func, dtype):
+    values = values_of(dtype)
+    if dtype != "int32" and func.startswith("nan"):
+        values[1, :, 2] = np.nan
+    for layout in layouts(SHAPE, few=True):
+        x = make(values, layout)
+        for axis in (None, 0, -1):
+            assert_equal(getattr(xp, func)(x, axis=axis), getattr(np, func)(values, axis=axis))
+        found = getattr(xp, func)(x, axis=1, dtype=xp.complex128)
+        assert_equal(found, getattr(np, func)(values, axis=1, dtype=np.complex128))
+
+
 def test_nan_reductions_of_only_nan():
     x = xp.asarray([[np.nan, 1.0], [np.nan, 3.0]], split=0)
     assert_equal(xp.nanmean(x, axis=0), np.asarray([np.nan, 2.0]))

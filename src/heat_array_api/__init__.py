@@ -17,6 +17,7 @@ from . import _utility as _utility
 from . import autograd as autograd
 from . import fft as fft
 from . import io as io
+from . import lib as lib
 from . import linalg as linalg
 from . import random as random
 from . import special as special
@@ -196,6 +197,10 @@ from ._manipulation import (
     unstack,
 )
 from ._nan import (
+    nanargmax,
+    nanargmin,
+    nancumprod,
+    nancumsum,
     nanmax,
     nanmean,
     nanmin,
@@ -208,6 +213,11 @@ from ._operators import bind_namespace as _bind_namespace
 from ._options import (
     get_options,
     set_options,
+)
+from ._quantile import (
+    nanmedian,
+    nanquantile,
+    quantile,
 )
 from ._rearrange import (
     flip,
@@ -255,6 +265,8 @@ from ._sorting import (
     sort,
 )
 from ._statistical import (
+    cumprod,
+    cumsum,
     cumulative_prod,
     cumulative_sum,
     max,
@@ -272,6 +284,9 @@ from ._utility import (
     all,
     any,
     diff,
+)
+from ._windows import (
+    gradient,
 )
 
 __version__ = "0.1.0"
@@ -344,6 +359,8 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "cumprod",
+    "cumsum",
     "cumulative_prod",
     "cumulative_sum",
     "diff",
@@ -370,6 +387,7 @@ __all__ = [
     "full",
     "full_like",
     "get_options",
+    "gradient",
     "greater",
     "greater_equal",
     "hypot",
@@ -388,6 +406,7 @@ __all__ = [
     "isnan",
     "less",
     "less_equal",
+    "lib",
     "linalg",
     "linspace",
     "log",
@@ -411,10 +430,16 @@ __all__ = [
     "moveaxis",
     "multiply",
     "nan",
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
     "nanmax",
     "nanmean",
+    "nanmedian",
     "nanmin",
     "nanprod",
+    "nanquantile",
     "nanstd",
     "nansum",
     "nanvar",
@@ -431,6 +456,7 @@ __all__ = [
     "positive",
     "pow",
     "prod",
+    "quantile",
     "random",
     "real",
     "rebalance",

@@ -20,7 +20,7 @@ from ._comm import Communicator
 from ._dtypes import COMPLEX, INTEGER, DType, carrier, to_numpy_dtype, uncarry
 from ._errors import CommunicatorMismatchError
 from ._gathers import account
-from ._layout import Layout, Shape
+from ._layout import Layout, Shape, has_overlap
 from ._operators import Operators, namespace
 from ._primitives import gather, shard
 from ._tape import tracked
@@ -153,30 +153,21 @@ class Array(Operators):
         return self.size * self.itemsize
 
     @property
-    def T(self) -> Array:
-        """The transpose of a two-dimensional array; no message."""
-        if self.ndim != 2:
-            raise ValueError(f"T: the array has {self.ndim} axes; use permute_dims or mT")
-        return self.mT
-
-    @property
-    def mT(self) -> Array:
-        """The transpose of each matrix of a stack; no message."""
-        result: Array = namespace().matrix_transpose(self)
-        return result
-
-    @property
     def real(self) -> Array:
-        """The real part (the array itself where it is real)."""
-        ns = namespace()
-        result: Array = ns.real(self) if self._local.dtype in COMPLEX.all else ns.positive(self)
+        """The real part (of any dtype: a view where there is no other)."""
+        if self._local.dtype not in COMPLEX.all:  # `hasattr` computes it too: no copy
+            return Array(self._local.view_as(self._local), self._layout)
+        result: Array = namespace().real(self)
         return result
 
     @property
     def imag(self) -> Array:
-        """The imaginary part (zeros where the array is real)."""
-        ns = namespace()
-        result: Array = ns.imag(self) if self._local.dtype in COMPLEX.all else ns.zeros_like(self)
+        """The imaginary part (where the array is real one zero, expanded)."""
+        t = self._local
+        if t.dtype not in COMPLEX.all:
+            zero = torch.zeros((), dtype=t.dtype, device=t.device)
+            return Array(zero.expand(t.shape), self._layout)
+        result: Array = namespace().imag(self)
         return result
 
     # ------------------------------------------------------------------ protocols
@@ -421,11 +412,12 @@ class Array(Operators):
         """Return this rank's shard for writing: a fresh copy if anyone else can see it."""
         if self.is_input():
             return self._local
-        storage = self._local.untyped_storage()
+        t = self._local
+        storage = t.untyped_storage()
         # Two owners are the tensor and the handle just made; a third is somebody's view.
         # Memory that torch did not allocate (not resizable) is NumPy's or another library's.
         shared = torch._C._storage_Use_Count(storage._cdata) > 2 or not storage.resizable()
-        if shared or 0 in self._local.stride() or self._local.requires_grad:
+        if shared or has_overlap(t.shape, t.stride()) or self._local.requires_grad:
             self._local = self._local.clone(memory_format=torch.contiguous_format)
         return self._local
 

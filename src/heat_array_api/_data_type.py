@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ._array import Array
-from ._conversion import local_device
+from ._conversion import asarray, local_device
 from ._dtypes import (
     TO_NUMPY,
     DType,
@@ -66,13 +66,15 @@ complex64: Final = np.dtype("complex64")
 complex128: Final = np.dtype("complex128")
 
 
-def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Array:
+def astype(
+    x: Array | np.ndarray[Any, Any], dtype: Any, /, *, copy: bool = True, device: Any = None
+) -> Array:
     """Convert an array to a dtype.
 
     Parameters
     ----------
     x : Array
-        Any layout.
+        Any layout; NumPy arrays count as replicated.
     dtype : dtype
         Complex to real raises TypeError: take `real` or `abs` first.
     copy : bool
@@ -85,7 +87,7 @@ def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) ->
     Array
         Layout of `x`. Sends nothing.
     """
-    check_array("astype", "x", x)
+    x = check_array("astype", "x", asarray(x, split=None) if isinstance(x, np.ndarray) else x)
     target = to_torch_dtype(dtype, "astype")
     where = x._local.device if device is None else local_device("astype", device, x.comm)
     source = x._local.dtype

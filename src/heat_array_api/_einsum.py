@@ -11,6 +11,7 @@ import math
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ._array import Array
@@ -45,7 +46,7 @@ def einsum(subscripts: str, /, *operands: Array) -> Array:
         any number of leading axes, which broadcast. A letter repeated in one term takes the
         diagonal. Blanks are ignored.
     *operands : Array
-        One for each term, any layouts; dtypes numeric.
+        One for each term, any layouts; dtypes numeric. Booleans beside numbers count as 0 and 1.
 
     Returns
     -------
@@ -93,8 +94,11 @@ def _operands(subscripts: Any, operands: tuple[Any, ...]) -> list[Array]:
     if not operands:
         raise ValueError("einsum: there are no operands")
     arrays = as_operands("einsum", *operands)
+    numeric = [x._local.dtype for x in arrays if x._local.dtype is not torch.bool]
     for i, x in enumerate(arrays):
-        check_array("einsum", f"operand {i}", x, NUMERIC)
+        if numeric and x._local.dtype is torch.bool:  # a mask, as 0 and 1
+            arrays[i] = Array(x._local.to(numeric[0]), x._layout)
+        check_array("einsum", f"operand {i}", arrays[i], NUMERIC)
     return arrays
 
 

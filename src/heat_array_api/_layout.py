@@ -15,7 +15,7 @@ from itertools import accumulate
 
 from ._comm import Communicator
 
-__all__ = ["Layout", "balanced_counts", "normalize_axes", "normalize_axis"]
+__all__ = ["Layout", "balanced_counts", "has_overlap", "normalize_axes", "normalize_axis"]
 
 Shape = tuple[int, ...]
 
@@ -205,3 +205,14 @@ def normalize_axes(
             raise ValueError(f"{func}: {name} {tuple(axis)} names an axis twice")
         return tuple(sorted(axes))
     return (normalize_axis(func, axis, ndim, name),)  # type: ignore[arg-type]
+
+
+def has_overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Return whether elements of a view may share memory, as windows and broadcasts do."""
+    reach = 0
+    for stride, n in sorted(zip(strides, shape, strict=True)):
+        if n > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (n - 1)
+    return False

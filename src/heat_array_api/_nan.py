@@ -1,4 +1,4 @@
-"""Reductions that pass over NaN, as NumPy's.
+"""Reductions and running sums that pass over NaN, as NumPy's.
 
 Beyond the standard, because xarray and others look for them.
 
@@ -16,19 +16,34 @@ import torch
 
 from ._array import Array
 from ._comparison import isnan, logical_not
+from ._data_type import astype
 from ._dtypes import COMPLEX, FLOATING, REAL_FLOATING, to_torch_dtype
 from ._elementwise import abs as absolute
 from ._elementwise import divide, square, subtract
 from ._elementwise_kernels import root_of_sum
 from ._layout import Shape, normalize_axes
 from ._op import check_array
+from ._searching import argmax, argmin
+from ._statistical import cumprod, cumsum, degrees, mean, prod, std, var
 from ._statistical import max as max_
-from ._statistical import mean, prod, std, var
 from ._statistical import min as min_
 from ._statistical import sum as sum_
 from ._utility import all as all_
+from ._utility import any as any_
 
-__all__ = ["nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar"]
+__all__ = [
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
+]
 
 Axis = int | Sequence[int] | None
 
@@ -84,9 +99,18 @@ def _extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: bool)
     return Array(torch.where(void._local, math.nan, result._local), result._layout)
 
 
-def nanmean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Mean over axes of what is not NaN; NaN where all are. Messages: two reductions."""
-    axis = _axes("nanmean", x, axis)
+def _wanted(x: Array, dtype: Any) -> Array:
+    """Return `x` in the dtype in which the caller wants the moments, if any."""
+    return x if dtype is None else astype(x, dtype, copy=False)
+
+
+def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    """Mean over axes of what is not NaN; NaN where all are. Messages: two reductions.
+
+    `dtype`, as NumPy has it, is that of the sums and the result.
+    """
+    axis = _axes("nanmean", x, axis, dtype)
+    x = _wanted(x, dtype)
     if not _has_nan(x):
         return mean(x, axis=axis, keepdims=keepdims)
     wide = _wide(x)
@@ -108,13 +132,22 @@ def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
 
 
 def nanvar(
-    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    dtype: Any = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    ddof: float | None = None,
 ) -> Array:
     """Variance over axes of what is not NaN; NaN where too few are left.
 
-    Messages: four reductions.
+    Messages: four reductions. `ddof` is NumPy's name for `correction`; `dtype` as for `nanmean`.
     """
-    axis = _axes("nanvar", x, axis)
+    axis = _axes("nanvar", x, axis, dtype)
+    correction = degrees("nanvar", correction, ddof)
+    x = _wanted(x, dtype)
     if not _has_nan(x):
         return var(x, axis=axis, correction=correction, keepdims=keepdims)
     wide = _wide(x)
@@ -126,11 +159,65 @@ def nanvar(
 
 
 def nanstd(
-    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    dtype: Any = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    ddof: float | None = None,
 ) -> Array:
     """Standard deviation over axes of what is not NaN: the square root of `nanvar`."""
-    axis = _axes("nanstd", x, axis)
+    axis = _axes("nanstd", x, axis, dtype)
+    correction = degrees("nanstd", correction, ddof)
+    x = _wanted(x, dtype)
     if not _has_nan(x):
         return std(x, axis=axis, correction=correction, keepdims=keepdims)
     variance = nanvar(x, axis=axis, correction=correction, keepdims=keepdims)
     return Array(root_of_sum(variance._local), variance._layout)
+
+
+# ---------------------------------------------------------------------- indices and running sums
+
+
+def nanargmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Index of the first maximum along an axis, without NaN.
+
+    Raises
+    ------
+    ValueError
+        On all ranks, where all elements are NaN.
+
+    Notes
+    -----
+    Layout as for `argmax`; messages too, and two reductions that look for rows of NaN only.
+    """
+    return _nan_arg("nanargmax", argmax, -math.inf, x, axis, keepdims)
+
+
+def nanargmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Index of the first minimum along an axis, without NaN. As `nanargmax` otherwise."""
+    return _nan_arg("nanargmin", argmin, math.inf, x, axis, keepdims)
+
+
+def _nan_arg(
+    func: str, find: Any, identity: float, x: Array, axis: int | None, keepdims: bool
+) -> Array:
+    axes = _axes(func, x, axis)
+    result: Array = find(_filled(x, identity) if _has_nan(x) else x, axis=axis, keepdims=keepdims)
+    if _has_nan(x) and bool(any_(all_(isnan(x), axis=axes))):
+        raise ValueError(f"{func}: along axis {axis} all elements are NaN somewhere")
+    return result
+
+
+def nancumsum(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
+    """Running sums, NaN as 0. As `cumsum` otherwise."""
+    _axes("nancumsum", x, axis, dtype)
+    return cumsum(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype)
+
+
+def nancumprod(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
+    """Running products, NaN as 1. As `cumprod` otherwise."""
+    _axes("nancumprod", x, axis, dtype)
+    return cumprod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype)

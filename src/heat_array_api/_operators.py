@@ -45,8 +45,26 @@ class Operators:
     def dtype(self) -> np.dtype[Any]:
         raise NotImplementedError  # Array's
 
+    @property
+    def ndim(self) -> int:
+        raise NotImplementedError  # Array's
+
     def _update(self, function: Any, other: Any) -> Array:
         raise NotImplementedError  # Array's: what an in-place operator does
+
+    # ------------------------------------------------------------------ transposes
+
+    @property
+    def T(self) -> Array:
+        """The transpose of a two-dimensional array; no message."""
+        if self.ndim != 2:
+            raise ValueError(f"T: the array has {self.ndim} axes; use permute_dims or mT")
+        return self.mT
+
+    @property
+    def mT(self) -> Array:
+        """The transpose of each matrix of a stack; no message."""
+        return _ns.matrix_transpose(self)
 
     # ------------------------------------------------------------------ operators
 

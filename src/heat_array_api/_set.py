@@ -15,8 +15,9 @@ array (row-major) and name first occurrences.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -251,7 +252,7 @@ def unique_values(x: Array, /) -> Array:
 
 def isin(
     x1: Array | Scalar,
-    x2: Array | Scalar,
+    x2: Array | Scalar | list[Any] | tuple[Any, ...],
     /,
     *,
     assume_unique: bool = False,
@@ -262,8 +263,8 @@ def isin(
     Parameters
     ----------
     x1, x2 : Array or scalar
-        Any shapes and layouts. NaN is in nothing. Integers of any two dtypes compare
-        exactly.
+        Any shapes and layouts; `x2` may be a list. NaN is in nothing. Integers of any two dtypes
+        compare exactly.
     assume_unique : bool
         Accepted for the standard's sake; it changes nothing.
     invert : bool
@@ -280,7 +281,8 @@ def isin(
     rank's share of `x1`; one allreduce of the result if `x1` is replicated; else all-to-alls
     of the distinct values of both and of the answers back.
     """
-    x1, x2 = as_operands("isin", x1, x2)
+    listed = np.asarray(x2) if isinstance(x2, (list, tuple)) else x2
+    x1, x2 = as_operands("isin", x1, listed)
     layout, other = x1._layout, x2._layout
     comm = layout.comm
     values, members = x1._local.detach().reshape(-1), x2._local.detach().reshape(-1)

@@ -16,6 +16,7 @@ then by imaginary part.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ from torch import Tensor
 from ._array import Array
 from ._dtypes import ANY, ORDERED, REAL_FLOATING, carrier, default_float, uncarry
 from ._kernels import argsort_last, from_raw_keys, raw_keys, sort_keys, sort_last
-from ._layout import Layout, normalize_axis
+from ._layout import Layout, Shape, normalize_axes, normalize_axis
+from ._manipulation import expand_dims, permute_dims
 from ._op import check_array
 from ._primitives import preduce
 from ._redistribute import redistribute
@@ -32,7 +34,7 @@ from ._samplesort import argsort_split, find_cuts, sort_split
 from ._searching import where
 from ._tape import tracked
 
-__all__ = ["argsort", "median", "sort"]
+__all__ = ["argsort", "as_last_axis", "mean_of", "median", "sort", "with_axes"]
 
 
 def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
@@ -123,8 +125,26 @@ def _back(t: Tensor, axis: int) -> Tensor:
 # ---------------------------------------------------------------------- median
 
 
-def median(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Median along an axis: the middle element, or the mean of the two middle ones.
+def as_last_axis(x: Array, axes: Shape) -> Array:
+    """Return the array with some axes made one, the last, of which the order is left open.
+
+    The split axis comes first among them, so that nothing is sent.
+    """
+    kept = [i for i in range(x.ndim) if i not in axes]
+    merged = sorted(axes, key=lambda i: i != x.split)
+    n = math.prod(x.shape[i] for i in axes)
+    return reshape(permute_dims(x, (*kept, *merged)), (*(x.shape[i] for i in kept), n))
+
+
+def with_axes(x: Array, axes: Shape, before: int = 0) -> Array:
+    """Return a reduced array with axes of length 1 where `axes` were, after `before` others."""
+    for axis in sorted(axes):
+        x = expand_dims(x, axis=axis + before)
+    return x
+
+
+def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
+    """Median over axes: the middle element, or the mean of the two middle ones.
 
     Beyond the standard; values as NumPy's.
 
@@ -132,7 +152,7 @@ def median(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Arra
     ----------
     x : Array
         Any layout; dtype real (integers and booleans as the default real dtype).
-    axis : int, optional
+    axis : int or tuple of int, optional
         All elements by default.
     keepdims : bool
         Keep the reduced axes with length 1.
@@ -154,6 +174,10 @@ def median(x: Array, /, axis: int | None = None, keepdims: bool = False) -> Arra
     check_array("median", "x", x, ORDERED)
     if x._local.dtype not in REAL_FLOATING.all:
         x = Array(x._local.to(default_float()), x._layout)
+    if axis is not None and not isinstance(axis, int):
+        axes = normalize_axes("median", axis, x.ndim)
+        result = median(as_last_axis(x, axes), axis=-1)
+        return with_axes(result, axes) if keepdims else result
     layout = x._layout
     shape = tuple(1 for _ in x.shape) if keepdims else ()
     if tracked(x._local) and layout.split is not None and layout.comm.size > 1:
@@ -213,7 +237,7 @@ def _median_along(x: Array, axis: int, keepdims: bool) -> Array:
     return Array(values, layout.with_shape(kept, split))
 
 
-def _mean_of(low: Tensor, high: Tensor) -> Tensor:
+def mean_of(low: Tensor, high: Tensor) -> Tensor:
     """Return the mean of the two middle elements, as NumPy rounds it."""
     wide = torch.float32 if low.dtype.itemsize == 2 else low.dtype
     return ((low.to(wide) + high.to(wide)) / 2).to(low.dtype)
@@ -225,7 +249,7 @@ def _middle(rows: Tensor) -> Tensor:
     if n == 0:
         return rows.new_full(rows.shape[:-1], math.nan)
     high = rows[..., n // 2]
-    values = high.clone() if n % 2 else _mean_of(rows[..., n // 2 - 1], high)
+    values = high.clone() if n % 2 else mean_of(rows[..., n // 2 - 1], high)
     last = rows[..., -1]
     return torch.where(last != last, last, values)
 
@@ -252,7 +276,7 @@ def _median_split(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
     keys[:, -1] = ~keys[:, -1]
     ordered = from_raw_keys(keys.to(runs[0].dtype), dtype).to(device)
     last = ordered[:, -1]
-    values = ordered[:, 0] if n % 2 else _mean_of(ordered[:, 0], ordered[:, 1])
+    values = ordered[:, 0] if n % 2 else mean_of(ordered[:, 0], ordered[:, 1])
     return torch.where(last != last, last, values)
 
 

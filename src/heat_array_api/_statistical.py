@@ -36,11 +36,15 @@ from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._op import ReductionPlan, cast, check_array, plan_reduction, reduction
 from ._primitives import exscan, gather, preduce, pvary
 from ._redistribute import move
+from ._reshape import reshape
 from ._tape import tracked
 
 __all__ = [
+    "cumprod",
+    "cumsum",
     "cumulative_prod",
     "cumulative_sum",
+    "degrees",
     "max",
     "mean",
     "min",
@@ -209,6 +213,22 @@ def _scan(
     return Array(_from_accumulator(local, target), layout)
 
 
+def cumsum(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
+    """Running sums, as NumPy's: of the flattened array without `axis`; see `cumulative_sum`."""
+    return cumulative_sum(_flat_without("cumsum", x, axis), axis=axis, dtype=dtype)
+
+
+def cumprod(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
+    """Running products, as NumPy's: of the flattened array without `axis`."""
+    return cumulative_prod(_flat_without("cumprod", x, axis), axis=axis, dtype=dtype)
+
+
+def _flat_without(func: str, x: Array, axis: int | None) -> Array:
+    """Return `x`, flattened where no axis is named."""
+    check_array(func, "x", x)
+    return x if axis is not None or x.ndim == 1 else reshape(x, (-1,))
+
+
 def _before(total: Tensor, op: str, axis: int, comm: Communicator) -> Tensor:
     """Combine the totals of the ranks before this one, along an axis of length 1."""
     if not tracked(total):
@@ -319,8 +339,21 @@ def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     )
 
 
+def degrees(func: str, correction: float, ddof: float | None) -> float:
+    """Return the degrees of freedom to subtract, by the standard's name or by NumPy's."""
+    if ddof is not None and correction:
+        raise TypeError(f"{func}: correction={correction} and ddof={ddof}; pass one of them")
+    return float(correction if ddof is None else ddof)
+
+
 def var(
-    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    ddof: float | None = None,
 ) -> Array:
     """Variance over axes: the sum of squared distances from the mean, over ``n - correction``.
 
@@ -335,6 +368,8 @@ def var(
         Degrees of freedom to subtract; 1 gives the unbiased estimate.
     keepdims : bool
         Keep the reduced axes with length 1.
+    ddof : float, optional
+        NumPy's name for `correction`.
 
     Returns
     -------
@@ -346,12 +381,11 @@ def var(
     Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance": the two-pass
     algorithm.
     """
-    return _variance("var", x, axis, correction, keepdims)
+    return _variance("var", x, axis, degrees("var", correction, ddof), keepdims)
 
 
 def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool) -> Array:
     x = _as_floating(x, func)
-    correction = float(correction)
     plan = plan_reduction(func, x._layout, axis, keepdims)
     t = move(x._local, x._layout, plan.source)
     real = t.real.dtype if t.is_complex() else t.dtype
@@ -396,8 +430,14 @@ def _squares_about(t: Tensor, center: Tensor, axes: Shape, keepdims: bool) -> Te
 
 
 def std(
-    x: Array, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+    x: Array,
+    /,
+    *,
+    axis: Axis = None,
+    correction: float = 0.0,
+    keepdims: bool = False,
+    ddof: float | None = None,
 ) -> Array:
     """Standard deviation over axes: the square root of `var`. As `var` otherwise."""
-    variance = _variance("std", x, axis, correction, keepdims)
+    variance = _variance("std", x, axis, degrees("std", correction, ddof), keepdims)
     return Array(root_of_sum(variance._local), variance._layout)

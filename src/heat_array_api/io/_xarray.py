@@ -67,6 +67,7 @@ def open_dataset(
         dims = described.dims or ()
         short = name[len(prefix) :]
         axis = next((i for i, dim in enumerate(dims) if dim in wanted), None)
+        axis = None if dims[:1] == (short,) else axis  # a coordinate that becomes an index
         attributes = {k: v for k, v in described.attributes.items() if k not in ENCODING}
         encoding = {k: v for k, v in described.attributes.items() if k in ENCODING}
         if described.dtype is None or described.dtype.kind not in "biufc":

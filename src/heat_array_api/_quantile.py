@@ -1,0 +1,248 @@
+"""Quantiles, as NumPy's: beyond the standard, because xarray and others look for them.
+
+The array is sorted along the reduced axes, which are made one first, and the elements on
+either side of each quantile are taken: composites, differentiable as `sort` is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from ._array import Array
+from ._comparison import isnan, logical_not
+from ._dtypes import ORDERED, REAL_FLOATING, default_float, to_torch_dtype
+from ._indexing import take, take_along_axis
+from ._layout import Layout, normalize_axes
+from ._manipulation import moveaxis
+from ._op import check_array
+from ._redistribute import redistribute, resplit
+from ._reshape import reshape
+from ._sorting import as_last_axis, mean_of, median, sort, with_axes
+from ._statistical import sum as sum_
+
+__all__ = ["nanmedian", "nanquantile", "quantile"]
+
+Axis = int | Sequence[int] | None
+Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+# Hyndman and Fan (1996), "Sample quantiles in statistical packages": the constants (alpha,
+# beta) of the continuous definitions, of which the place is q (n + 1 - alpha - beta) + alpha - 1.
+_CONTINUOUS: Final[dict[str, tuple[float, float]]] = {
+    "linear": (1.0, 1.0),
+    "lower": (1.0, 1.0),
+    "higher": (1.0, 1.0),
+    "midpoint": (1.0, 1.0),
+    "nearest": (1.0, 1.0),
+    "interpolated_inverted_cdf": (0.0, 1.0),
+    "hazen": (0.5, 0.5),
+    "weibull": (0.0, 0.0),
+    "median_unbiased": (1 / 3, 1 / 3),
+    "normal_unbiased": (3 / 8, 3 / 8),
+}
+_ROUNDED: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
+    "lower": torch.floor,
+    "higher": torch.ceil,
+    "nearest": torch.round,  # a half to the even place, as NumPy's
+}
+
+
+def quantile(
+    x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
+) -> Array:
+    """Quantiles over axes.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; dtype real (integers and booleans as the default real dtype).
+    q : float, sequence or array
+        Probabilities from 0 to 1, the same on every rank.
+    axis : int or tuple of int, optional
+        All elements by default.
+    method : str
+        "linear", "lower", "higher", "midpoint", "nearest", or another of NumPy's continuous ones:
+        "interpolated_inverted_cdf", "hazen", "weibull", "median_unbiased", "normal_unbiased".
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        The axes of `q` come first. NaN where there is a NaN or no element. Dtype of `x` for a
+        number `q`, as NumPy promotes `x` with `q` else. Split as `x`; over the split axis:
+        replicated where it is no bigger than one rank's share of `x`, else split.
+
+    Raises
+    ------
+    ValueError
+        If a probability is not in [0, 1], or the method is unknown.
+
+    Notes
+    -----
+    Messages: none if the split axis is kept. Else those of `sort`, and of taking some elements;
+    where there are at least as many other elements as ranks, one all-to-all of `x`, which splits
+    it along its longest other axis.
+    """
+    return _quantile("quantile", x, q, axis, method, keepdims)
+
+
+def nanquantile(
+    x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
+) -> Array:
+    """Quantiles over axes of what is not NaN; NaN where all are. As `quantile` otherwise.
+
+    Messages: one reduction more, which counts.
+    """
+    return _quantile("nanquantile", x, q, axis, method, keepdims)
+
+
+def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Median over axes of what is not NaN; NaN where all are. Messages as for `nanquantile`."""
+    check_array("nanmedian", "x", x, ORDERED)
+    if x._local.dtype not in REAL_FLOATING.all:
+        return median(x, axis=axis, keepdims=keepdims)
+    axes = normalize_axes("nanmedian", axis, x.ndim)
+    lines = _movable(as_last_axis(x, axes))
+    n = _counts(lines)
+    middle = torch.stack([(n._local - 1) // 2, n._local // 2], dim=-1)
+    t = _elements(lines, Array(middle, _with_last(n, 2)))._local
+    result = Array(mean_of(t[..., 0], t[..., 1]), n._layout)
+    return with_axes(result, axes) if keepdims else result
+
+
+def _quantile(func: str, x: Array, q: Any, axis: Axis, method: str, keepdims: bool) -> Array:
+    check_array(func, "x", x, ORDERED)
+    if method not in _CONTINUOUS:
+        known = ", ".join(_CONTINUOUS)
+        raise ValueError(f"{func}: method is {method!r}; expected one of {known}")
+    if x._local.dtype not in REAL_FLOATING.all:
+        x = Array(x._local.to(default_float()), x._layout)
+    probabilities, dtype = _probabilities(func, q, x)
+    axes = normalize_axes(func, axis, x.ndim)
+    lines = _movable(as_last_axis(x, axes))
+    at = torch.from_numpy(probabilities.reshape(-1)).to(x._local.device)
+    if func == "nanquantile" or lines.shape[-1] == 0:
+        result = _of_each_line(lines, at, method, dtype)
+    else:
+        result = _of_equal_lines(lines, at, method, dtype)
+    result = moveaxis(result, -1, 0)
+    result = with_axes(result, axes, 1) if keepdims else result
+    return reshape(result, (*probabilities.shape, *result.shape[1:]))
+
+
+def _of_each_line(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
+    """Return the quantiles, on a last axis, of what is not NaN in each line."""
+    n = _counts(lines)
+    low, high, weight = _places(at, n._local[..., None], method)
+    k = at.shape[0]
+    found = _elements(lines, Array(torch.cat([low, high], dim=-1), _with_last(n, 2 * k)))
+    t = found._local
+    return Array(_between(t[..., :k], t[..., k:], weight, dtype), _with_last(n, k))
+
+
+def _of_equal_lines(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
+    """Return the quantiles of lines without or with NaN, which stays NaN, on a last axis."""
+    n = lines.shape[-1]
+    low, high, weight = _places(at, torch.tensor(n, device=at.device), method)
+    places = torch.cat([low, high, torch.full_like(low[:1], n - 1)])
+    index = Array(places, Layout.replicated(tuple(places.shape), lines.comm))
+    found = take(sort(lines, axis=-1), index, axis=-1)
+    if found.split == found.ndim - 1:  # of few lines
+        found = resplit(found, None)
+    k = at.shape[0]
+    t = found._local
+    result = _between(t[..., :k], t[..., k : 2 * k], weight, dtype)
+    last = t[..., 2 * k :]
+    result = torch.where(last != last, math.nan, result)
+    return Array(result, _with_last(Array(last[..., 0], _without_last(found)), k))
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def _probabilities(func: str, q: Any, x: Array) -> tuple[np.ndarray[Any, Any], torch.dtype]:
+    """Return the probabilities, float64, and the dtype of the result."""
+    values = np.asarray(resplit(q, None).detach() if isinstance(q, Array) else q)
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{func}: q has dtype {values.dtype}; expected probabilities")
+    if not np.all((values >= 0) & (values <= 1)):
+        raise ValueError(f"{func}: q is {q!r}; expected probabilities from 0 to 1")
+    dtype = x._local.dtype
+    if not isinstance(q, (int, float)) and values.dtype.kind == "f":
+        dtype = torch.promote_types(dtype, to_torch_dtype(values.dtype, func))
+    return values.astype(np.float64), dtype
+
+
+def _movable(lines: Array) -> Array:
+    """Return the lines split along another axis than theirs, where there are enough of them."""
+    layout = lines._layout
+    last = layout.ndim - 1
+    if layout.split != last or math.prod(layout.shape[:-1]) < layout.comm.size:
+        return lines
+    if layout.comm.size == 1:
+        return lines
+    longest = max(range(last), key=lambda i: layout.shape[i])
+    return redistribute(lines, Layout.balanced(layout.shape, longest, layout.comm))
+
+
+def _counts(lines: Array) -> Array:
+    """Return how many elements of each line are not NaN."""
+    return sum_(logical_not(isnan(lines)), axis=-1)
+
+
+def _elements(lines: Array, index: Array) -> Array:
+    """Return elements of the sorted lines, at places that differ from line to line."""
+    last = lines.shape[-1] - 1
+    if last < 0:
+        empty = torch.full(index._local.shape, math.nan, dtype=lines._local.dtype)
+        return Array(empty.to(index._local.device), index._layout)
+    clipped = torch.clamp(index._local, 0, last)
+    ordered = sort(lines, axis=-1)
+    if lines.split != lines.ndim - 1:
+        return Array(torch.take_along_dim(ordered._local, clipped, dim=-1), index._layout)
+    found = take_along_axis(ordered, Array(clipped, index._layout), axis=-1)
+    return redistribute(found, index._layout)  # of few lines: replicated as the index is
+
+
+def _places(q: torch.Tensor, n: torch.Tensor, method: str) -> Places:
+    """Return the places on either side of each quantile of `n` elements, and the upper's weight."""
+    alpha, beta = _CONTINUOUS[method]
+    n = n.to(torch.float64)  # an integer tensor and a number would make float32
+    last = torch.clamp(n - 1, min=0.0)
+    # The first exactly so, since it may be rounded up or down.
+    linear = alpha == beta == 1
+    place = q * (n - 1) if linear else n * q + (alpha + q * (1 - alpha - beta)) - 1
+    place = torch.minimum(torch.clamp(place, min=0.0), last)
+    if method in _ROUNDED:
+        place = _ROUNDED[method](place)
+    low = torch.floor(place)
+    weight = place - low
+    if method == "midpoint":
+        weight = torch.where(weight > 0, 0.5, weight)
+    high = torch.minimum(low + 1, last)
+    return low.to(torch.int64), high.to(torch.int64), weight
+
+
+def _between(
+    low: torch.Tensor, high: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Interpolate, from the nearer end, so that the result is monotonic in the weight."""
+    wide = torch.promote_types(dtype, torch.float32)
+    a, b, t = low.to(wide), high.to(wide), weight.to(wide)
+    distance = torch.where((t == 0) | (a == b), 0.0, b - a)  # of infinities none
+    return torch.where(t < 0.5, a + distance * t, b - distance * (1 - t)).to(dtype)
+
+
+def _with_last(x: Array, n: int) -> Layout:
+    """Return the layout of `x` with one more axis, the last."""
+    return x._layout.with_shape((*x.shape, n), x.split)
+
+
+def _without_last(x: Array) -> Layout:
+    """Return the layout of `x`, not split along its last axis, without that."""
+    return x._layout.with_shape(x.shape[:-1], x.split)
