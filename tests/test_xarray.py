@@ -390,7 +390,7 @@ def climate(dataset: Any) -> Any:
     """Return anomalies from a thirty years' mean, of means weighted by area, smoothed."""
     air = dataset["air_temperature"].reset_coords(drop=True)
     air.attrs.pop("coordinates", None)  # which xarray moves into `encoding`
-    area = np.cos(np.deg2rad(air.latitude))
+    area = np.cos(np.deg2rad(air.latitude.astype("float64")))
     normal = air.isel(time=slice(100, 130)).mean("time")
     anomaly = air - normal
     mean = anomaly.weighted(area).mean(("latitude", "longitude"))
