@@ -39,7 +39,7 @@ from sklearn.preprocessing import (
 
 import heat_array_api as xp
 from comparing import comparison
-from consumers import ROWS, entries, rows, stays_distributed, uneven
+from consumers import ROWS, W, entries, rows, stays_distributed, uneven
 
 RNG = np.random.default_rng(0)
 CLUSTERS = 6 * RNG.standard_normal((3, 5))[RNG.integers(0, 3, ROWS)]
@@ -207,7 +207,8 @@ def fitted(case: Case, x: Any, y: Any, weights: Any) -> BaseEstimator:
     return clone(case.estimator).fit(x, **arguments)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+# Whether float32 is right does not depend on the number of ranks: for the time's sake, up to two.
+@pytest.mark.parametrize("dtype", ["float64", "float32"] if W.size <= 2 else ["float64"])
 @entries("scikit-learn", CASES)
 def test_estimator(case, dtype):
     x, y = X.astype(dtype), TARGETS[case.target]

@@ -23,7 +23,7 @@ import heat_array_api as xp
 from consumers import consumer
 
 ALL = os.environ.get("HEAT_ARRAY_API_ALL_SKLEARN", "") not in ("", "0")
-MOST = 6
+MOST = 3
 """How many cases of one test are run if not all are."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of scikit-learn's tests are theirs
