@@ -122,8 +122,8 @@ def _quantile(func: str, x: Array, q: Any, axis: Axis, method: str, keepdims: bo
         raise ValueError(f"{func}: method is {method!r}; expected one of {known}")
     if x._local.dtype not in REAL_FLOATING.all:
         x = Array(x._local.to(default_float()), x._layout)
-    probabilities, dtype = _probabilities(func, q, x)
     axes = normalize_axes(func, axis, x.ndim)
+    probabilities, dtype = _probabilities(func, q, x)
     lines = _movable(as_last_axis(x, axes))
     at = torch.from_numpy(probabilities.reshape(-1)).to(x._local.device)
     if func == "nanquantile" or lines.shape[-1] == 0:

@@ -215,17 +215,21 @@ def _scan(
 
 def cumsum(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
     """Running sums, as NumPy's: of the flattened array without `axis`; see `cumulative_sum`."""
-    return cumulative_sum(_flat_without("cumsum", x, axis), axis=axis, dtype=dtype)
+    return cumulative_sum(_checked("cumsum", x, axis, dtype), axis=axis, dtype=dtype)
 
 
 def cumprod(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
     """Running products, as NumPy's: of the flattened array without `axis`."""
-    return cumulative_prod(_flat_without("cumprod", x, axis), axis=axis, dtype=dtype)
+    return cumulative_prod(_checked("cumprod", x, axis, dtype), axis=axis, dtype=dtype)
 
 
-def _flat_without(func: str, x: Array, axis: int | None) -> Array:
-    """Return `x`, flattened where no axis is named."""
+def _checked(func: str, x: Array, axis: int | None, dtype: Any) -> Array:
+    """Return `x`, flattened where no axis is named; errors name `func`."""
     check_array(func, "x", x)
+    if dtype is not None:
+        to_torch_dtype(dtype, func)
+    if axis is not None:
+        normalize_axis(func, axis, x.ndim)
     return x if axis is not None or x.ndim == 1 else reshape(x, (-1,))
 
 
