@@ -174,17 +174,21 @@ def gradient(
 
 def _distances(f: Array, axis: int, step: Any) -> Array:
     """Return the distances of the samples along an axis: one, where all are equal."""
-    if not isinstance(step, Array):
-        step = asarray(np.asarray(step), split=None, comm=f.comm, device=f.device)
-    step = Array(step._local.to(f._local.real.dtype), step._layout)
-    if step.ndim == 0:
-        return reshape(step, (1,) * f.ndim)
     n = f.shape[axis]
-    if step.shape != (n,):
-        raise ValueError(f"gradient: places of shape {step.shape} for axis {axis} of length {n}")
-    steps = diff(step)
-    if n > 2 and bool(all_(steps == steps[0])):
-        steps = steps[:1]
+    places = step if isinstance(step, Array) else np.asarray(step)
+    if places.ndim and places.shape != (n,):
+        raise ValueError(f"gradient: places of shape {places.shape} for axis {axis} of length {n}")
+    if not places.ndim:
+        steps = places
+    elif isinstance(places, Array):
+        steps = diff(places)
+        steps = steps[:1] if n > 2 and bool(all_(steps == steps[0])) else steps
+    else:
+        steps = np.diff(places)
+        steps = steps[:1] if n > 2 and np.all(steps == steps[0]) else steps
+    if not isinstance(steps, Array):
+        steps = asarray(steps, split=None, comm=f.comm, device=f.device)
+    steps = Array(steps._local.to(f._local.real.dtype), steps._layout)
     return reshape(steps, (*(1,) * axis, -1, *(1,) * (f.ndim - axis - 1)))
 
 
