@@ -25,7 +25,6 @@ EAGER = {
     *("mask", "row mask", "mask of elements", "setitem by mask", "setitem by a mask of values"),
     *("nanmedian", "quantile", "quantile of all", "nanquantile"),  # they sort
     *("median", "median of all", "sort 0", "sort 1", "sort of all", "sort, descending"),
-    *("nanmedian", "quantile", "quantile of all", "nanquantile", "gradient at places"),
     *("argsort, take", "take_along_axis", "bincount", "repeat unevenly", "setitem by pairs"),
     *("cholesky of a stack", "det of a stack", "eigvalsh of a stack", "inv of a stack"),
     *("inv of split matrices", "solve of a stack", "svdvals of a stack"),
