@@ -38,17 +38,18 @@ def account(what: str, size: int, nranks: int) -> None:
     policy, limit = gather_policy()
     if size <= limit or policy == "allow":
         return
-    path, _, number = caller()[1].rpartition(":")
+    line = caller()[1]
     text = (
         f"{what}: a split array of {size} bytes is gathered on each of {nranks} ranks; compute "
         f"with the namespace's functions, or use set_options(on_gather=, gather_limit=)"
     )
     if policy == "error":
-        raise GatherError(f"{text} (at {path}:{number})")
-    line = f"{path}:{number}"
+        raise GatherError(f"{text} (at {line})")
     if line not in _warned:
         _warned.add(line)
-        warnings.warn_explicit(text, GatherWarning, path or "?", int(number or 0), __name__)
+        path, _, number = line.rpartition(":")  # "?" where no frame is the user's
+        number = number if number.isdecimal() else "0"
+        warnings.warn_explicit(text, GatherWarning, path or "?", int(number), __name__)
 
 
 def quiet(rank: int) -> None:
