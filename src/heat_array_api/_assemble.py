@@ -21,6 +21,7 @@ from ._comm import Communicator
 from ._dtypes import carrier, uncarry
 from ._layout import Layout, Shape
 from ._primitives import exchange
+from ._tape import tracked
 
 __all__ = [
     "Fetch",
@@ -164,7 +165,14 @@ def fetch(tensors: Sequence[Tensor], plan: Fetch) -> list[Tensor]:
     """
     axis = plan.axis
     if plan.comm is None:
-        return [tensors[k].narrow(axis, begin, length) for k, begin, length in plan.own]
+        own = [tensors[k].narrow(axis, begin, length) for k, begin, length in plan.own]
+        if any(map(tracked, tensors)):
+            # What this rank needs no row of may still have come by messages; all ranks or none
+            # answer them on the way back.
+            needed = {cut.source for cut in plan.own}
+            spare = [t.narrow(axis, 0, 0) for k, t in enumerate(tensors) if k not in needed]
+            own[0] = join([own[0], *spare], axis)
+        return own
     dtype = tensors[0].dtype
     tensors = [carrier(t) for t in tensors]
     # Rows of every source, but none: what is sent is on the tape of every rank or of none.
