@@ -39,6 +39,8 @@ VIEWS = {
     "astype": lambda x: xp.astype(x, x.dtype),
     "reshape": lambda x: xp.reshape(x, (20,)),
     "reshape(4, 5)": lambda x: xp.reshape(x, (4, 5)),
+    "reshape of a transpose": lambda x: xp.reshape(x.T, (2, 2, 5)),
+    "reshape of columns": lambda x: xp.reshape(x[:, ::-2], (5, 1, 2, 1)),
     "permute_dims": lambda x: xp.permute_dims(x, (1, 0)),
     "expand_dims": lambda x: xp.expand_dims(x, axis=1),
     "squeeze": lambda x: xp.squeeze(xp.expand_dims(x, axis=0), axis=0),
@@ -82,7 +84,7 @@ VIEWS = {
 LINKED = {name: VIEWS.pop(name) for name in list(VIEWS) if name.endswith("]")}
 for _name in ("x.T", "x.mT", "reshape", "reshape(4, 5)", "permute_dims", "expand_dims", "squeeze"):
     LINKED[_name] = VIEWS.pop(_name)
-for _name in ("moveaxis", "transpose", "ravel"):
+for _name in ("moveaxis", "transpose", "ravel", "reshape of a transpose", "reshape of columns"):
     LINKED[_name] = VIEWS.pop(_name)
 # The same of NumPy's arrays, where it has other names.
 NUMPYS = {
@@ -90,6 +92,8 @@ NUMPYS = {
     "permute_dims": lambda x: x.transpose((1, 0)),
     "reshape": lambda x: x.reshape(20),
     "reshape(4, 5)": lambda x: x.reshape(4, 5),
+    "reshape of a transpose": lambda x: x.T.reshape(2, 2, 5),
+    "reshape of columns": lambda x: x[:, ::-2].reshape(5, 1, 2, 1),
     "expand_dims": lambda x: x[:, None],
     "squeeze": lambda x: x[None][0],
     "moveaxis": lambda x: x.T,
@@ -169,6 +173,21 @@ def test_chains_of_views(check):
             expected[i][0] = -float(i)
             check(x, base, f"write {i}, {describe(layout)}")
             check(arrays[i], expected[i], f"view {i}, {describe(layout)}")
+
+
+def test_the_transpose_of_a_transpose_is_the_array_itself(check):
+    """It shows what is written to the array later, as SciPy's quadratures expect."""
+    for layout in layouts(SHAPE, few=True):
+        x = make(VALUES, layout)
+        halves = xp.reshape(x.T, (2, 2, 5))
+        again = x.T.T
+        halves[1][halves[1] > 10] = -1.0
+        expected = VALUES.copy()
+        part = expected.T.reshape(2, 2, 5)[1]
+        part[part > 10] = -1.0
+        check(again, expected, describe(layout))
+        check(xp.moveaxis(x.T, 0, 1), expected, f"moveaxis, {describe(layout)}")
+        assert xp.permute_dims(xp.permute_dims(x[None], (1, 2, 0)), (1, 2, 0)).shape == (4, 1, 5)
 
 
 def test_what_numpy_copies_is_not_written_through(check):

@@ -191,11 +191,6 @@ def agnostic(name: str) -> bool:
     return facts is not None and not facts["np_only"]
 
 
-@pytest.mark.xfail(
-    reason="SciPy replaces infinite values through one view of an array and reads them through "
-    "another one, made before: it keeps its values here; the result is NaN, its status says so",
-    strict=True,
-)
 @pytest.mark.parametrize(
     "name",
     [

@@ -165,14 +165,14 @@ def fetch(tensors: Sequence[Tensor], plan: Fetch) -> list[Tensor]:
     """
     axis = plan.axis
     if plan.comm is None:
-        own = [tensors[k].narrow(axis, begin, length) for k, begin, length in plan.own]
+        results = [tensors[k].narrow(axis, begin, length) for k, begin, length in plan.own]
         if any(map(tracked, tensors)):
             # What this rank needs no row of may still have come by messages; all ranks or none
             # answer them on the way back.
             needed = {cut.source for cut in plan.own}
             spare = [t.narrow(axis, 0, 0) for k, t in enumerate(tensors) if k not in needed]
-            own[0] = join([own[0], *spare], axis)
-        return own
+            results[0] = join([results[0], *spare], axis)
+        return results
     dtype = tensors[0].dtype
     tensors = [carrier(t) for t in tensors]
     # Rows of every source, but none: what is sent is on the tape of every rank or of none.

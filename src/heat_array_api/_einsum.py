@@ -18,10 +18,11 @@ from ._array import Array
 from ._dtypes import NUMERIC, carrier, promote, to_numpy_dtype, uncarry
 from ._elementwise import multiply
 from ._layout import Layout
-from ._linalg import contract_axes, permute
+from ._linalg import contract_axes
 from ._op import as_operands, cast, check_array
 from ._redistribute import redistribute
 from ._statistical import sum as array_sum
+from ._views import permute
 
 __all__ = ["einsum"]
 

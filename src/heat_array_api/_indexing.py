@@ -28,7 +28,7 @@ from ._redistribute import move, redistribute, resplit
 from ._reshape import broadcast_to
 from ._routing import fetch, pick
 from ._searching import nonzero
-from ._views import linked
+from ._views import linked, permute
 
 __all__ = [
     "aligned_indices",
@@ -37,7 +37,6 @@ __all__ = [
     "getitem",
     "indexed_first",
     "mask_in_order",
-    "permuted",
     "take",
     "take_along_axis",
 ]
@@ -138,17 +137,11 @@ def indexed_first(layout: Layout, axes: tuple[int, ...]) -> tuple[int, ...]:
     return (*axes, *(i for i in range(layout.ndim) if i not in axes))
 
 
-def permuted(layout: Layout, order: tuple[int, ...]) -> Layout:
-    """Return the layout with its axes in another order."""
-    split = None if layout.split is None else order.index(layout.split)
-    return layout.with_shape(tuple(layout.shape[i] for i in order), split)
-
-
 def _pick_points(x: Array, parsed: Key) -> Array:
     indices, layout = aligned_indices(parsed, x.shape)
     k = len(indices)
     order = indexed_first(x._layout, parsed.axes)
-    rows = permuted(x._layout, order)
+    rows = x._layout.permuted(order)
     rest = rows.shape[k:]
     comm = rows.comm
     inner = rows.split is not None and rows.split >= k
@@ -158,7 +151,7 @@ def _pick_points(x: Array, parsed: Key) -> Array:
             layout = Layout.replicated(layout.shape, comm)
         else:
             x = resplit(x, parsed.axes[0])
-            rows = permuted(x._layout, order)
+            rows = x._layout.permuted(order)
             inner = False
     t = carrier(x._local).permute(order)
     if rows.split is None and layout.split is not None:
@@ -233,7 +226,7 @@ def _placed(found: Array, parsed: Key, ndim: int) -> Array:
     if at == 0:
         return found
     order = (*range(ndim, ndim + at), *range(ndim), *range(ndim + at, found.ndim))
-    return Array(found._local.permute(order), permuted(found._layout, order))
+    return permute(found, order)
 
 
 # ---------------------------------------------------------------------- masks

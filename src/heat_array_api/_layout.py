@@ -146,6 +146,10 @@ class Layout:
             return _replicated(shape, self.comm)
         return _with_counts(shape, split, self.counts, self.comm)
 
+    def permuted(self, order: Shape) -> Layout:
+        """Return the layout with its axes in another order; the split follows its axis."""
+        return _permuted(self, order)
+
 
 @lru_cache(maxsize=4096)
 def _replicated(shape: Shape, comm: Communicator) -> Layout:
@@ -155,6 +159,12 @@ def _replicated(shape: Shape, comm: Communicator) -> Layout:
 @lru_cache(maxsize=4096)
 def _with_counts(shape: Shape, split: int, counts: Shape, comm: Communicator) -> Layout:
     return Layout(shape, split, counts, comm)
+
+
+@lru_cache(maxsize=4096)
+def _permuted(layout: Layout, order: Shape) -> Layout:
+    split = None if layout.split is None else order.index(layout.split)
+    return layout.with_shape(tuple(layout.shape[i] for i in order), split)
 
 
 @lru_cache(maxsize=4096)

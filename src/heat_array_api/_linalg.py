@@ -22,9 +22,9 @@ from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._op import as_operands, cast, check_array, varying
 from ._redistribute import redistribute
 from ._tape import tracked
-from ._views import linked
+from ._views import permute, permuted
 
-__all__ = ["contract_axes", "matmul", "matrix_transpose", "permute", "tensordot", "vecdot"]
+__all__ = ["contract_axes", "matmul", "matrix_transpose", "tensordot", "vecdot"]
 
 
 def matmul(x1: Array, x2: Array, /) -> Array:
@@ -183,13 +183,8 @@ def matrix_transpose(x: Array, /) -> Array:
     check_array("matrix_transpose", "x", x)
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: x has shape {x.shape}; expected two axes or more")
-    layout, last = x._layout, x.ndim - 1
-    split = layout.split
-    if split is not None and split >= last - 1:
-        split = 2 * last - 1 - split
-    shape = (*layout.shape[:-2], layout.shape[-1], layout.shape[-2])
-    order = (*range(last - 1), last, last - 1)
-    return linked(Array(x._local.mT, layout.with_shape(shape, split)), x, "axes", order)
+    last = x.ndim - 1
+    return permuted(x, (*range(last - 1), last, last - 1))
 
 
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
@@ -248,8 +243,8 @@ def _plan_vecdot(layout1: Layout, layout2: Layout, axis: int) -> tuple[int, int,
             f"x2 {layout2.shape[own2]}"
         )
     operands = (
-        _with_axis(_permuted(layout1, _axis_last(own1, layout1.ndim)), layout1.ndim - 1),
-        _with_axis(_permuted(layout2, _axis_last(own2, layout2.ndim)), layout2.ndim),
+        _with_axis(layout1.permuted(_axis_last(own1, layout1.ndim)), layout1.ndim - 1),
+        _with_axis(layout2.permuted(_axis_last(own2, layout2.ndim)), layout2.ndim),
     )
     plan = plan_product(*operands)
     result = _without_axis(plan.result, plan.result.ndim - 1)
@@ -258,17 +253,6 @@ def _plan_vecdot(layout1: Layout, layout2: Layout, axis: int) -> tuple[int, int,
 
 def _axis_last(axis: int, ndim: int) -> Shape:
     return (*range(axis), *range(axis + 1, ndim), axis)
-
-
-def _permuted(layout: Layout, order: Shape) -> Layout:
-    """Return the layout with its axes in another order; the split follows its axis."""
-    split = None if layout.split is None else order.index(layout.split)
-    return layout.with_shape(tuple(layout.shape[i] for i in order), split)
-
-
-def permute(x: Array, order: Shape) -> Array:
-    """Return `x` with its axes in another order: a view; the split follows its axis."""
-    return Array(x._local.permute(order), _permuted(x._layout, order))
 
 
 def tensordot(

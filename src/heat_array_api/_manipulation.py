@@ -25,7 +25,7 @@ from ._op import as_operands, cast, check_array
 from ._primitives import shard
 from ._redistribute import move
 from ._reshape import as_ints, reshape
-from ._views import linked
+from ._views import linked, permuted
 
 __all__ = [
     "concat",
@@ -69,20 +69,17 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     The standard: "Manipulation Functions", permute_dims.
     """
     check_array("permute_dims", "x", x)
-    order, layout = _permuted("permute_dims", x._layout, as_ints("permute_dims", "axes", axes))
-    return linked(Array(x._local.permute(order), layout), x, "axes", order)
+    order = _order("permute_dims", x.ndim, as_ints("permute_dims", "axes", axes))
+    return permuted(x, order)
 
 
 @lru_cache(maxsize=4096)
-def _permuted(func: str, layout: Layout, axes: Shape) -> tuple[Shape, Layout]:
-    """Return the axes counted from the front, and the layout of the result."""
-    order = tuple(normalize_axis(func, axis, layout.ndim, "axes") for axis in axes)
-    if len(order) != layout.ndim or len(set(order)) != layout.ndim:
-        raise ValueError(
-            f"{func}: axes is {axes}; expected a permutation of the {layout.ndim} axes"
-        )
-    split = None if layout.split is None else order.index(layout.split)
-    return order, layout.with_shape(tuple(layout.shape[i] for i in order), split)
+def _order(func: str, ndim: int, axes: Shape) -> Shape:
+    """Return a permutation of the axes, counted from the front."""
+    order = tuple(normalize_axis(func, axis, ndim, "axes") for axis in axes)
+    if len(order) != ndim or len(set(order)) != ndim:
+        raise ValueError(f"{func}: axes is {axes}; expected a permutation of the {ndim} axes")
+    return order
 
 
 def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
@@ -102,8 +99,7 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
     """
     check_array("transpose", "x", x)
     given = range(x.ndim)[::-1] if axes is None else axes
-    order, layout = _permuted("transpose", x._layout, as_ints("transpose", "axes", given))
-    return linked(Array(x._local.permute(order), layout), x, "axes", order)
+    return permuted(x, _order("transpose", x.ndim, as_ints("transpose", "axes", given)))
 
 
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int], /) -> Array:
@@ -143,8 +139,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     order = [axis for axis in range(x.ndim) if axis not in origins]
     for goal, origin in sorted(zip(goals, origins, strict=True)):
         order.insert(goal, origin)
-    _, layout = _permuted("moveaxis", x._layout, tuple(order))
-    return linked(Array(x._local.permute(order), layout), x, "axes", order)
+    return permuted(x, tuple(order))
 
 
 def _distinct(name: str, axes: Shape, ndim: int) -> Shape:

@@ -27,7 +27,7 @@ from ._layout import Layout, Shape, balanced_counts
 from ._op import broadcast_shape, check_array
 from ._primitives import all_to_all, counts_of, shard
 from ._redistribute import redistribute
-from ._views import is_contiguous, linked
+from ._views import is_view, linked
 
 __all__ = ["as_ints", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
 
@@ -43,8 +43,7 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
         The new shape, with as many elements; one entry may be -1, "what is left".
     copy : bool, optional
         True: always copy. False: never copy. None: copy only if need be; what is later written
-        into the result then goes through to `x`, as from NumPy's views, unless `x` is itself a
-        selection or has had its axes exchanged.
+        into the result then goes through to `x` where NumPy's result would be a view of it.
 
     Returns
     -------
@@ -71,7 +70,7 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     """
     check_array("reshape", "x", x)
     result = _reshaped(x, _plan(x._layout, as_ints("reshape", "shape", shape)), copy)
-    return result if copy or not is_contiguous(x) else linked(result, x, "shape")
+    return result if copy or not is_view(x, result.shape) else linked(result, x, "shape")
 
 
 def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:

@@ -17,7 +17,7 @@ from ._array import Array, common_communicator
 from ._boxes import box, is_basic
 from ._conversion import asarray, filled, scalar_dtype
 from ._dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
-from ._indexing import aligned_indices, as_mask, indexed_first, mask_in_order, permuted
+from ._indexing import aligned_indices, as_mask, indexed_first, mask_in_order
 from ._keys import Basic, Key, Range, is_mask, parse, parse_basic
 from ._layout import Layout, Shape, balanced_counts
 from ._op import broadcast_shape
@@ -28,6 +28,7 @@ from ._reshape import broadcast_to, reshape
 from ._routing import place, store
 from ._searching import nonzero
 from ._tape import attached, tracked
+from ._views import permute
 
 __all__ = ["setitem"]
 
@@ -291,7 +292,7 @@ def _write_points(x: Array, parsed: Key, value: Array) -> None:
     target_box = box(x._local, layout, ascending)[1]
     indices, index_layout = aligned_indices(parsed, target_box.shape)
     order = indexed_first(target_box, parsed.axes)
-    rows = permuted(target_box, order)
+    rows = target_box.permuted(order)
     k = len(indices)
     rest = rows.shape[k:]
     value = _in_front(value, parsed, index_layout, len(rest))
@@ -340,7 +341,7 @@ def _in_front(value: Array, parsed: Key, index_layout: Layout, rest: int) -> Arr
             value._layout.with_shape(shape, None if value.split is None else value.split + missing),
         )
     order = (*range(at, at + n), *range(at), *range(at + n, value.ndim))
-    return Array(value._local.permute(order), permuted(value._layout, order))
+    return permute(value, order)
 
 
 def _positions(layout: Layout) -> Tensor:

@@ -11,14 +11,28 @@ depend on when each rank collects its garbage, and so would the messages.
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from ._layout import Shape
 from ._operators import namespace
 
 if TYPE_CHECKING:
     from ._array import Array
 
-__all__ = ["Link", "is_contiguous", "is_selection", "linked", "refresh", "write_through"]
+__all__ = [
+    "Link",
+    "is_selection",
+    "is_view",
+    "linked",
+    "permute",
+    "permuted",
+    "refresh",
+    "write_through",
+]
 
 Kind = Literal["index", "axes", "shape"]
 Link = tuple["Array", Kind, Any, int]
@@ -29,6 +43,25 @@ def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
     """Return `view`, which was made of `source`, as a view of it."""
     view._link = (source, kind, how, getattr(source, "_writes", 0))
     return view
+
+
+def permuted(x: Array, order: Shape) -> Array:
+    """Return a view with the axes of `x` in another order; where that undoes a view, its source.
+
+    So what is read through ``y.T``, where y is ``x.T``, is what has been written to `x` since.
+    """
+    link: Link | None = getattr(x, "_link", None)
+    if link is not None and link[1] == "axes":
+        source, _, how, _ = link
+        undone = all(how[axis] == i for i, axis in enumerate(order))
+        if undone and source._local.requires_grad == x._local.requires_grad:
+            return source
+    return linked(permute(x, order), x, "axes", order)
+
+
+def permute(x: Array, order: Shape) -> Array:
+    """Return the values of `x` with its axes in another order; the split follows its axis."""
+    return type(x)(x._local.permute(order), x._layout.permuted(order))
 
 
 def refresh(view: Array) -> None:
@@ -44,7 +77,7 @@ def refresh(view: Array) -> None:
     if kind == "index":
         now = source[how]
     elif kind == "axes":
-        now = ns.permute_dims(source, how)
+        now = permute(source, how)
     else:
         now = ns.reshape(source, view.shape)
     view._local, view._layout = now._local, now._layout
@@ -63,8 +96,8 @@ def write_through(view: Array) -> None:
     if kind == "index":
         ns._setitem.setitem(source, how, view)
     elif kind == "axes":
-        inverse = sorted(range(len(how)), key=how.__getitem__)
-        ns._setitem.setitem(source, ..., ns.permute_dims(view, inverse))
+        inverse = tuple(sorted(range(len(how)), key=how.__getitem__))
+        ns._setitem.setitem(source, ..., permute(view, inverse))
     else:
         ns._setitem.setitem(source, ..., ns.reshape(view, source.shape))
     write_through(source)
@@ -86,16 +119,38 @@ def is_selection(view: Array, source: Array, key: Any) -> bool:
     )
 
 
-def is_contiguous(x: Array) -> bool:
-    """Return whether NumPy would reshape such an array without a copy.
-
-    It is one of its own, a whole row of one (``x[3]``), or one of these reshaped.
-    """
-    link: Link | None = getattr(x, "_link", None)
-    while link is not None:
-        source, kind, how, _ = link
-        items = how if isinstance(how, tuple) else (how,)
-        if kind == "axes" or (kind == "index" and not all(type(item) is int for item in items)):
-            return False
-        link = getattr(source, "_link", None)
+def is_view(x: Array, shape: Shape) -> bool:
+    """Return whether NumPy would reshape such an array to `shape` without a copy."""
+    views: list[Array] = []
+    owner = x
+    while (link := getattr(owner, "_link", None)) is not None:
+        views.append(owner)
+        owner = link[0]
+    if all(map(_keeps_rows, views)):  # its elements are neighbours, as those of `owner`
+        return True
+    # The same selections of an array of NumPy's that has the shape, and no memory.
+    places = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), owner.shape, _strides(owner))
+    for view in reversed(views):
+        _, kind, how, _ = view._link
+        if kind == "index":
+            places = places[how]
+        else:
+            places = places.transpose(how) if kind == "axes" else places.reshape(view.shape)
+    try:
+        places.reshape(shape, copy=False)
+    except ValueError:
+        return False
     return True
+
+
+def _keeps_rows(view: Array) -> bool:
+    """Return whether a view is a whole row of its source (``x[3]``), or has another shape only."""
+    _, kind, how, _ = view._link
+    items = how if isinstance(how, tuple) else (how,)
+    return kind == "shape" or (kind == "index" and all(type(item) is int for item in items))
+
+
+def _strides(x: Array) -> Shape:
+    """Return the distances of neighbours along each axis of a new array of NumPy's."""
+    sizes = accumulate((max(n, 1) for n in x.shape[:0:-1]), mul, initial=1)
+    return tuple(sizes)[::-1] if x.ndim else ()
