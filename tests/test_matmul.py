@@ -213,6 +213,33 @@ def test_gram_matrix_is_one_allreduce_of_the_result(comm):
     assert t.bytes() == 5 * 5 * 8 * (comm.size > 1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_gram_matrices_are_symmetric(dtype, check):
+    """One triangle is computed, and mirrored, where a shard is large."""
+    a = np.random.default_rng(0).standard_normal((9001, 17)).astype(dtype)
+    for layout in layouts(a.shape, few=True):
+        x = make(a, layout)
+        cases = {
+            "x.T @ x": (x.T @ x, a.T @ a),
+            "y @ y.T, y = x.T": (x.T @ x.T.T, a.T @ a),
+            "a copy": (xp.asarray(x.T, copy=True) @ x, a.T @ a),
+            "columns": (x[:, 1:].T @ x[:, 1:], a[:, 1:].T @ a[:, 1:]),
+            "rows reversed": (xp.flip(x, axis=0).T @ x, a[::-1].T @ a),
+        }
+        for name, (product, expected) in cases.items():
+            check(product, expected, f"{name}, {describe(layout)}", atol=1e-2)
+        if layout.split is None:
+            gram = to_numpy(x.T @ x)
+            assert np.array_equal(gram, gram.T)
+
+
+def test_gram_matrices_have_derivatives(comm):
+    a = np.random.default_rng(0).standard_normal((5000, 16))
+    x = make(a, Layout.balanced(a.shape, 0, comm))
+    gradient = xp.autograd.grad(lambda x: xp.sum((x.T @ x) ** 2))(x)
+    assert_equal(gradient, 4 * a @ (a.T @ a), atol=1e-3)
+
+
 def test_different_counts_of_the_contracted_axis_move_the_smaller_operand(comm):
     uneven = Layout.of((200, 2), 0, divide(200, [1 + 2 * r for r in range(comm.size)]), comm)
     x, y = split_array((200, 5), 0, comm), make(values((200, 2), seed=1), uneven)

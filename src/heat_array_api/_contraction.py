@@ -27,21 +27,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from ._capturing import capturing
 from ._layout import Layout, Shape
 from ._op import broadcast_shape, cast
 from ._primitives import gather, preduce, ring_shift
 from ._redistribute import move
+from ._tape import tracked
 
 __all__ = ["Plan", "multiply", "plan_product", "product"]
 
 CONTRACTED: Final = -1
 _HALF: Final = frozenset({torch.float16, torch.bfloat16})
+_SYMMETRIC: Final = frozenset({torch.float32, torch.float64})
+_WIDE: Final = 16
+_LARGE: Final = 1 << 16
+"""Rows of the result, and elements of the matrix, from which on one triangle is faster than all."""
 
 
 class _Operand(NamedTuple):
@@ -210,7 +218,34 @@ def multiply(t1: Tensor, t2: Tensor) -> Tensor:
     if t1.ndim > 2 and t2.ndim > 2 and t1.shape[:-2] != t2.shape[:-2]:
         # torch.matmul would copy each operand once for every matrix of the other's stack.
         return torch.einsum("...ij,...jk->...ik", t1, t2)
-    return torch.matmul(t1, t2)
+    return _gram(t1, t2) if _is_gram(t1, t2) else torch.matmul(t1, t2)
+
+
+def _is_gram(t1: Tensor, t2: Tensor) -> bool:
+    """Return whether the product is that of a large matrix and its own transpose."""
+    return (
+        t1.numel() >= _LARGE
+        and t1.ndim == t2.ndim == 2
+        and t1.shape[0] >= _WIDE
+        and t1.dtype in _SYMMETRIC
+        and t1.device.type == "cpu"
+        and not (capturing() or tracked(t1) or tracked(t2))
+        and t1.data_ptr() == t2.data_ptr()
+        and (t1.shape, t1.stride()) == (t2.mT.shape, t2.mT.stride())
+        and (t1.is_contiguous() or t2.is_contiguous())
+    )
+
+
+def _gram(t1: Tensor, t2: Tensor) -> Tensor:
+    """Multiply by NumPy, which computes one triangle (BLAS's syrk); torch has no such kernel."""
+    with _blas().limit(limits=torch.get_num_threads(), user_api="blas"):
+        return torch.from_numpy(np.matmul(t1.numpy(), t2.numpy()))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what sets the threads of NumPy's BLAS, which takes all cores on every rank."""
+    return ThreadpoolController()
 
 
 def _accumulator(t: Tensor) -> Tensor:
