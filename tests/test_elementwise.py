@@ -289,6 +289,41 @@ def test_a_tie_goes_to_the_first():
     assert (b + a).split == 1
 
 
+def test_shifted_slices_meet_half_the_way():
+    """Neither takes the other's counts: later operations with the array send nothing then."""
+    values = np.random.default_rng(0).standard_normal((80, 6))
+    for x in (make(values, layout) for layout in layouts(values.shape, few=True)):
+        near = x.split == 0 and x.comm.size > 1 and min(x.layout.counts) > 9
+        with xp.trace() as t:
+            inner = x[:-2] + x[2:]
+        if near:
+            assert t.collectives == ["alltoall", "alltoall"]
+            assert all(event.bytes <= 6 * 8 for event in t.events)
+        with xp.trace() as t:
+            result = inner * 0.5 + x[1:-1]
+            y = x * 1.0
+            y[1:-1] = result
+        assert t.events == [] or not near
+        expected = values.copy()
+        expected[1:-1] = (values[:-2] + values[2:]) * 0.5 + values[1:-1]
+        assert_equal(y, expected)
+        for first, second in ((x[:-1], x[1:]), (x[1:], x[:-1])):
+            assert_equal(first - second, np.asarray(first) - np.asarray(second))
+            assert not near or (first - second).layout == x[:-1].layout
+
+
+def test_counts_that_are_far_apart_are_the_first_ones():
+    comm = xp.world()
+    if comm.size == 1:
+        pytest.skip("one rank has all rows")
+    a = xp.ones((40, 6), split=0)
+    for rank in range(comm.size):
+        counts = tuple(40 * (r == rank) for r in range(comm.size))
+        moved = xp.redistribute(a, xp.Layout.of((40, 6), 0, counts, comm))
+        assert (a + moved).layout == a.layout
+        assert (moved + a).layout == moved.layout
+
+
 # ---------------------------------------------------------------------- special values
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,10 +161,11 @@ def _types(values: Sequence[object]) -> str:
 def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
     """Bring operands to one layout: return their shards and the result's layout.
 
-    The result takes the split and the counts of the operand with more bytes (the first on
-    a tie), seen through broadcasting. A replicated operand is sliced locally; a split one
-    is redistributed by an all-to-all; one whose extent along the split axis is 1, or that
-    lacks the axis, is replicated, being then no bigger than a row of the result.
+    The result takes the split and the counts of the operand with more bytes, seen through
+    broadcasting; on a tie the first one's, but shifted slices meet half the way (`_meeting`).
+    A replicated operand is sliced locally; a split one is redistributed by an all-to-all; one
+    whose extent along the split axis is 1, or that lacks the axis, is replicated, being then
+    no bigger than a row of the result.
     """
     comm = common_communicator(func, *arrays)
     shape = broadcast_shape(func, *(x._layout.shape for x in arrays))
@@ -178,8 +180,27 @@ def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
         return [x.full_tensor() for x in arrays], Layout.replicated(shape, comm)
     assert leader._layout.split is not None
     axis = leader._layout.split + ndim - leader.ndim
-    layout = Layout.of(shape, axis, leader._layout.counts, comm)
+    counts = leader._layout.counts
+    for x in arrays:
+        if x.nbytes == most and (x.shape, x.split) == (leader.shape, leader.split):
+            counts = _meeting(leader._layout, x._layout)
+    layout = Layout.of(shape, axis, counts, comm)
     return [aligned(x, axis - ndim, layout) for x in arrays], layout
+
+
+@lru_cache(maxsize=4096)
+def _meeting(first: Layout, second: Layout) -> Shape:
+    """Return the counts in which two operands of one shape and split meet.
+
+    Shifted slices, ``x[:-2] + x[2:]``, come half the way each: no more rows move in all, and the
+    result needs no message to meet ``x[1:-1]`` or to be written there.
+    """
+    bounds = list(zip(first.offsets, second.offsets, strict=True))
+    shift = max(abs(a - b) for a, b in bounds)
+    if 4 * shift > min(*first.counts, *second.counts):
+        return first.counts
+    middle = [(a + b + 1) // 2 for a, b in bounds]
+    return tuple(b - a for a, b in pairwise(middle))
 
 
 def aligned(x: Array, axis: int, layout: Layout) -> Tensor:
