@@ -8,6 +8,7 @@ Functions may return views of their operands' storage; the operators that write
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -77,13 +78,14 @@ class Array(Operators):
         The same on every rank.
     """
 
-    __slots__ = ("__weakref__", "_layout", "_link", "_local", "_varying", "_writes")
+    __slots__ = ("__weakref__", "_exchanged", "_layout", "_link", "_local", "_varying", "_writes")
 
     # NumPy's binary operators defer to ours, whichever side the array is on.
     __array_priority__ = 1000
 
     _varying: tuple[Tensor, int, Tensor]  # see `_op.varying`
     _link: Link  # see `_views`
+    _exchanged: list[weakref.ref[Array]]
     _writes: int
 
     def __init__(self, local: Tensor, layout: Layout) -> None:

@@ -5,12 +5,16 @@ often that had taken other values (`Array._writes`). Before the view is written 
 values that its source has now; afterwards it is written into its source. This goes by the
 namespace's own functions, so it holds on every layout, whether memory is shared or not.
 
+A view that is only read keeps its values, but for exchanged axes: these show what is written to
+the array later.
+
 Sources are held by ordinary references. With weak ones, whether a source still exists would
 depend on when each rank collects its garbage, and so would the messages.
 """
 
 from __future__ import annotations
 
+import weakref
 from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,17 +50,11 @@ def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
 
 
 def permuted(x: Array, order: Shape) -> Array:
-    """Return a view with the axes of `x` in another order; where that undoes a view, its source.
-
-    So what is read through ``y.T``, where y is ``x.T``, is what has been written to `x` since.
-    """
-    link: Link | None = getattr(x, "_link", None)
-    if link is not None and link[1] == "axes":
-        source, _, how, _ = link
-        undone = all(how[axis] == i for i, axis in enumerate(order))
-        if undone and source._local.requires_grad == x._local.requires_grad:
-            return source
-    return linked(permute(x, order), x, "axes", order)
+    """Return a view with the axes of `x` in another order."""
+    view = linked(permute(x, order), x, "axes", order)
+    others = [ref for ref in getattr(x, "_exchanged", ()) if ref() is not None]
+    x._exchanged = [*others, weakref.ref(view)]
+    return view
 
 
 def permute(x: Array, order: Shape) -> Array:
@@ -81,13 +79,29 @@ def refresh(view: Array) -> None:
     else:
         now = ns.reshape(source, view.shape)
     view._local, view._layout = now._local, now._layout
-    view._writes = getattr(view, "_writes", 0) + 1  # for views of this view
     linked(view, source, kind, how)
+    _written(view)
+
+
+def _written(x: Array) -> None:
+    """Note that `x` has other values now; its views with exchanged axes take them.
+
+    That sends nothing, so it does not matter when a rank frees such a view; others take the values
+    only before they are written to themselves.
+    """
+    x._writes = getattr(x, "_writes", 0) + 1
+    for ref in getattr(x, "_exchanged", ()):
+        view = ref()
+        if view is not None:
+            now = permute(x, view._link[2])
+            view._local, view._layout = now._local, now._layout
+            linked(view, *view._link[:3])
+            _written(view)
 
 
 def write_through(view: Array) -> None:
     """Write a view, which has been written to, into its source. Messages: as of that write."""
-    view._writes = getattr(view, "_writes", 0) + 1
+    _written(view)
     link: Link | None = getattr(view, "_link", None)
     if link is None:
         return
