@@ -14,7 +14,10 @@ pytest_plugins = ("_harness", "_outcomes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect cases of tests that are marked ``some_cases``."""
+    """Deselect cases of tests that are marked ``some_cases``: others on each number of ranks."""
+    from mpi4py import MPI
+
+    phase = MPI.COMM_WORLD.size % 4 / 4
     cases: dict[Any, list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("some_cases"):
@@ -22,7 +25,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     dropped = set()
     for group in cases.values():
         most = group[0].get_closest_marker("some_cases").args[0]
-        kept = {len(group) * k // most for k in range(most)} if len(group) > most else None
+        places = (int(len(group) * (k + phase) / most) for k in range(most))
+        kept = set(places) if len(group) > most else None
         dropped |= {item for i, item in enumerate(group) if kept is not None and i not in kept}
     if dropped:
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])

@@ -106,10 +106,12 @@ FORMATS = {
 }
 
 
+# Part of the cases on each number of ranks, all on four: disks are slow.
 # In small rounds an element's size matters, but not its kind.
 SMALL_ROUNDS = ["bool", "float16", "int32", "uint64", "complex128"]
 
 
+@pytest.mark.some_cases(53)
 @pytest.mark.parametrize(
     ("rounds", "dtype"),
     [("large", dtype) for dtype in DTYPES] + [("small", dtype) for dtype in SMALL_ROUNDS],
