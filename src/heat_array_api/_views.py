@@ -20,7 +20,9 @@ from operator import mul
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from torch import Tensor
 
+from ._capturing import depends_on_values
 from ._layout import Shape
 from ._operators import namespace
 
@@ -36,6 +38,7 @@ __all__ = [
     "permuted",
     "refresh",
     "write_through",
+    "written",
 ]
 
 Kind = Literal["index", "axes", "shape"]
@@ -80,10 +83,10 @@ def refresh(view: Array) -> None:
         now = ns.reshape(source, view.shape)
     view._local, view._layout = now._local, now._layout
     linked(view, source, kind, how)
-    _written(view)
+    written(view)
 
 
-def _written(x: Array) -> None:
+def written(x: Array) -> None:
     """Note that `x` has other values now; its views with exchanged axes take them.
 
     That sends nothing, so it does not matter when a rank frees such a view; others take the values
@@ -93,15 +96,17 @@ def _written(x: Array) -> None:
     for ref in getattr(x, "_exchanged", ()):
         view = ref()
         if view is not None:
+            if type(view._local) is Tensor:
+                depends_on_values("it writes to an array of which a view is held outside")
             now = permute(x, view._link[2])
             view._local, view._layout = now._local, now._layout
             linked(view, *view._link[:3])
-            _written(view)
+            written(view)
 
 
 def write_through(view: Array) -> None:
     """Write a view, which has been written to, into its source. Messages: as of that write."""
-    _written(view)
+    written(view)
     link: Link | None = getattr(view, "_link", None)
     if link is None:
         return
