@@ -10,14 +10,16 @@ from typing import Any
 
 from ._array import Array
 from ._autograd import differentiable, vjp
+from ._breaking import InPieces, Unbreakable
 from ._capture import holding
 from ._capturing import NotCapturable, captures
-from ._comm import world
+from ._comm import Communicator, world
 from ._debug import DEBUG
 from ._environment import Environment, put_back
 from ._errors import CollectiveMismatchError, CompileWarning
 from ._inductor import progress
 from ._program import Body, Outcome, Program, build
+from ._segments import Segments
 from ._tape import tracked, transforming
 from ._templates import Templates
 from ._trace import unrecorded
@@ -32,6 +34,19 @@ MOST_FAILURES = 4
 MOST_PROGRAMS = 512
 """Of one function: more different calls than these run eagerly."""
 
+LEAST_BYTES = 1 << 20
+"""Of the arrays, on a rank: with less, recording a function costs more than fusing it saves."""
+
+
+def _pays(arrays: Sequence[Array]) -> bool:
+    """Return whether arrays are big enough for a function of them to run in pieces."""
+    return sum(_share(x) for x in arrays) >= LEAST_BYTES
+
+
+def _share(x: Array) -> int:
+    """Return the bytes of a rank's share of an array, the same number on all ranks."""
+    return x.nbytes if x._layout.split is None else x.nbytes // x._layout.comm.size
+
 
 class Compiled:
     """A function made by `compile`.
@@ -40,6 +55,8 @@ class Compiled:
     ----------
     captures : int
         How often the function was captured: once for each set of layouts, dtypes, other values.
+    breaks : dict of str to int
+        Where the graph was broken, as ``"operation at file:line"``, and how often.
     """
 
     def __init__(
@@ -54,7 +71,10 @@ class Compiled:
         self._warned: set[str] = set()
         self._failures = 0
         self._templates = Templates()
+        self._segments = Segments(self._name, self._templates, backend, self._shown, self._report)
+        self._unbreakable = ""
         self.captures = 0
+        self.breaks: dict[str, int] = {}
 
     @property
     def _hopeless(self) -> bool:
@@ -77,10 +97,12 @@ class Compiled:
         return self if instance is None else partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if captures or transforming() or self._hopeless:
+        if captures or transforming() or (self._hopeless and self._unbreakable):
             return self._f(*args, **kwargs)
         around = Environment(self._f, args, kwargs)
         outcome = self._outcomes.get(around.key)
+        if outcome is None and self._hopeless:
+            outcome = next(reversed(self._outcomes.values()))
         if DEBUG:
             self._check_in_step(around.arrays, outcome)
         if outcome is None:
@@ -89,7 +111,7 @@ class Compiled:
                 return self._after_error(outcome, around.key, args, kwargs)
         program = outcome.program
         if program is None:
-            return self._f(*args, **kwargs)
+            return self._without_program(outcome, around, args, kwargs)
         if any(tracked(x._local) for x in around.arrays):
             return self._on_tape(program, around, args, kwargs)
         return program(around.arrays)
@@ -133,17 +155,22 @@ class Compiled:
             outcome = Outcome(None, f"it was called in more than {MOST_PROGRAMS} different ways")
         else:
             comm = next(iter(comms.values()), world())
-            shown = partial(progress, self._name, comm, self._show_progress)
             self.captures += 1
-            outcome = build(Body(call, arrays), comm, self._backend, self._templates, shown)
+            outcome = build(
+                Body(call, arrays), comm, self._backend, self._templates, partial(self._shown, comm)
+            )
         if not outcome.error:
             self._keep(key, outcome)
         return outcome
 
+    def _shown(self, comm: Communicator) -> Any:
+        return progress(self._name, comm, self._show_progress)
+
     def _keep(self, key: Any, outcome: Outcome) -> None:
         self._outcomes[key] = outcome
         self._failures += outcome.program is None
-        self._report(outcome.problem)
+        if self._fullgraph or not outcome.breaks:
+            self._report(outcome.problem)
 
     def _report(self, problem: str) -> None:
         """Say once what keeps the function from being compiled, on all ranks; or raise."""
@@ -161,6 +188,37 @@ class Compiled:
         result = self._f(*args, **kwargs)
         self._keep(key, Outcome(None, outcome.problem))
         return result
+
+    # ------------------------------------------------------------------ without a program
+
+    def _without_program(
+        self, outcome: Outcome, around: Environment, args: Any, kwargs: Any
+    ) -> Any:
+        """Call what is no program as a whole: in pieces where that can be, and pays."""
+        if self._fullgraph:
+            self._report(outcome.problem)
+        arrays = around.arrays
+        problem = self._unbreakable
+        if outcome.breaks and any(tracked(x._local) for x in arrays):
+            problem = outcome.problem
+        if problem or not outcome.breaks or not _pays(arrays):
+            self._report(problem)
+            return self._f(*args, **kwargs)
+        holders: list[Any] = []
+        Environment(self._f, args, kwargs, holders=holders)
+        comm = arrays[0]._layout.comm if arrays else world()
+        call = InPieces(self._segments, comm, self._broken)
+        try:
+            return call(lambda: self._f(*args, **kwargs), arrays, holders)
+        except Unbreakable as error:
+            reasons = comm.allgather_object(str(error))
+        self._unbreakable = next(filter(None, reasons), "it depends on values")
+        self._report(self._unbreakable)
+        return self._f(*args, **kwargs)
+
+    def _broken(self, operation: str, line: str) -> None:
+        place = f"{operation} at {line}"
+        self.breaks[place] = self.breaks.get(place, 0) + 1
 
     # ------------------------------------------------------------------ derivatives
 

@@ -132,11 +132,14 @@ class Outcome(NamedTuple):
         Why it is None, or why it is not compiled.
     error : bool
         Whether the function itself raised.
+    breaks : bool
+        Whether it could run in pieces: what stands between program and function is a part of it.
     """
 
     program: Program | None
     problem: str = ""
     error: bool = False
+    breaks: bool = False
 
 
 # ---------------------------------------------------------------------- capture
@@ -236,7 +239,7 @@ def _agreed(
     everyone = comm.allgather_object(mine)
     for problem, error, *_ in everyone:
         if problem:
-            return Outcome(None, problem, error)
+            return Outcome(None, problem, error, breaks=not error)
     if len({theirs[3] for theirs in everyone}) > 1:
         return Outcome(None, "the ranks would send different messages")
     steps = plan(capture.messages, united([theirs[4] for theirs in everyone]))
