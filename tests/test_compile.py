@@ -74,7 +74,6 @@ def logistic(w, x, y):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.filterwarnings("ignore::heat_array_api.CompileWarning")
 def test_as_eager(name, check):
     """The table of differentiable functions covers the namespace."""
     f = FUNCTIONS[name]
@@ -231,6 +230,52 @@ def test_writing_to_an_argument(check):
         check(view, values)
 
 
+def test_a_replicated_argument_that_becomes_split(check):
+    def f(x, y):
+        x += y
+        return xp.sum(x)
+
+    g = compiled(f, fullgraph=True)
+    for _ in range(3):
+        x, z, y = xp.ones((6,), split=None), xp.ones((6,), split=None), xp.ones((6,), split=0)
+        check(g(x, y), np.asarray(f(z, y)))
+        assert x.layout == z.layout
+        check(x, 2 * np.ones(6))
+
+
+def test_writing_an_array_to_a_part_of_an_argument(check):
+    """Arrays that share its memory keep their values."""
+
+    @compiled
+    def f(x):
+        x[0] = xp.sum(x)
+        x[2:3] = x[1:2]
+
+    for split in (None, 0):
+        for _ in range(3):
+            x = xp.ones((6,), split=split)
+            views = x[:3], xp.flip(x), xp.reshape(x, (2, 3))
+            f(x)
+            check(x, np.asarray([6.0, 1, 1, 1, 1, 1]))
+            for view in views:
+                check(view * 1, np.ones(view.shape))
+
+
+def test_views_of_an_argument(check):
+    """A view made before the call, and written after it, knows what was written in it."""
+
+    @compiled
+    def double(x):
+        x *= 2
+
+    for _ in range(3):
+        x = xp.ones((6,), split=0)
+        view = x[:3]
+        double(x)
+        view += 1
+        check(x, np.asarray([3.0, 3, 3, 2, 2, 2]))
+
+
 def test_writing_to_a_variable_around(check):
     total = xp.zeros((4,), split=0)
 
@@ -254,7 +299,6 @@ def test_a_result_is_no_view_that_shows_writes(check):
     check(rest, values[1:])
 
 
-@pytest.mark.filterwarnings("ignore::heat_array_api.CompileWarning")
 def test_lists_and_attributes_are_not_left_changed(check):
     """Python's own state is not captured: such a function runs eagerly, each time."""
     seen = []
@@ -274,33 +318,34 @@ def test_lists_and_attributes_are_not_left_changed(check):
 # ---------------------------------------------------------------------- what cannot be captured
 
 
-def test_masks_run_eagerly_with_one_warning(check):
+def test_small_arrays_run_eagerly(check):
+    """What needs values is no error, and nothing to warn of; see `test_compile_breaks`."""
     f = compiled(lambda x: x[x > 0] * 2)
     x = random((9,))
-    with pytest.warns(xp.CompileWarning, match="depends on values"):
+    for _ in range(2):
         check(f(x), 2 * np.asarray(x)[np.asarray(x) > 0])
-    check(f(x), 2 * np.asarray(x)[np.asarray(x) > 0])
+    assert f.captures == 1
+    assert not f.breaks
 
 
 def test_control_flow_by_values(check):
     f = compiled(lambda x: x * 2 if float(xp.sum(x)) > 0 else x * 3)
-    with pytest.warns(xp.CompileWarning, match="depends on values"):
-        check(f(xp.ones((4,), split=0)), 2 * np.ones(4))
+    check(f(xp.ones((4,), split=0)), 2 * np.ones(4))
     check(f(-xp.ones((4,), split=0)), -3 * np.ones(4))
 
 
 def test_fullgraph():
     f = compiled(lambda x: x[x > 0], fullgraph=True)
-    with pytest.raises(RuntimeError, match="cannot be compiled as a whole"):
-        f(random((5,)))
+    for _ in range(_compiled.MOST_FAILURES + 1):
+        with pytest.raises(RuntimeError, match="cannot be compiled as a whole"):
+            f(random((5,)))
 
 
 def test_random_numbers_are_drawn_in_each_call():
     rng = xp.random.default_rng(3)
     f = compiled(lambda x: x + rng.random((4,), split=0))
     x = random((4,))
-    with pytest.warns(xp.CompileWarning):
-        first = np.asarray(f(x))
+    first = np.asarray(f(x))
     assert not np.array_equal(np.asarray(f(x)), first)
 
 
@@ -310,7 +355,6 @@ def test_random_numbers_of_the_module():
         f(random((4,)))
 
 
-@pytest.mark.filterwarnings("ignore::heat_array_api.CompileWarning")
 def test_what_never_could_be_captured_is_not_tried_for_ever(check):
     f = compiled(lambda x, n: x[x > n])
     x = random((9,))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map
 
@@ -25,7 +25,7 @@ from ._capturing import NotCapturable
 from ._comm import Communicator
 from ._environment import Environment, put_back
 from ._layout import Layout
-from ._segments import Segments, State, Unbreakable
+from ._segments import Elsewhere, Segments, State, Unbreakable
 from ._trace import caller
 
 __all__ = ["InPieces", "Unbreakable"]
@@ -40,10 +40,10 @@ _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 class _Piece(Recorder):  # type: ignore[no-untyped-call]
     """Records one piece. Its inputs are the arrays that are looked at, as they are met."""
 
-    def __init__(self, call: InPieces) -> None:
-        super().__init__(Capture())
+    def __init__(self, call: InPieces, mode: FakeTensorMode) -> None:
+        super().__init__(Capture(mode))
         self._call = call
-        self._owners: list[Any] = []
+        self._owners: list[Tensor] = []
         self.values: dict[int, Tensor] = {}  # of arrays that entered, by their fakes
 
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
@@ -55,8 +55,8 @@ class _Piece(Recorder):  # type: ignore[no-untyped-call]
             raise NotCapturable("an array on the tape comes up in it")
         with _disable_current_modes(), self.mode:
             fake = torch.empty(tuple(value.shape), dtype=value.dtype, device=value.device)
-        # A second owner of its storage: operators that write do so into a copy.
-        self._owners.append(fake.untyped_storage())
+            # A second owner of its storage: operators that write do so into a copy.
+            self._owners.append(fake.detach())
         self.capture.constants.append(value)
         with self.capture.graph.inserting_after(self.last):
             self.placeholder(fake)
@@ -142,11 +142,13 @@ class InPieces:
         self._segments = segments
         self._comm = comm
         self._broken = broken
-        self._piece = _Piece(self)
+        self._mode = FakeTensorMode()
+        self._piece = _Piece(self, self._mode)
         self._touched: list[weakref.ref[Array]] = []
         self._entered: list[tuple[weakref.ref[Array], Tensor, Layout]] = []
         self._recording = ExitStack()
         self._trying = False
+        self._alone = False  # with an error of this rank's
 
     # ------------------------------------------------------------------ arrays without values
 
@@ -165,7 +167,7 @@ class InPieces:
 
     def _start(self) -> None:
         """Begin a piece."""
-        self._piece = _Piece(self)
+        self._piece = _Piece(self, self._mode)
         self._touched, self._entered = [], []
         self._recording = ExitStack()
         self._recording.callback(setattr, Array, "_local", _SLOT)
@@ -305,9 +307,11 @@ class InPieces:
         ------
         Unbreakable
             On all ranks, if the function must be run eagerly; then all is as it was.
+        RuntimeError
+            If the function has raised an error on other ranks only; arrays are as they were.
         """
         before = [(x, x._local, x._layout) for x in arrays]
-        owners = [t.untyped_storage() for _, t, _ in before]
+        owners = [t.detach() for _, t, _ in before]
         line = caller()[1]
         self._start()
         try:
@@ -318,12 +322,12 @@ class InPieces:
             self._recording.close()
             if isinstance(error, Unbreakable):
                 put_back(holders)
-            if isinstance(error, Unbreakable) or any(
-                isinstance(x._local, FakeTensor) for x in arrays
-            ):
+            if self._alone or isinstance(error, (Unbreakable, Elsewhere)):
                 self._take_back()
                 for x, t, layout in before:
                     x._local, x._layout = t, layout
+            if isinstance(error, Elsewhere):
+                raise RuntimeError(str(error)) from None
             raise
         finally:
             del owners
@@ -337,6 +341,7 @@ class InPieces:
             if reason is not None:
                 self._segments.asked(self._comm, line, State.UNBREAKABLE, reason=str(reason))
             everyone = self._segments.asked(self._comm, line, State.ERROR)
-            if all(theirs[0] == State.ERROR for theirs in everyone):
+            self._alone = any(theirs[0] != State.ERROR for theirs in everyone)
+            if not self._alone:
                 self._run(line)
             raise

@@ -305,14 +305,14 @@ def recording(recorder: Recorder) -> Iterator[None]:
 @contextmanager
 def holding(arrays: Sequence[Array], tensors: Sequence[Tensor]) -> Iterator[None]:
     """Let arrays hold other tensors as their shards for the length of a block."""
-    values = [x._local for x in arrays]
+    before = [(x._local, x._layout) for x in arrays]
     for x, t in zip(arrays, tensors, strict=True):
         x._local = t
     try:
         yield
     finally:
-        for x, value in zip(arrays, values, strict=True):
-            x._local = value
+        for x, (value, layout) in zip(arrays, before, strict=True):
+            x._local, x._layout = value, layout
             if hasattr(x, "_varying"):
                 del x._varying
 
@@ -361,8 +361,8 @@ def captured(
             torch.empty(tuple(x._local.shape), dtype=x._local.dtype, device=x._local.device)
             for x in arrays
         ]
-    # A second owner of each storage: operators that write do so into a copy.
-    owners = [fake.untyped_storage() for fake in fakes]
+        # A second owner of each storage: operators that write do so into a copy.
+        owners = [fake.detach() for fake in fakes]
     for fake in fakes:
         recorder.placeholder(fake)
     try:

@@ -30,6 +30,9 @@ _VALUES: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), 
 _VALUES = (*_VALUES, np.generic, np.dtype, Layout, Communicator, Device)
 
 
+Written = list[tuple[int, Layout]]
+
+
 class Body(NamedTuple):
     """A function of a list of arrays: what is captured.
 
@@ -61,11 +64,12 @@ class Program:
     ----------
     tree : nested tuples, lists, dicts of _Leaf
         The structure of the result.
-    written : list of int
-        The arguments that the function writes to; their new values are the last outputs.
+    written : list of (int, Layout)
+        The arguments that the function writes to, and what layouts they have then; their new
+        values are the last outputs.
     """
 
-    def __init__(self, capture: Capture, tree: Any, written: list[int]) -> None:
+    def __init__(self, capture: Capture, tree: Any, written: Written) -> None:
         self.tree = tree
         self.written = written
         self.constants = [*capture.constants, torch.zeros(1)]
@@ -83,8 +87,12 @@ class Program:
         """Run on arrays of these layouts, and return what the function returns."""
         outputs = self._run(arrays)
         result = self.result(arrays, self._as_arrays(outputs))
-        for number, t in zip(self.written, outputs[len(self._layouts) :], strict=True):
-            arrays[number].become(t)
+        written = zip(self.written, outputs[len(self._layouts) :], strict=True)
+        for (number, layout), t in written:
+            x = arrays[number]
+            x.become(t)
+            x._layout = layout
+            x._writes = getattr(x, "_writes", 0) + 1  # for views of it
         return result
 
     def new_arrays(self, arrays: Sequence[Array]) -> list[Array]:
@@ -145,12 +153,12 @@ class Outcome(NamedTuple):
 # ---------------------------------------------------------------------- capture
 
 
-def _captured(body: Body) -> tuple[Capture, Any, list[int]]:
+def _captured(body: Body) -> tuple[Capture, Any, Written]:
     """Capture a function; return also the structure of its result, and what it writes to."""
     numbers = {id(x): i for i, x in enumerate(body.arrays)}
     before: list[Tensor] = []
     tree: Any = None
-    written: list[int] = []
+    written: Written = []
 
     def call() -> Any:
         before.extend(x._local for x in body.arrays)
@@ -162,8 +170,8 @@ def _captured(body: Body) -> tuple[Capture, Any, list[int]]:
         found = [_leaf_of(value, numbers, new) for value in leaves(result)]
         tree = rebuilt(result, iter(found))
         pairs = zip(body.arrays, before, strict=True)
-        written.extend(i for i, (x, t) in enumerate(pairs) if x._local is not t)
-        return [*new, *(body.arrays[i]._local for i in written)]
+        written.extend((i, x._layout) for i, (x, t) in enumerate(pairs) if x._local is not t)
+        return [*new, *(body.arrays[i]._local for i, _ in written)]
 
     return captured(call, body.arrays, finish), tree, written
 
@@ -234,7 +242,8 @@ def _agreed(
     mine: Any = (problem, error, socket.gethostname(), None, None)
     if found is not None:
         capture, tree, written, graph = found
-        facts = str(([m.common() for m in capture.messages], _facts(tree), written))
+        layouts = [(i, n.shape, n.split, n.counts) for i, n in written]
+        facts = str(([m.common() for m in capture.messages], _facts(tree), layouts))
         mine = ("", False, mine[2], zlib.crc32(facts.encode()), dependencies(graph))
     everyone = comm.allgather_object(mine)
     for problem, error, *_ in everyone:

@@ -24,7 +24,7 @@ from ._schedule import Dependencies, dependencies, functional, plan, scheduled, 
 from ._templates import Function, Templates, taken_apart
 from ._trace import named
 
-__all__ = ["MOST_SEGMENTS", "Segments", "State", "Unbreakable"]
+__all__ = ["MOST_SEGMENTS", "Elsewhere", "Segments", "State", "Unbreakable"]
 
 Steps = tuple[tuple[int, ...], ...]
 
@@ -49,8 +49,15 @@ class State(IntEnum):
     """Something depends on values where the graph cannot be broken."""
 
 
+# No handler of the function's own is asked about these.
+
+
 class Unbreakable(BaseException):
-    """The function must run eagerly, on all ranks; no handler of the function's own is asked."""
+    """The function must run eagerly, on all ranks."""
+
+
+class Elsewhere(BaseException):
+    """The function has raised an error on another rank, and not here."""
 
 
 class _Segment(NamedTuple):
@@ -126,8 +133,8 @@ class Segments:
         ------
         Unbreakable
             On all ranks, if one cannot go on.
-        RuntimeError
-            If others raise an error here.
+        Elsewhere
+            If another raises an error, and this one does not.
         """
         with named(("compile", line)):
             everyone: list[tuple[int, ...]]
@@ -137,7 +144,7 @@ class Segments:
             raise Unbreakable(reason)
         errors = [rank for rank, theirs in enumerate(states) if theirs is State.ERROR]
         if 0 < len(errors) < comm.size and state is not State.ERROR:
-            raise RuntimeError(f"compile: {self.name} raised an error on rank {errors[0]}")
+            raise Elsewhere(f"compile: {self.name} raised an error on rank {errors[0]}")
         operations = {State.RECORDED, State.BREAKS}
         if not errors and not (set(states) <= operations or operations.isdisjoint(states)):
             raise Unbreakable("the ranks would break it at different lines")
