@@ -534,6 +534,65 @@ def test_eagerly_from_the_start(check):
     assert state["n"] == 1
 
 
+def test_views_from_the_start(check):
+    """What is written through a view is put back with it."""
+
+    @compiled
+    def f(view):
+        view += 1
+        view[view > 1] *= float(xp.sum(view))
+        view.local.numpy()
+
+    x = xp.ones((8,), split=0)
+    with pytest.warns(xp.CompileWarning, match="outside torch"):
+        f(x[2:5])
+    expected = np.ones(8)
+    expected[2:5] = 12.0
+    check(x, expected)
+
+
+def test_interrupts(check):
+    """What is no error of the program's leaves the arguments as they were."""
+
+    @compiled
+    def f(x):
+        x += 1
+        x[x > 1] = 5.0
+        if float(xp.sum(x)) > 0:
+            raise KeyboardInterrupt
+        return x
+
+    x = xp.ones((8,), split=0)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            f(x)
+        check(x * 1, np.ones(8))
+
+
+def test_several_communicators():
+    """Ranks that have called a function before are in step with those that have not."""
+    world = xp.world()
+    part = world.split(min(world.rank, 1))
+    f = compiled(before_and_after)
+    wrong = []
+
+    def run(comm):
+        for seed in range(2):
+            values = np.random.default_rng(seed).standard_normal(40)
+            x = xp.asarray(values, split=0, comm=comm)
+            for mine, theirs in zip(f(x), before_and_after(x), strict=True):
+                if not np.isclose(float(mine), float(theirs), rtol=1e-12):
+                    wrong.append((comm.size, seed, mine, theirs))
+
+    if world.rank == 0:
+        run(part)
+    run(world)
+    if world.rank != 0:
+        run(part)
+    run(world)
+    agree(str(wrong) if wrong else None)
+
+
 def loss(w, x):
     return xp.sum(xp.sin(x * w)[x > 0])
 
@@ -549,7 +608,7 @@ def test_derivatives_inside(check):
     for _ in range(2):
         for one, other in zip(f(w, x), step(w, x), strict=True):
             check(one, np.asarray(other))
-    assert "value_and_grad" not in f.breaks
+    assert [place.partition(" ")[0] for place in f.breaks] == ["value_and_grad", "median"]
 
 
 def test_derivatives_that_are_recorded(check):
@@ -564,8 +623,46 @@ def test_derivatives_that_are_recorded(check):
     for _ in range(3):
         check(f(w, x), np.asarray(step(w, x)))
     assert len(f.breaks) == 1
-    assert sent(f, w, x) == ["mean + adjoint of mean: allreduce"] * (SIZE > 1) or SIZE > 1
-    assert sum("allreduce" in message for message in sent(f, w, x)) == (SIZE > 1)
+    # The gradient needs no mean: both sums travel as one.
+    assert len(sent(f, w, x)) == (SIZE > 1)
+
+
+def test_what_a_differentiated_function_does_besides(check):
+    seen = []
+
+    def noted(w, x):
+        y = loss(w, x)
+        seen.append(y.detach())
+        return y + 0 * float(y.detach())
+
+    w, x = random((3,), None, 1), random((9, 3))
+    f = compiled(lambda w, x: xp.autograd.grad(noted)(w, x) * 2)
+    expected = 2 * np.asarray(xp.autograd.grad(noted)(w, x))
+    for n in range(2, 5):
+        check(f(w, x), expected)
+        assert len(seen) == n
+        for y in seen:
+            check(y * 1, np.asarray(loss(w, x)))
+
+
+def test_inputs_of_the_tape(check):
+    def gradient(w, x):
+        w.requires_grad_()
+        y = xp.sum(x * w)
+        print(y)
+        y.backward()
+        return w.grad
+
+    f = compiled(gradient)
+    x = random((9, 3))
+    for n in range(2):
+        w = random((3,), None, 1)
+        if n:
+            check(f(w, x), np.asarray(x).sum(axis=0))
+        else:
+            with pytest.warns(xp.CompileWarning, match="derivatives are taken"):
+                check(f(w, x), np.asarray(x).sum(axis=0))
+        assert w.requires_grad
 
 
 def test_derivatives_outside_run_eagerly(check):

@@ -123,6 +123,35 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, FakeTensor)
 
 
+def _with_sources(arrays: Sequence[Array]) -> list[Array]:
+    """Return arrays with those whose views they are."""
+    found = {id(x): x for x in arrays}
+    for x in arrays:
+        while (link := getattr(x, "_link", None)) is not None:
+            x = link[0]
+            found[id(x)] = x
+    return list(found.values())
+
+
+class _Before:
+    """What an array is before a call, to which it may have to go back."""
+
+    def __init__(self, x: Array) -> None:
+        self._x = x
+        self._local = x._local
+        self._layout = x._layout
+        self._link = getattr(x, "_link", None)
+        self._writes = getattr(x, "_writes", 0)
+        # A second owner of its memory: operators that write do so into a copy.
+        self._owner = x._local.detach()
+
+    def restore(self) -> None:
+        x = self._x
+        x._local, x._layout, x._writes = self._local, self._layout, self._writes
+        if self._link is not None:
+            x._link = self._link
+
+
 class InPieces:
     """One call of a function that runs in pieces.
 
@@ -157,12 +186,15 @@ class InPieces:
         if isinstance(t, FakeTensor) or _is_wrapped(t):
             return t
         fake = self._piece.enter(t)
-        self._entered.append((weakref.ref(x), t, x._layout))
         self._set(x, fake)
         return fake
 
     def _set(self, x: Array, t: Tensor) -> None:
-        self._touched.append(weakref.ref(x))
+        ref = weakref.ref(x)
+        value = _SLOT.__get__(x) if hasattr(x, "_layout") else None  # None: it is being made
+        if value is not None and not isinstance(value, FakeTensor):
+            self._entered.append((ref, value, x._layout))
+        self._touched.append(ref)
         _SLOT.__set__(x, t)
 
     def _start(self) -> None:
@@ -189,7 +221,7 @@ class InPieces:
         # What was left of an operation that is no part of the piece has no node.
         made = {id(t): t for _, t in holders if id(t) not in piece.values and id(t) in piece.nodes}
         try:
-            if any(t.requires_grad for t in made.values()):
+            if any(t.requires_grad for _, t in holders):
                 reason = "it needs a value while derivatives are taken"
                 self._segments.asked(self._comm, line, State.UNBREAKABLE, reason=reason)
             nodes = piece.finish(list(made.values()))
@@ -234,7 +266,7 @@ class InPieces:
         if not always:
             around = Environment(f, args, kwargs)
             key = around.key
-            known = self._segments.recordable
+            known = self._segments.recordable(self._comm)
             if key not in known:
                 if len(known) >= MOST_OPERATIONS:
                     known.clear()
@@ -258,6 +290,8 @@ class InPieces:
     ) -> tuple[bool, Any]:
         """Try to record an operation, on all ranks; return whether it is, and its result."""
         line = caller()[1]
+        holders: list[Any] = []
+        Environment(f, args, kwargs, holders=holders)
         mark = self._piece.mark()
         before = [(x, _SLOT.__get__(x), x._layout) for x in arrays]
         result: Any = None
@@ -272,6 +306,7 @@ class InPieces:
         if all(theirs[0] == State.RECORDED for theirs in everyone):
             return True, result
         self._piece.forget(mark)
+        put_back(holders)
         for x, t, layout in before:
             _SLOT.__set__(x, t)
             x._layout = layout
@@ -280,7 +315,9 @@ class InPieces:
     def _between(self, f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Call an operation on values, and begin another piece after it."""
         operation, line = caller()
-        self._broken(operation or f.__name__, line)
+        if not operation:  # the user calls it itself
+            operation = f.__qualname__.partition(".<locals>")[0].rpartition(".")[2].strip("_")
+        self._broken(operation, line)
         try:
             self._run(line)
             return f(*args, **kwargs)
@@ -310,8 +347,7 @@ class InPieces:
         RuntimeError
             If the function has raised an error on other ranks only; arrays are as they were.
         """
-        before = [(x, x._local, x._layout) for x in arrays]
-        owners = [t.detach() for _, t, _ in before]
+        before = [_Before(x) for x in _with_sources(arrays)]
         line = caller()[1]
         self._start()
         try:
@@ -322,15 +358,13 @@ class InPieces:
             self._recording.close()
             if isinstance(error, Unbreakable):
                 put_back(holders)
-            if self._alone or isinstance(error, (Unbreakable, Elsewhere)):
+            if self._alone or not isinstance(error, Exception):
                 self._take_back()
-                for x, t, layout in before:
-                    x._local, x._layout = t, layout
+                for x in before:
+                    x.restore()
             if isinstance(error, Elsewhere):
                 raise RuntimeError(str(error)) from None
             raise
-        finally:
-            del owners
 
     def _called(self, function: Callable[[], Any], line: str) -> Any:
         """Call the function; an error of its own leaves what was written before, as ever."""

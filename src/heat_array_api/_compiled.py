@@ -38,6 +38,10 @@ LEAST_BYTES = 1 << 22
 """Of the arrays, on a rank: with less, recording a function costs more than fusing it saves."""
 
 
+def _comm_of(arrays: Sequence[Array]) -> Communicator:
+    return arrays[0]._layout.comm if arrays else world()
+
+
 def _pays(arrays: Sequence[Array]) -> bool:
     """Return whether arrays are big enough for a function of them to run in pieces."""
     return sum(_share(x) for x in arrays) >= LEAST_BYTES
@@ -69,17 +73,20 @@ class Compiled:
         self._show_progress = show_progress
         self._outcomes: dict[Any, Outcome] = {}
         self._warned: set[str] = set()
-        self._failures = 0
+        # By communicator: ranks take part in different ones.
+        self._attempts: dict[Communicator, list[Outcome]] = {}
+        self._unbreakable: dict[Communicator, str] = {}
         self._templates = Templates()
         self._segments = Segments(self._name, self._templates, backend, self._shown, self._report)
-        self._unbreakable = ""
         self.captures = 0
         self.breaks: dict[str, int] = {}
 
-    @property
-    def _hopeless(self) -> bool:
-        """Whether all attempts have failed, the same on all ranks."""
-        return self._failures >= MOST_FAILURES and self._failures == len(self._outcomes)
+    def _hopeless(self, comm: Communicator) -> Outcome | None:
+        """Return what came of the last attempt if all have failed, the same on all ranks."""
+        outcomes = self._attempts.get(comm, [])
+        if len(outcomes) < MOST_FAILURES or any(o.program is not None for o in outcomes):
+            return None
+        return outcomes[-1]
 
     @property
     def compilations(self) -> int:
@@ -97,18 +104,18 @@ class Compiled:
         return self if instance is None else partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if captures or transforming() or (self._hopeless and self._unbreakable):
+        if captures or transforming():
             return self._f(*args, **kwargs)
         around = Environment(self._f, args, kwargs)
         outcome = self._outcomes.get(around.key)
-        if outcome is None and self._hopeless:
-            outcome = next(reversed(self._outcomes.values()))
+        if outcome is None:
+            outcome = self._hopeless(_comm_of(around.arrays))
         if DEBUG:
             self._check_in_step(around.arrays, outcome)
         if outcome is None:
             outcome = self._attempt(around, args, kwargs)
             if outcome.error:
-                return self._after_error(outcome, around.key, args, kwargs)
+                return self._after_error(outcome, around, args, kwargs)
         program = outcome.program
         if program is None:
             return self._without_program(outcome, around, args, kwargs)
@@ -121,7 +128,7 @@ class Compiled:
         number = -1
         if outcome is not None:
             number = next(i for i, o in enumerate(self._outcomes.values()) if o is outcome)
-        comm = arrays[0]._layout.comm if arrays else world()
+        comm = _comm_of(arrays)
         with unrecorded():
             chosen = [numbers[0] for numbers in comm.allgather_ints((number,))]
         if len(set(chosen)) > 1:
@@ -148,27 +155,26 @@ class Compiled:
 
     def _made(self, key: Any, call: Callable[[], Any], arrays: list[Array]) -> Outcome:
         """Make a program, on all ranks alike, and keep what came of it."""
-        comms = {id(x._layout.comm): x._layout.comm for x in arrays}
-        if len(comms) > 1:
+        comm = _comm_of(arrays)
+        if any(x._layout.comm is not comm for x in arrays):
             outcome = Outcome(None, "its arrays live on several communicators")
         elif len(self._outcomes) >= MOST_PROGRAMS:
             outcome = Outcome(None, f"it was called in more than {MOST_PROGRAMS} different ways")
         else:
-            comm = next(iter(comms.values()), world())
             self.captures += 1
             outcome = build(
                 Body(call, arrays), comm, self._backend, self._templates, partial(self._shown, comm)
             )
         if not outcome.error:
-            self._keep(key, outcome)
+            self._keep(key, outcome, comm)
         return outcome
 
     def _shown(self, comm: Communicator) -> Any:
         return progress(self._name, comm, self._show_progress)
 
-    def _keep(self, key: Any, outcome: Outcome) -> None:
+    def _keep(self, key: Any, outcome: Outcome, comm: Communicator) -> None:
         self._outcomes[key] = outcome
-        self._failures += outcome.program is None
+        self._attempts.setdefault(comm, []).append(outcome)
         if self._fullgraph or not outcome.breaks:
             self._report(outcome.problem)
 
@@ -183,10 +189,10 @@ class Compiled:
             self._warned.add(problem)
             warnings.warn(text, CompileWarning, stacklevel=4)
 
-    def _after_error(self, outcome: Outcome, key: Any, args: Any, kwargs: Any) -> Any:
+    def _after_error(self, outcome: Outcome, around: Environment, args: Any, kwargs: Any) -> Any:
         """Call eagerly what raised while it was captured; the error may be the function's own."""
         result = self._f(*args, **kwargs)
-        self._keep(key, Outcome(None, outcome.problem))
+        self._keep(around.key, Outcome(None, outcome.problem), _comm_of(around.arrays))
         return result
 
     # ------------------------------------------------------------------ without a program
@@ -198,22 +204,23 @@ class Compiled:
         if self._fullgraph:
             self._report(outcome.problem)
         arrays = around.arrays
-        problem = self._unbreakable
-        if outcome.breaks and any(tracked(x._local) for x in arrays):
+        comm = _comm_of(arrays)
+        problem = self._unbreakable.get(comm, "")
+        if outcome.breaks and any(x._local.requires_grad or tracked(x._local) for x in arrays):
             problem = outcome.problem
         if problem or not outcome.breaks or not _pays(arrays):
             self._report(problem)
             return self._f(*args, **kwargs)
         holders: list[Any] = []
         Environment(self._f, args, kwargs, holders=holders)
-        comm = arrays[0]._layout.comm if arrays else world()
         call = InPieces(self._segments, comm, self._broken)
         try:
             return call(lambda: self._f(*args, **kwargs), arrays, holders)
         except Unbreakable as error:
             reasons = comm.allgather_object(str(error))
-        self._unbreakable = next(filter(None, reasons), "it depends on values")
-        self._report(self._unbreakable)
+        problem = next(filter(None, reasons), outcome.problem)
+        self._unbreakable[comm] = problem
+        self._report(problem)
         return self._f(*args, **kwargs)
 
     def _broken(self, operation: str, line: str) -> None:

@@ -112,9 +112,13 @@ class Segments:
         self._shown = shown
         self._report = report
         self._segments: dict[Any, _Segment] = {}
-        self._plans: dict[tuple[int, ...], Steps] = {}
-        self.recordable: dict[Any, bool] = {}
-        """Of operations that may break the graph: whether they do, the same on all ranks."""
+        # By communicator, of which all ranks come to the same.
+        self._plans: dict[Communicator, dict[tuple[int, ...], Steps]] = {}
+        self._recordable: dict[Communicator, dict[Any, bool]] = {}
+
+    def recordable(self, comm: Communicator) -> dict[Any, bool]:
+        """Return of which operations it is known whether they can be recorded, on all ranks."""
+        return self._recordable.setdefault(comm, {})
 
     # ------------------------------------------------------------------ all ranks together
 
@@ -185,15 +189,16 @@ class Segments:
         self, segment: _Segment, capture: Capture, comm: Communicator, digests: tuple[int, ...]
     ) -> Steps:
         """Return the order of the messages: known for these pieces of all ranks, or agreed on."""
-        steps = self._plans.get(digests)
+        plans = self._plans.setdefault(comm, {})
+        steps = plans.get(digests)
         if steps is None:
             everyone = comm.allgather_object((zlib.crc32(segment.facts.encode()), segment.needs))
             if len({facts for facts, _ in everyone}) > 1:
                 raise Unbreakable("the ranks would send different messages")
             steps = tuple(plan(capture.messages, united([needs for _, needs in everyone])))
-            if len(self._plans) >= MOST_SEGMENTS:
-                self._plans.clear()
-            self._plans[digests] = steps
+            if len(plans) >= MOST_SEGMENTS:
+                plans.clear()
+            plans[digests] = steps
         return steps
 
     def _compile(
