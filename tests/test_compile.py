@@ -546,6 +546,14 @@ def test_numbers_become_variables():
     assert f.compilations == 2
 
 
+def test_zeros_of_both_signs():
+    f = compiled(lambda x, y: x * y, backend="aot_eager", fullgraph=True)
+    x = xp.ones((8,), split=0)
+    for y in (0.0, -0.0, 0.0):
+        negative = np.signbit(np.asarray(f(x, y)))
+        agree(None if np.all(negative == np.signbit(y)) else f"{y}: {negative}")
+
+
 @pytest.mark.filterwarnings("ignore::heat_array_api.CompileWarning")
 def test_layouts_and_dtypes_compile_anew():
     f = compiled(lambda x: xp.sum(x * 2, axis=0), backend="aot_eager")

@@ -125,10 +125,10 @@ class Compiled:
 
     def _check_in_step(self, arrays: Sequence[Array], outcome: Outcome | None) -> None:
         """Raise on all ranks unless all take the same program, or none has one."""
+        comm = _comm_of(arrays)
         number = -1
         if outcome is not None:
-            number = next(i for i, o in enumerate(self._outcomes.values()) if o is outcome)
-        comm = _comm_of(arrays)
+            number = next(i for i, o in enumerate(self._attempts[comm]) if o is outcome)
         with unrecorded():
             chosen = [numbers[0] for numbers in comm.allgather_ints((number,))]
         if len(set(chosen)) > 1:
@@ -248,6 +248,7 @@ class Compiled:
             outcome = self._made(key, lambda: function(arrays), arrays)
         program = outcome.program
         if program is None:
+            self._report(outcome.problem)
             return function(arrays)
         if not any(tracked(x._local) for x in arrays):
             return program.new_arrays(arrays)
