@@ -10,6 +10,7 @@ import pytest
 
 import heat_array_api as xp
 from differentiated import FUNCTIONS, SHAPE
+from files import shared_folder
 from heat_array_api import _compiled, _inductor
 from heat_array_api._inductor import no_compiler
 from layouts import agree, assert_equal, layouts, make
@@ -294,6 +295,18 @@ def test_random_numbers_go_on(check):
     for _ in range(3):
         for one, other in zip(f(x, mine), noisy(x, theirs), strict=True):
             check(one, np.asarray(other))
+
+
+def test_files(check):
+    def through(x, path):
+        xp.io.save(x * 2, path)
+        return xp.io.load(path, split=0) + xp.sum(x)
+
+    f = compiled(through)
+    x = random((9, 2))
+    with shared_folder(xp.world()) as folder:
+        for _ in range(2):
+            check(f(x, folder / "x.npy"), 2 * np.asarray(x) + np.asarray(x).sum())
 
 
 def test_arrays_where_they_are_not_found(check):
