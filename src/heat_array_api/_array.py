@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._capturing import breaks
 from ._comm import Communicator
 from ._dtypes import COMPLEX, INTEGER, DType, carrier, to_numpy_dtype, uncarry
 from ._errors import CommunicatorMismatchError
@@ -201,6 +202,7 @@ class Array(Operators):
             account(what, self.nbytes, self.comm.size)
         return self.full_tensor()
 
+    @breaks
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """Return the whole array as a NumPy array on every rank: a collective gather if split."""
         if copy is False and self._layout.split is not None and self.comm.size > 1:
@@ -227,6 +229,7 @@ class Array(Operators):
         """Run NumPy's ufunc as the namespace's function of the same meaning."""
         return namespace()._utility.array_ufunc(ufunc, method, inputs, kwargs)
 
+    @breaks
     def __dlpack__(
         self,
         *,
@@ -261,6 +264,7 @@ class Array(Operators):
     def __deepcopy__(self, memo: dict[int, Any]) -> Array:
         return Array(self._local.clone(), self._layout)
 
+    @breaks
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle this rank's shard with its layout: every rank pickles and loads its own."""
         values = carrier(self._local).detach().cpu().contiguous()
@@ -280,6 +284,7 @@ class Array(Operators):
                 "x.detach() or autograd.stop_gradient(x) first"
             )
 
+    @breaks
     def item(self) -> Any:
         """Return the only element as a Python scalar, the same on every rank.
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
+from ._capturing import breaks, may_break
 from ._dtypes import FLOATING, REAL_FLOATING
 from ._layout import Layout
 from ._redistribute import move, redistribute
@@ -222,6 +223,7 @@ def _around(
 # ---------------------------------------------------------------------- reverse mode
 
 
+@breaks
 def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return ``f(*primals)``, and the function that pulls cotangents back.
 
@@ -240,7 +242,8 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
         Takes a cotangent of the structure of `y`, returns a tuple of those of `primals`: arrays of
         their shapes, dtypes and layouts. May be called again.
     """
-    return _vjp("vjp", f, primals)
+    value, pullback = _vjp("vjp", f, primals)
+    return value, breaks(pullback)
 
 
 def _vjp(func: str, f: Function, primals: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -298,6 +301,7 @@ def value_and_grad(
     Messages: those of `f`, and of its adjoint (docs, "How gradients cross ranks").
     """
 
+    @may_break
     def both(*args: Any, **kwargs: Any) -> Any:
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         aux: list[Any] = []
@@ -359,6 +363,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
 # ---------------------------------------------------------------------- forward mode
 
 
+@may_break
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """Return ``f(*primals)`` and its derivative in the direction of `tangents`.
 
@@ -413,6 +418,7 @@ def _check_directions(func: str, primals: Any, tangents: Any) -> None:
         raise ValueError(f"{func}: {counts[1]} tangents for {counts[0]} primals")
 
 
+@may_break
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """Return the products of the Hessian of a scalar function with directions.
 
@@ -454,6 +460,7 @@ def jacobian(f: Function, argnums: int = 0) -> Function:
         for small ones.
     """
 
+    @may_break
     def matrix(*args: Any) -> Any:
         def of_one(x: Any) -> Any:
             return f(*args[:argnums], x, *args[argnums + 1 :])

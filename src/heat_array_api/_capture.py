@@ -34,7 +34,7 @@ from ._layout import Shape
 from ._messages import MESSAGE, Message
 from ._trace import caller
 
-__all__ = ["Capture", "captured", "holding"]
+__all__ = ["METHODS", "Capture", "Recorder", "captured", "holding", "not_capturable", "recording"]
 
 
 @dataclass
@@ -79,7 +79,7 @@ _LIKE = {
 }
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records every operation of torch on tensors without values."""
 
     def __init__(self, capture: Capture) -> None:
@@ -91,6 +91,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kept: list[Tensor] = []  # ids stay theirs
         # Placeholders come first, those of constants last among them.
         self.last = capture.graph._root
+
+    def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
+        """Call what might break the graph (see `_capturing.breaks`): here it is one whole."""
+        return f(*args, **kwargs)
 
     def bind(self, t: Tensor, node: fx.Node) -> None:
         """Let `node` stand for a tensor."""
@@ -184,8 +188,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 # ---------------------------------------------------------------------- communicators that record
 
 
-def _recorder() -> _Recorder:
-    found: _Recorder = captures[-1]
+def _recorder() -> Recorder:
+    found: Recorder = captures[-1]
     return found
 
 
@@ -254,7 +258,7 @@ def _refused(method: str) -> Callable[..., Any]:
     return refuse
 
 
-_METHODS: dict[str, Callable[..., Any]] = {
+_RECORDED: dict[str, Callable[..., Any]] = {
     "allreduce": _allreduce,
     "reduce_scatter": _reduce_scatter,
     "exscan": _exscan,
@@ -269,12 +273,16 @@ _METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
+METHODS: dict[str, Callable[..., Any]] = {name: getattr(Communicator, name) for name in _RECORDED}
+"""The methods that send."""
+
+
 @contextmanager
-def _recording_communicators(recorder: _Recorder) -> Iterator[None]:
+def _recording_communicators(recorder: Recorder) -> Iterator[None]:
     """Let all communicators record. They do not ask in each call, which stays as fast as it was."""
-    sending = {name: getattr(Communicator, name) for name in _METHODS}
+    sending = {name: getattr(Communicator, name) for name in METHODS}
     captures.append(recorder)
-    for name, method in _METHODS.items():
+    for name, method in _RECORDED.items():
         setattr(Communicator, name, method)
     try:
         yield
@@ -284,22 +292,46 @@ def _recording_communicators(recorder: _Recorder) -> Iterator[None]:
         captures.pop()
 
 
+@contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """Record what torch and the communicators are asked for in a block."""
+    with _recording_communicators(recorder), recorder.mode, recorder:
+        yield
+
+
 # ---------------------------------------------------------------------- the capture
 
 
 @contextmanager
 def holding(arrays: Sequence[Array], tensors: Sequence[Tensor]) -> Iterator[None]:
     """Let arrays hold other tensors as their shards for the length of a block."""
-    values = [x._local for x in arrays]
+    before = [(x._local, x._layout) for x in arrays]
     for x, t in zip(arrays, tensors, strict=True):
         x._local = t
     try:
         yield
     finally:
-        for x, value in zip(arrays, values, strict=True):
-            x._local = value
+        for x, (value, layout) in zip(arrays, before, strict=True):
+            x._local, x._layout = value, layout
             if hasattr(x, "_varying"):
                 del x._varying
+
+
+_OUTSIDE = (".numpy() is not supported", "Cannot access data pointer")
+"""What torch says where code outside it asks for the memory of a tensor without values."""
+
+
+def not_capturable(error: Exception) -> NotCapturable | None:
+    """Return what an error says about what was recorded; None if it is the function's own."""
+    if isinstance(error, NotCapturable):
+        return error
+    if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
+        return NotCapturable(f"it depends on values ({error})")
+    if isinstance(error, UnsupportedOperatorException):
+        return NotCapturable(f"torch cannot trace {error}")
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in _OUTSIDE):
+        return NotCapturable("part of it runs outside torch (sorting, for example)")
+    return None
 
 
 def captured(
@@ -323,14 +355,14 @@ def captured(
     """
     capture = Capture()
     mode = capture.mode
-    recorder = _Recorder(capture)
+    recorder = Recorder(capture)
     with mode:
         fakes = [
             torch.empty(tuple(x._local.shape), dtype=x._local.dtype, device=x._local.device)
             for x in arrays
         ]
-    # A second owner of each storage: operators that write do so into a copy.
-    owners = [fake.untyped_storage() for fake in fakes]
+        # A second owner of each storage: operators that write do so into a copy.
+        owners = [fake.detach() for fake in fakes]
     for fake in fakes:
         recorder.placeholder(fake)
     try:
@@ -339,14 +371,11 @@ def captured(
                 result = call()
             checks = [bad for bad, _ in capture.checks]
             outputs = [recorder.node(t) for t in (*finish(result), *checks)]
-    except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        raise NotCapturable(f"it depends on values ({error})") from error
-    except RuntimeError as error:
-        if ".numpy() is not supported" in str(error):
-            raise NotCapturable("part of it runs outside torch (sorting, for example)") from error
-        raise
-    except UnsupportedOperatorException as error:
-        raise NotCapturable(f"torch cannot trace {error}") from error
+    except Exception as error:
+        reason = not_capturable(error)
+        if reason is None or reason is error:
+            raise
+        raise reason from error
     del owners
     capture.graph.output(outputs)
     return capture

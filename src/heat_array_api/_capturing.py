@@ -5,11 +5,24 @@ While it is, shards are tensors without values, and communicators record instead
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from torch import Tensor
 
-__all__ = ["NotCapturable", "captures", "capturing", "checked_later", "depends_on_values"]
+__all__ = [
+    "NotCapturable",
+    "breaks",
+    "captures",
+    "capturing",
+    "checked_later",
+    "depends_on_values",
+    "may_break",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 captures: list[Any] = []
 """The captures in force, outermost first."""
@@ -47,3 +60,34 @@ def depends_on_values(what: str) -> None:
     """
     if captures:
         raise NotCapturable(what)
+
+
+# ---------------------------------------------------------------------- breaks of the graph
+
+# A function that runs in pieces (see `_breaking`) leaves recording for an operation that needs
+# values. All ranks must do so at once, so the operations are functions that all ranks call
+# alike, of arrays, and never kernels. While nothing is recorded this costs a truth test of a list.
+
+
+def breaks(f: Callable[P, R]) -> Callable[P, R]:
+    """Let a function that needs values break a captured graph."""
+    return _operation(f, True)
+
+
+def may_break(f: Callable[P, R]) -> Callable[P, R]:
+    """Let a function break a captured graph where it cannot become a part of it.
+
+    Of its arguments it may change the shard and the layout only.
+    """
+    return _operation(f, False)
+
+
+def _operation(f: Callable[P, R], always: bool) -> Callable[P, R]:
+    @wraps(f)
+    def operation(*args: P.args, **kwargs: P.kwargs) -> R:
+        if captures:
+            result: R = captures[-1].operation(f, args, kwargs, always)
+            return result
+        return f(*args, **kwargs)
+
+    return operation

@@ -2,7 +2,7 @@
 
 See `_capture` (what the function does, recorded from one call), `_schedule` (which messages
 travel together), `_inductor` (machine code), `_program` (how ranks do all this in step),
-`_compiled` (which calls share a program).
+`_compiled` (which calls share a program), `_breaking` and `_segments` (functions in pieces).
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def compile(
         Of arrays, nested tuples, lists and dicts of them, and other values; returns such. Without
         it, a decorator.
     fullgraph : bool
-        Raise an error where `f` cannot be compiled as a whole, instead of running it eagerly.
+        Raise an error where `f` cannot be compiled as a whole. Else it runs in pieces, compiled
+        between the lines that need values (masks, ``if x > 0``, sorting), if its arrays have
+        4 MB or more on each rank, and eagerly if they have less.
     backend : {"inductor", "aot_eager", "eager"}
         What compiles the captured graph: "inductor" to machine code; "eager" not at all: messages
         are combined, and nothing else is changed.
@@ -44,11 +46,13 @@ def compile(
     -------
     Compiled
         The function. Its first call with new layouts, dtypes or other values captures and
-        compiles (collectively: all ranks call it in the same order); later ones run.
+        compiles (collectively: all ranks call it in the same order); later ones run. Its
+        ``captures``, ``compilations`` and ``breaks`` tell how often it did what.
 
     Notes
     -----
-    Messages: those of `f`, small independent sums in one. Derivatives can be taken inside `f`, and
+    Messages: those of `f`, small independent sums in one; where it runs in pieces one of 24 bytes
+    for each piece. Derivatives can be taken inside `f`, and
     of the result. See the page "Compiled functions" of the documentation.
 
     Examples

@@ -10,14 +10,16 @@ from typing import Any
 
 from ._array import Array
 from ._autograd import differentiable, vjp
+from ._breaking import InPieces, Unbreakable
 from ._capture import holding
 from ._capturing import NotCapturable, captures
-from ._comm import world
+from ._comm import Communicator, world
 from ._debug import DEBUG
 from ._environment import Environment, put_back
 from ._errors import CollectiveMismatchError, CompileWarning
 from ._inductor import progress
 from ._program import Body, Outcome, Program, build
+from ._segments import Segments
 from ._tape import tracked, transforming
 from ._templates import Templates
 from ._trace import unrecorded
@@ -32,6 +34,23 @@ MOST_FAILURES = 4
 MOST_PROGRAMS = 512
 """Of one function: more different calls than these run eagerly."""
 
+LEAST_BYTES = 1 << 22
+"""Of the arrays, on a rank: with less, recording a function costs more than fusing it saves."""
+
+
+def _comm_of(arrays: Sequence[Array]) -> Communicator:
+    return arrays[0]._layout.comm if arrays else world()
+
+
+def _pays(arrays: Sequence[Array]) -> bool:
+    """Return whether arrays are big enough for a function of them to run in pieces."""
+    return sum(_share(x) for x in arrays) >= LEAST_BYTES
+
+
+def _share(x: Array) -> int:
+    """Return the bytes of a rank's share of an array, the same number on all ranks."""
+    return x.nbytes if x._layout.split is None else x.nbytes // x._layout.comm.size
+
 
 class Compiled:
     """A function made by `compile`.
@@ -40,6 +59,8 @@ class Compiled:
     ----------
     captures : int
         How often the function was captured: once for each set of layouts, dtypes, other values.
+    breaks : dict of str to int
+        Where the graph was broken, as ``"operation at file:line"``, and how often.
     """
 
     def __init__(
@@ -52,14 +73,20 @@ class Compiled:
         self._show_progress = show_progress
         self._outcomes: dict[Any, Outcome] = {}
         self._warned: set[str] = set()
-        self._failures = 0
+        # By communicator: ranks take part in different ones.
+        self._attempts: dict[Communicator, list[Outcome]] = {}
+        self._unbreakable: dict[Communicator, str] = {}
         self._templates = Templates()
+        self._segments = Segments(self._name, self._templates, backend, self._shown, self._report)
         self.captures = 0
+        self.breaks: dict[str, int] = {}
 
-    @property
-    def _hopeless(self) -> bool:
-        """Whether all attempts have failed, the same on all ranks."""
-        return self._failures >= MOST_FAILURES and self._failures == len(self._outcomes)
+    def _hopeless(self, comm: Communicator) -> Outcome | None:
+        """Return what came of the last attempt if all have failed, the same on all ranks."""
+        outcomes = self._attempts.get(comm, [])
+        if len(outcomes) < MOST_FAILURES or any(o.program is not None for o in outcomes):
+            return None
+        return outcomes[-1]
 
     @property
     def compilations(self) -> int:
@@ -77,29 +104,31 @@ class Compiled:
         return self if instance is None else partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if captures or transforming() or self._hopeless:
+        if captures or transforming():
             return self._f(*args, **kwargs)
         around = Environment(self._f, args, kwargs)
         outcome = self._outcomes.get(around.key)
+        if outcome is None:
+            outcome = self._hopeless(_comm_of(around.arrays))
         if DEBUG:
             self._check_in_step(around.arrays, outcome)
         if outcome is None:
             outcome = self._attempt(around, args, kwargs)
             if outcome.error:
-                return self._after_error(outcome, around.key, args, kwargs)
+                return self._after_error(outcome, around, args, kwargs)
         program = outcome.program
         if program is None:
-            return self._f(*args, **kwargs)
+            return self._without_program(outcome, around, args, kwargs)
         if any(tracked(x._local) for x in around.arrays):
             return self._on_tape(program, around, args, kwargs)
         return program(around.arrays)
 
     def _check_in_step(self, arrays: Sequence[Array], outcome: Outcome | None) -> None:
         """Raise on all ranks unless all take the same program, or none has one."""
+        comm = _comm_of(arrays)
         number = -1
         if outcome is not None:
-            number = next(i for i, o in enumerate(self._outcomes.values()) if o is outcome)
-        comm = arrays[0]._layout.comm if arrays else world()
+            number = next(i for i, o in enumerate(self._attempts[comm]) if o is outcome)
         with unrecorded():
             chosen = [numbers[0] for numbers in comm.allgather_ints((number,))]
         if len(set(chosen)) > 1:
@@ -126,24 +155,28 @@ class Compiled:
 
     def _made(self, key: Any, call: Callable[[], Any], arrays: list[Array]) -> Outcome:
         """Make a program, on all ranks alike, and keep what came of it."""
-        comms = {id(x._layout.comm): x._layout.comm for x in arrays}
-        if len(comms) > 1:
+        comm = _comm_of(arrays)
+        if any(x._layout.comm is not comm for x in arrays):
             outcome = Outcome(None, "its arrays live on several communicators")
         elif len(self._outcomes) >= MOST_PROGRAMS:
             outcome = Outcome(None, f"it was called in more than {MOST_PROGRAMS} different ways")
         else:
-            comm = next(iter(comms.values()), world())
-            shown = partial(progress, self._name, comm, self._show_progress)
             self.captures += 1
-            outcome = build(Body(call, arrays), comm, self._backend, self._templates, shown)
+            outcome = build(
+                Body(call, arrays), comm, self._backend, self._templates, partial(self._shown, comm)
+            )
         if not outcome.error:
-            self._keep(key, outcome)
+            self._keep(key, outcome, comm)
         return outcome
 
-    def _keep(self, key: Any, outcome: Outcome) -> None:
+    def _shown(self, comm: Communicator) -> Any:
+        return progress(self._name, comm, self._show_progress)
+
+    def _keep(self, key: Any, outcome: Outcome, comm: Communicator) -> None:
         self._outcomes[key] = outcome
-        self._failures += outcome.program is None
-        self._report(outcome.problem)
+        self._attempts.setdefault(comm, []).append(outcome)
+        if self._fullgraph or not outcome.breaks:
+            self._report(outcome.problem)
 
     def _report(self, problem: str) -> None:
         """Say once what keeps the function from being compiled, on all ranks; or raise."""
@@ -156,11 +189,43 @@ class Compiled:
             self._warned.add(problem)
             warnings.warn(text, CompileWarning, stacklevel=4)
 
-    def _after_error(self, outcome: Outcome, key: Any, args: Any, kwargs: Any) -> Any:
+    def _after_error(self, outcome: Outcome, around: Environment, args: Any, kwargs: Any) -> Any:
         """Call eagerly what raised while it was captured; the error may be the function's own."""
         result = self._f(*args, **kwargs)
-        self._keep(key, Outcome(None, outcome.problem))
+        self._keep(around.key, Outcome(None, outcome.problem), _comm_of(around.arrays))
         return result
+
+    # ------------------------------------------------------------------ without a program
+
+    def _without_program(
+        self, outcome: Outcome, around: Environment, args: Any, kwargs: Any
+    ) -> Any:
+        """Call what is no program as a whole: in pieces where that can be, and pays."""
+        if self._fullgraph:
+            self._report(outcome.problem)
+        arrays = around.arrays
+        comm = _comm_of(arrays)
+        problem = self._unbreakable.get(comm, "")
+        if outcome.breaks and any(x._local.requires_grad or tracked(x._local) for x in arrays):
+            problem = outcome.problem
+        if problem or not outcome.breaks or not _pays(arrays):
+            self._report(problem)
+            return self._f(*args, **kwargs)
+        holders: list[Any] = []
+        Environment(self._f, args, kwargs, holders=holders)
+        call = InPieces(self._segments, comm, self._broken)
+        try:
+            return call(lambda: self._f(*args, **kwargs), arrays, holders)
+        except Unbreakable as error:
+            reasons = comm.allgather_object(str(error))
+        problem = next(filter(None, reasons), outcome.problem)
+        self._unbreakable[comm] = problem
+        self._report(problem)
+        return self._f(*args, **kwargs)
+
+    def _broken(self, operation: str, line: str) -> None:
+        place = f"{operation} at {line}"
+        self.breaks[place] = self.breaks.get(place, 0) + 1
 
     # ------------------------------------------------------------------ derivatives
 
@@ -183,6 +248,7 @@ class Compiled:
             outcome = self._made(key, lambda: function(arrays), arrays)
         program = outcome.program
         if program is None:
+            self._report(outcome.problem)
             return function(arrays)
         if not any(tracked(x._local) for x in arrays):
             return program.new_arrays(arrays)

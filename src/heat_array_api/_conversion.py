@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
 from ._array import Array, Device
+from ._capturing import breaks
 from ._comm import Communicator, as_communicator
 from ._dtypes import (
     ANY,
@@ -284,6 +285,7 @@ def from_dlpack(
     return Array(local.view_as(local), layout)
 
 
+@breaks
 def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> Array:
     """Make an array of the shards that the ranks hold.
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ._array import Array
 from ._autograd import differentiable, stop_gradient
+from ._capturing import breaks, may_break
 from ._creation import eye, tril, triu
 from ._data_type import finfo
 from ._elementwise import abs as absolute
@@ -64,6 +65,7 @@ class SlogdetResult(NamedTuple):
 # ---------------------------------------------------------------------- Cholesky
 
 
+@breaks
 def cholesky(x: Array, /, *, upper: bool = False) -> Array:
     """Return the Cholesky factor of Hermitian positive definite matrices.
 
@@ -131,6 +133,7 @@ def _cholesky_adjoint(lower: Array, g: Array) -> Array:
 # ---------------------------------------------------------------------- QR
 
 
+@may_break
 def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRResult:
     """Factor matrices into an orthogonal (unitary) and an upper triangular one.
 
@@ -262,6 +265,7 @@ def refuse_singular(func: str, diagonal: Tensor) -> None:
         raise np.linalg.LinAlgError(f"{func}: the matrix is singular (pivot {int(zeros[0])} is 0)")
 
 
+@breaks
 def inv(x: Array, /) -> Array:
     """Return the inverses of square matrices.
 
@@ -318,6 +322,7 @@ def _eliminated(x: Array) -> tuple[Tensor, int]:
     return panel_lu(deal(x._local, x._layout))
 
 
+@breaks
 def det(x: Array, /) -> Array:
     """Return the determinants of square matrices.
 
@@ -382,6 +387,7 @@ def _det_adjoint(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Ar
     return (cotangents[0][..., None, None] * cofactors,)
 
 
+@breaks
 def slogdet(x: Array, /) -> SlogdetResult:
     """Return the signs and the logarithms of the moduli of the determinants.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ._array import Array, common_communicator
 from ._boxes import hashable, plan_view, select
-from ._capturing import capturing, checked_later
+from ._capturing import breaks, capturing, checked_later, may_break
 from ._conversion import asarray
 from ._creation import zeros
 from ._dtypes import ANY, INTEGER, carrier, uncarry
@@ -137,6 +137,7 @@ def indexed_first(layout: Layout, axes: tuple[int, ...]) -> tuple[int, ...]:
     return (*axes, *(i for i in range(layout.ndim) if i not in axes))
 
 
+@may_break
 def _pick_points(x: Array, parsed: Key) -> Array:
     indices, layout = aligned_indices(parsed, x.shape)
     k = len(indices)
@@ -270,6 +271,7 @@ def mask_in_order(x: Array, mask: Array) -> tuple[Array, Tensor]:
     return x, move(mask._local, mask._layout, layout)
 
 
+@breaks
 def _masked(x: Array, mask: Array) -> Array:
     if mask.ndim == 0:
         mask = Array(mask._local.reshape(1), Layout.replicated((1,), x.comm))
@@ -290,6 +292,7 @@ def _masked(x: Array, mask: Array) -> Array:
 # ---------------------------------------------------------------------- functions
 
 
+@may_break
 def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
     """Return the elements of an axis at given indices.
 
@@ -332,6 +335,7 @@ def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
     return _pick_points(x, Key(basic, (index,), (axis,), False))
 
 
+@may_break
 def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
     """Return the elements along an axis at indices that differ from line to line.
 

@@ -15,6 +15,7 @@ import torch
 
 from ._array import Array
 from ._autograd import differentiable
+from ._capturing import breaks
 from ._comparison import greater
 from ._creation import eye
 from ._data_type import astype, finfo
@@ -375,6 +376,7 @@ def _cutoff(x: Array, largest: Array, rtol: float | Array | None) -> Array:
     return multiply(largest, rtol)
 
 
+@breaks
 def matrix_rank(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     """Return the number of singular values of matrices that are not zero.
 
@@ -403,6 +405,7 @@ def matrix_rank(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     return sum_(astype(counted, "int64"), axis=-1)
 
 
+@breaks
 def pinv(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     """Return the Moore-Penrose pseudo-inverses of matrices.
 

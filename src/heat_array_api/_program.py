@@ -23,11 +23,15 @@ from ._schedule import dependencies, functional, plan, scheduled, united
 from ._templates import Templates
 from ._trace import caller, named
 from ._trees import leaves, rebuilt
+from ._views import note_write
 
 __all__ = ["Body", "Outcome", "Program", "build"]
 
 _VALUES: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), slice)
 _VALUES = (*_VALUES, np.generic, np.dtype, Layout, Communicator, Device)
+
+
+Written = list[tuple[int, Layout]]
 
 
 class Body(NamedTuple):
@@ -61,11 +65,12 @@ class Program:
     ----------
     tree : nested tuples, lists, dicts of _Leaf
         The structure of the result.
-    written : list of int
-        The arguments that the function writes to; their new values are the last outputs.
+    written : list of (int, Layout)
+        The arguments that the function writes to, and what layouts they have then; their new
+        values are the last outputs.
     """
 
-    def __init__(self, capture: Capture, tree: Any, written: list[int]) -> None:
+    def __init__(self, capture: Capture, tree: Any, written: Written) -> None:
         self.tree = tree
         self.written = written
         self.constants = [*capture.constants, torch.zeros(1)]
@@ -83,8 +88,12 @@ class Program:
         """Run on arrays of these layouts, and return what the function returns."""
         outputs = self._run(arrays)
         result = self.result(arrays, self._as_arrays(outputs))
-        for number, t in zip(self.written, outputs[len(self._layouts) :], strict=True):
-            arrays[number].become(t)
+        written = zip(self.written, outputs[len(self._layouts) :], strict=True)
+        for (number, layout), t in written:
+            x = arrays[number]
+            x.become(t)
+            x._layout = layout
+            note_write(x)
         return result
 
     def new_arrays(self, arrays: Sequence[Array]) -> list[Array]:
@@ -132,22 +141,25 @@ class Outcome(NamedTuple):
         Why it is None, or why it is not compiled.
     error : bool
         Whether the function itself raised.
+    breaks : bool
+        Whether it could run in pieces: what stands between program and function is a part of it.
     """
 
     program: Program | None
     problem: str = ""
     error: bool = False
+    breaks: bool = False
 
 
 # ---------------------------------------------------------------------- capture
 
 
-def _captured(body: Body) -> tuple[Capture, Any, list[int]]:
+def _captured(body: Body) -> tuple[Capture, Any, Written]:
     """Capture a function; return also the structure of its result, and what it writes to."""
     numbers = {id(x): i for i, x in enumerate(body.arrays)}
     before: list[Tensor] = []
     tree: Any = None
-    written: list[int] = []
+    written: Written = []
 
     def call() -> Any:
         before.extend(x._local for x in body.arrays)
@@ -159,8 +171,8 @@ def _captured(body: Body) -> tuple[Capture, Any, list[int]]:
         found = [_leaf_of(value, numbers, new) for value in leaves(result)]
         tree = rebuilt(result, iter(found))
         pairs = zip(body.arrays, before, strict=True)
-        written.extend(i for i, (x, t) in enumerate(pairs) if x._local is not t)
-        return [*new, *(body.arrays[i]._local for i in written)]
+        written.extend((i, x._layout) for i, (x, t) in enumerate(pairs) if x._local is not t)
+        return [*new, *(body.arrays[i]._local for i, _ in written)]
 
     return captured(call, body.arrays, finish), tree, written
 
@@ -231,12 +243,13 @@ def _agreed(
     mine: Any = (problem, error, socket.gethostname(), None, None)
     if found is not None:
         capture, tree, written, graph = found
-        facts = str(([m.common() for m in capture.messages], _facts(tree), written))
+        layouts = [(i, n.shape, n.split, n.counts) for i, n in written]
+        facts = str(([m.common() for m in capture.messages], _facts(tree), layouts))
         mine = ("", False, mine[2], zlib.crc32(facts.encode()), dependencies(graph))
     everyone = comm.allgather_object(mine)
     for problem, error, *_ in everyone:
         if problem:
-            return Outcome(None, problem, error)
+            return Outcome(None, problem, error, breaks=not error)
     if len({theirs[3] for theirs in everyone}) > 1:
         return Outcome(None, "the ranks would send different messages")
     steps = plan(capture.messages, united([theirs[4] for theirs in everyone]))

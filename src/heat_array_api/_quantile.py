@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ._array import Array
+from ._capturing import breaks
 from ._comparison import isnan, logical_not
 from ._dtypes import ORDERED, REAL_FLOATING, default_float, to_torch_dtype
 from ._indexing import take, take_along_axis
@@ -51,6 +52,7 @@ _ROUNDED: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
 }
 
 
+@breaks
 def quantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
@@ -91,6 +93,7 @@ def quantile(
     return _quantile("quantile", x, q, axis, method, keepdims)
 
 
+@breaks
 def nanquantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
@@ -101,6 +104,7 @@ def nanquantile(
     return _quantile("nanquantile", x, q, axis, method, keepdims)
 
 
+@breaks
 def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Median over axes of what is not NaN; NaN where all are. Messages as for `nanquantile`."""
     check_array("nanmedian", "x", x, ORDERED)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ._array import Array, common_communicator
 from ._assemble import Fetch, Segment, Want, arrange, arrange_locally, fetch, join, plan_fetch
+from ._capturing import breaks
 from ._dtypes import INTEGER, carrier, uncarry
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
 from ._manipulation import concat
@@ -190,6 +191,12 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
             f"repeat: repeats has shape {per_row.shape}; expected an int or ({n},), the "
             f"length of axis {axis}"
         )
+    return _repeat_unevenly(x, per_row, axis)
+
+
+@breaks
+def _repeat_unevenly(x: Array, per_row: Array, axis: int) -> Array:
+    layout = x._layout
     numbers, counts = _repeats_here(per_row, layout, axis)
     t = carrier(x._local).repeat_interleave(numbers, dim=axis)
     shape = (*layout.shape[:axis], sum(counts), *layout.shape[axis + 1 :])

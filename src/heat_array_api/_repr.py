@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ._array import Array
+from ._capturing import breaks
 from ._dtypes import carrier, uncarry
 from ._layout import Layout
 from ._op import check_array
@@ -17,6 +18,7 @@ from ._redistribute import resplit
 __all__ = ["html", "short", "to_string"]
 
 
+@breaks
 def short(x: Array) -> str:
     """Return ``repr(x)``: global shape, dtype, split and this rank's shard. Never communicates."""
     layout = x._layout
@@ -39,6 +41,7 @@ def short(x: Array) -> str:
     return f"{where}, rank {layout.comm.rank} of {layout.comm.size} holds {rows}:\n  {text})"
 
 
+@breaks
 def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precision: int = 8) -> str:
     """Return the array's values as NumPy prints them, from all ranks.
 
@@ -111,6 +114,7 @@ def _near(begin: int, end: int, n: int, edgeitems: int) -> list[int]:
     return sorted({*low, *high})
 
 
+@breaks
 def html(x: Array) -> str:
     """Return a table of facts and a drawing of the blocks over the ranks. Never communicates."""
     layout = x._layout

@@ -115,7 +115,13 @@ def functional(capture: Capture) -> fx.Graph:
     module = fx.GraphModule(torch.nn.Module(), capture.graph)
     pure = torch.func.functionalize(module, remove="mutations")
     with torch.no_grad(), capture.mode:
-        return make_fx(pure)(*capture.fakes).graph
+        graph = make_fx(pure)(*capture.fakes).graph
+    # Of the inputs only constants are written to, and must be the same in the next call.
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten.copy_.default and node.args[0].op == "placeholder":
+            node.replace_all_uses_with(node.args[1])
+            graph.erase_node(node)
+    return graph
 
 
 def scheduled(graph: fx.Graph, steps: Sequence[tuple[int, ...]]) -> fx.GraphModule:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array, common_communicator
+from ._capturing import breaks, may_break
 from ._dtypes import (
     ANY,
     BOOL,
@@ -175,6 +176,7 @@ def count_nonzero(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> 
     return reduction("count_nonzero", _count, x, axis, keepdims, combine="sum")
 
 
+@breaks
 def nonzero(x: Array, /) -> tuple[Array, ...]:
     """Indices of the elements that are not zero, in row-major order.
 
@@ -260,6 +262,7 @@ def where(
 # ---------------------------------------------------------------------- searchsorted
 
 
+@may_break
 def searchsorted(
     x1: Array,
     x2: Array | Scalar,
@@ -390,6 +393,7 @@ class _Queries:
 # ---------------------------------------------------------------------- bincount
 
 
+@breaks
 def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> Array:
     """Count how often each non-negative integer occurs.
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
+from ._capturing import breaks, may_break
 from ._dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote, uncarry
 from ._kernels import (
     argsort_keys,
@@ -191,6 +192,7 @@ def _unique(
     return Array(met.values, found), indices, inverse_indices, counts
 
 
+@breaks
 def unique_all(x: Array, /) -> UniqueAllResult:
     """Distinct elements, their first places, which of them each element is, and their counts.
 
@@ -219,6 +221,7 @@ def unique_all(x: Array, /) -> UniqueAllResult:
     return UniqueAllResult(values, indices, inverse, counts)
 
 
+@breaks
 def unique_counts(x: Array, /) -> UniqueCountsResult:
     """Distinct elements and how many of each there are; as `unique_all`."""
     check_array("unique_counts", "x", x, ANY)
@@ -227,6 +230,7 @@ def unique_counts(x: Array, /) -> UniqueCountsResult:
     return UniqueCountsResult(values, counts)
 
 
+@breaks
 def unique_inverse(x: Array, /) -> UniqueInverseResult:
     """Distinct elements and, for each element, which of them it is; as `unique_all`."""
     check_array("unique_inverse", "x", x, ANY)
@@ -235,6 +239,7 @@ def unique_inverse(x: Array, /) -> UniqueInverseResult:
     return UniqueInverseResult(values, inverse)
 
 
+@breaks
 def unique_values(x: Array, /) -> Array:
     """Distinct elements, sorted; as `unique_all`. One all-to-all of the ranks' distinct values."""
     check_array("unique_values", "x", x, ANY)
@@ -250,6 +255,7 @@ def unique_values(x: Array, /) -> Array:
 # ---------------------------------------------------------------------- isin
 
 
+@may_break
 def isin(
     x1: Array | Scalar,
     x2: Array | Scalar | list[Any] | tuple[Any, ...],

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ._array import Array, common_communicator
 from ._boxes import box, is_basic
+from ._capturing import breaks, may_break
 from ._conversion import asarray, filled, scalar_dtype
 from ._dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
 from ._indexing import aligned_indices, as_mask, indexed_first, mask_in_order
@@ -237,6 +238,7 @@ def _flipped(value: Array, axes: list[int], target: Layout) -> Array:
     return flip(value, axis=tuple(axes)) if axes else value
 
 
+@breaks
 def _write_masked(x: Array, key: Any, value: Array) -> None:
     mask = as_mask(key, x)
     rest = x.shape[mask.ndim :]
@@ -283,6 +285,7 @@ def _fill_masked(x: Array, mask: Array, value: Array) -> None:
     x.become(result if dtype is result.dtype else result.view(dtype))
 
 
+@may_break
 def _write_points(x: Array, parsed: Key, value: Array) -> None:
     if x._layout.split is None:
         index_shape = broadcast_shape("index", *(index.shape for index in parsed.arrays))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ._array import Array, common_communicator
 from ._autograd import differentiable
+from ._capturing import breaks
 from ._dtypes import promote
 from ._factorizations import refuse_singular
 from ._layout import Layout
@@ -32,6 +33,7 @@ from ._tape import tracked
 __all__ = ["solve"]
 
 
+@breaks
 def solve(x1: Array, x2: Array, /) -> Array:
     """Return the solutions X of ``x1 X = x2``.
 

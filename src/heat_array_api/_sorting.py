@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
+from ._capturing import breaks
 from ._dtypes import ANY, ORDERED, REAL_FLOATING, carrier, default_float, uncarry
 from ._kernels import argsort_last, from_raw_keys, raw_keys, sort_keys, sort_last
 from ._layout import Layout, Shape, normalize_axes, normalize_axis
@@ -37,6 +38,7 @@ from ._tape import tracked
 __all__ = ["argsort", "as_last_axis", "mean_of", "median", "sort", "with_axes"]
 
 
+@breaks
 def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """Sort along an axis.
 
@@ -75,6 +77,7 @@ def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool 
     return Array(_back(sort_last(rows, descending), axis), layout)
 
 
+@breaks
 def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """Return the indices that sort `x` along an axis.
 
@@ -143,6 +146,7 @@ def with_axes(x: Array, axes: Shape, before: int = 0) -> Array:
     return x
 
 
+@breaks
 def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
     """Median over axes: the middle element, or the mean of the two middle ones.
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
+from ._capturing import breaks
 from ._creation import eye
 from ._dtypes import to_numpy_dtype
 from ._elementwise import conj, real
@@ -70,6 +71,7 @@ class EigResult(NamedTuple):
 # ---------------------------------------------------------------------- singular values
 
 
+@breaks
 def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
     """Singular value decomposition ``x = U diag(S) Vh``.
 
@@ -224,6 +226,7 @@ def _svd_of_split(x: Array, full: bool) -> tuple[Array, ...]:
     )
 
 
+@breaks
 def svdvals(x: Array, /) -> Array:
     """Return the singular values of matrices in descending order.
 
@@ -283,6 +286,7 @@ def _values(layout: Layout) -> tuple[Layout]:
     return (born(layout.shape[:1], layout),)
 
 
+@breaks
 def eigh(x: Array, /) -> EighResult:
     """Return the eigenvalues and eigenvectors of Hermitian matrices.
 
@@ -338,6 +342,7 @@ def _between(values: Array, overlap: Array, x: Array) -> Array:
     return (1 - one) * overlap / ((conj(gaps) if gaps._local.is_complex() else gaps) + one)
 
 
+@breaks
 def eigvalsh(x: Array, /) -> Array:
     """Return the eigenvalues of Hermitian matrices in ascending order.
 
@@ -361,6 +366,7 @@ def eigvalsh(x: Array, /) -> Array:
     return each_matrix("eigvalsh", x, kernel, _values, adjoint=_eigh_adjoint)[0]
 
 
+@breaks
 def eig(x: Array, /) -> EigResult:
     """Return the eigenvalues and right eigenvectors of square matrices.
 
@@ -407,6 +413,7 @@ def _eig_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
     return cotangent if x._local.is_complex() else real(cotangent)
 
 
+@breaks
 def eigvals(x: Array, /) -> Array:
     """Return the eigenvalues of square matrices, in no order.
 

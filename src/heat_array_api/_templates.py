@@ -11,6 +11,7 @@ All of this is a rank's own business: which messages are sent is decided before,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.fx.node import map_arg
 
-__all__ = ["Function", "Instance", "Templates"]
+__all__ = ["Function", "Instance", "Templates", "taken_apart"]
 
 Function = Callable[..., Sequence[Tensor]]
 Compiler = Callable[[fx.GraphModule, Sequence[Any]], Function]
@@ -56,22 +57,36 @@ class Instance(NamedTuple):
     @staticmethod
     def of(module: fx.GraphModule, fakes: Sequence[Tensor]) -> Instance:
         """Take a graph apart."""
-        found: list[Any] = [n for fake in fakes for n in fake.shape]
-        index = {node: i for i, node in enumerate(module.graph.nodes)}
-        inputs = tuple((fake.ndim, fake.dtype, fake.device) for fake in fakes)
-        nodes = [
-            (node.op, node.target, _skeleton((node.args, node.kwargs), index, found))
-            for node in module.graph.nodes
-            if node.op != "placeholder"
-        ]
-        return Instance(module, fakes, (inputs, *nodes), tuple(found))
+        return Instance(module, fakes, *taken_apart(module.graph, fakes))
+
+
+def taken_apart(
+    graph: fx.Graph, fakes: Sequence[Tensor]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the structure of a graph with inputs like `fakes`, and its numbers."""
+    found: list[Any] = [n for fake in fakes for n in fake.shape]
+    index = {node: i for i, node in enumerate(graph.nodes)}
+    inputs = tuple((fake.ndim, fake.dtype, fake.device) for fake in fakes)
+    nodes = [
+        (node.op, node.target, _skeleton((node.args, node.kwargs), index, found))
+        for node in graph.nodes
+        if node.op != "placeholder"
+    ]
+    return (inputs, *nodes), tuple(found)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value can be told from others by `==`, as no NaN and no -0.0 can."""
+    if type(value) is float:
+        return value == value and (value != 0.0 or math.copysign(1.0, value) > 0)
+    return type(value) is int
 
 
 def _skeleton(value: Any, index: dict[fx.Node, int], found: list[Any]) -> Any:
     """Return an argument without its numbers, which are appended to a list."""
     if isinstance(value, fx.Node):
         return ("node", index[value])
-    if type(value) is int or (type(value) is float and value == value):
+    if _is_number(value):
         found.append(value)
         return type(value)
     if isinstance(value, (tuple, list)):
@@ -83,7 +98,7 @@ def _skeleton(value: Any, index: dict[fx.Node, int], found: list[Any]) -> Any:
 
 def _filled(value: Any, fill: Callable[[Any], Any]) -> Any:
     """Return an argument with other numbers."""
-    if type(value) is int or (type(value) is float and value == value):
+    if _is_number(value):
         return fill(value)
     if isinstance(value, (tuple, list)):
         return type(value)(_filled(item, fill) for item in value)

@@ -42,6 +42,8 @@ active: list[Trace] = []
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # A program that lives in the package is the user's code, as far as lines are concerned.
 _PROGRAMS = (_PACKAGE + "demo",)
+# Whose functions stand around the operation that was called.
+_AROUND = (_PACKAGE + "_capturing.py", _PACKAGE + "_breaking.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def caller() -> tuple[str, str]:
                 return operation, f"{path}:{frame.f_lineno}"
         elif path.startswith(_PROGRAMS) or frame.f_globals.get("__name__") == "__main__":
             return operation, f"{path}:{frame.f_lineno}"
-        elif not code.co_name.startswith("<"):
+        elif not code.co_name.startswith("<") and path not in _AROUND:
             operation = code.co_name
         frame = frame.f_back
     return operation, "?"

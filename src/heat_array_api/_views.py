@@ -34,11 +34,11 @@ __all__ = [
     "is_selection",
     "is_view",
     "linked",
+    "note_write",
     "permute",
     "permuted",
     "refresh",
     "write_through",
-    "written",
 ]
 
 Kind = Literal["index", "axes", "shape"]
@@ -83,10 +83,10 @@ def refresh(view: Array) -> None:
         now = ns.reshape(source, view.shape)
     view._local, view._layout = now._local, now._layout
     linked(view, source, kind, how)
-    written(view)
+    note_write(view)
 
 
-def written(x: Array) -> None:
+def note_write(x: Array) -> None:
     """Note that `x` has other values now; its views with exchanged axes take them.
 
     That sends nothing, so it does not matter when a rank frees such a view; others take the values
@@ -101,12 +101,12 @@ def written(x: Array) -> None:
             now = permute(x, view._link[2])
             view._local, view._layout = now._local, now._layout
             linked(view, *view._link[:3])
-            written(view)
+            note_write(view)
 
 
 def write_through(view: Array) -> None:
     """Write a view, which has been written to, into its source. Messages: as of that write."""
-    written(view)
+    note_write(view)
     link: Link | None = getattr(view, "_link", None)
     if link is None:
         return

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ._array import Array
-from ._capturing import depends_on_values
+from ._capturing import breaks, depends_on_values
 from ._comm import Communicator, as_communicator
 from ._conversion import Split, as_shape, local_device, new_layout
 from ._dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
@@ -48,6 +48,7 @@ Kernel = Callable[[np.random.Generator, Values], None]
 _CHUNK: Final = 1 << 15  # elements that a kernel transforms at a time, in cache
 
 
+@breaks
 def default_rng(seed: Any = None, *, comm: Any = None) -> Generator:
     """Return a generator of random arrays.
 
@@ -120,6 +121,7 @@ class Generator:
         """Return `n` generators of independent streams, the same on every rank."""
         return [Generator(child, self._comm) for child in self._sequence.spawn(n)]
 
+    @breaks
     def _draw(
         self,
         func: str,
@@ -308,6 +310,7 @@ class Generator:
 
         return self._draw("integers", size, target, split, device, 4 if wide else 2, kernel)
 
+    @breaks
     def permutation(
         self, x: Array | int, axis: int = 0, *, split: Split = UNSET, device: Any = None
     ) -> Array:
@@ -353,6 +356,7 @@ class Generator:
         """Shuffle an array in place along an axis; see `permutation`."""
         x._assign(self.permutation(x, axis))
 
+    @breaks
     def choice(
         self,
         a: Array | int,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .._array import Array, common_communicator
+from .._capturing import breaks
 from .._comm import Communicator, as_communicator
 from .._conversion import local_device
 from ._agreement import at_root
@@ -29,6 +30,7 @@ TREE = "tree"
 VERSION = 1
 
 
+@breaks
 def save_checkpoint(
     directory: str | os.PathLike[str],
     tree: Any,
@@ -135,6 +137,7 @@ def _described(
     raise TypeError(f"{func}: {place or 'the tree'} is {type(node).__name__}, which is not saved")
 
 
+@breaks
 def load_checkpoint(
     directory: str | os.PathLike[str],
     split: Any = "saved",

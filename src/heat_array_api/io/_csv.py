@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .._array import Array
+from .._capturing import breaks
 from .._comm import Communicator, as_communicator
 from .._conversion import Split, local_device
 from .._dtypes import to_numpy_dtype, to_torch_dtype
@@ -31,6 +32,7 @@ BLOCK = 1 << 12
 """Rows that are turned into Python's numbers at once, on their way into text."""
 
 
+@breaks
 def load_csv(
     path: str | os.PathLike[str],
     *,
@@ -172,6 +174,7 @@ def _own_lines(
             yield line.decode()
 
 
+@breaks
 def save_csv(
     x: Array,
     path: str | os.PathLike[str],

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from .._array import Array
+from .._capturing import breaks
 from ._csv import load_csv, save_csv
 from ._hdf5 import load_hdf5, save_hdf5
 from ._netcdf import load_netcdf
@@ -17,6 +18,7 @@ from ._zarr import load_zarr, save_zarr
 __all__ = ["load", "save"]
 
 
+@breaks
 def load(path: str | os.PathLike[str], name: str | None = None, **options: Any) -> Array:
     """Load an array from a file, each rank its own slab; the suffix says which format.
 
@@ -44,6 +46,7 @@ def load(path: str | os.PathLike[str], name: str | None = None, **options: Any) 
     return several(path, "data" if name is None else name, **options)
 
 
+@breaks
 def save(x: Any, path: str | os.PathLike[str], name: str | None = None, **options: Any) -> None:
     """Save arrays to a file, each rank its own slab; the suffix says which format.
 

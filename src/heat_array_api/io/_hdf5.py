@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._array import Array
+from .._capturing import breaks
 from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
@@ -24,6 +25,7 @@ from ._variables import as_variables, by_name, storage_of
 __all__ = ["load_hdf5", "save_hdf5"]
 
 
+@breaks
 def load_hdf5(
     path: str | os.PathLike[str],
     dataset: str,
@@ -122,6 +124,7 @@ class _Dataset:
         return np.asarray(self._found[slab])
 
 
+@breaks
 def save_hdf5(
     x: Array | Mapping[str, Array],
     path: str | os.PathLike[str],

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._capturing import breaks
 from .._comm import as_communicator
 from .._layout import Shape
 from ._agreement import at_root, missing_package
@@ -101,6 +102,7 @@ class FileInfo(Mapping[str, VariableInfo]):
         )
 
 
+@breaks
 def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
     """List what a file holds: names, shapes, dtypes, dimensions, chunks, attributes.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._array import Array
+from .._capturing import breaks
 from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
@@ -25,6 +26,7 @@ COMPLEX_DIMENSION = "complex"
 Values = np.ndarray[Any, Any]
 
 
+@breaks
 def load_netcdf(
     path: str | os.PathLike[str],
     variable: str,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .._array import Array, common_communicator
+from .._capturing import breaks
 from .._conversion import asarray
 from .._data_type import astype
 from .._layout import Layout, Shape
@@ -55,6 +56,7 @@ class _Text(NamedTuple):
         return tuple(self.values.shape)
 
 
+@breaks
 def save_netcdf(
     x: Any,
     path: str | os.PathLike[str],

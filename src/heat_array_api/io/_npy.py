@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from .._array import Array
+from .._capturing import breaks
 from .._conversion import Split
 from .._layout import Shape
 from .._options import UNSET
@@ -57,6 +58,7 @@ def read_header(path: str) -> Header:
     return Header(tuple(shape), fortran_order, dtype, offset)
 
 
+@breaks
 def load_npy(
     path: str | os.PathLike[str],
     *,
@@ -132,6 +134,7 @@ class _File:
         return values
 
 
+@breaks
 def save_npy(x: Array, path: str | os.PathLike[str], *, progress: bool | None = None) -> None:
     """Save an array as an npy file, each rank its own slab.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._array import Array
+from .._capturing import breaks
 from .._comm import as_communicator
 from .._conversion import asarray
 from ._agreement import at_root, missing_package
@@ -21,6 +22,7 @@ from ._variables import SaveArguments
 __all__ = ["as_save_arguments", "open_dataset"]
 
 
+@breaks
 def open_dataset(
     path: str | os.PathLike[str],
     *,

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from .._array import Array
+from .._capturing import breaks
 from .._comm import Communicator
 from .._conversion import Split
 from .._layout import Shape
@@ -39,6 +40,7 @@ def zarr_module() -> Any:
     return zarr
 
 
+@breaks
 def load_zarr(
     path: str | os.PathLike[str],
     array: str | None = None,
@@ -119,6 +121,7 @@ class _Stored:
         return np.asarray(self._found[slab])
 
 
+@breaks
 def save_zarr(
     x: Array | Mapping[str, Array],
     path: str | os.PathLike[str],
