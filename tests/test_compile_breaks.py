@@ -11,7 +11,7 @@ import pytest
 import heat_array_api as xp
 from differentiated import FUNCTIONS, SHAPE
 from files import shared_folder
-from heat_array_api import _compiled, _inductor
+from heat_array_api import _compiled, _inductor, ml
 from heat_array_api._inductor import no_compiler
 from layouts import agree, assert_equal, layouts, make
 from test_compile import EAGER, VALUES, compiled, random
@@ -773,3 +773,38 @@ def test_a_compiler_that_fails_on_one_rank(monkeypatch, check):
     with pytest.warns(xp.CompileWarning, match="no space left"):
         check(f(x), tuple(np.asarray(y) for y in before_and_after(x)))
     check(f(x), tuple(np.asarray(y) for y in before_and_after(x)))
+
+
+# ---------------------------------------------------------------------- estimators
+
+ESTIMATORS = {
+    "KMeans": lambda: ml.KMeans(2, init=VALUES[:2], max_iter=3),
+    "MiniBatchKMeans": lambda: ml.MiniBatchKMeans(
+        2, init=VALUES[:2], batch_size=4, max_iter=3, random_state=0
+    ),
+    "LinearRegression": ml.LinearRegression,
+    "Lasso": lambda: ml.Lasso(alpha=0.01, max_iter=20),
+    "TruncatedSVD": lambda: ml.TruncatedSVD(2, random_state=0),
+    "IncrementalPCA": lambda: ml.IncrementalPCA(2, batch_size=8),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimators(name):
+    """Methods of estimators can be compiled: fits, too, which set attributes and iterate."""
+    rng = np.random.default_rng(0)
+    values, targets = rng.standard_normal((24, 4)), rng.standard_normal(24)
+    expected = ESTIMATORS[name]().fit(values, targets)
+    use = "transform" if hasattr(expected, "transform") else "predict"
+    for layout in layouts(values.shape, few=True):
+        if layout.split == 1:
+            continue
+        x = make(values, layout)
+        y = xp.asarray(targets) if layout.split is None else xp.asarray(targets, split=0)
+        found = ESTIMATORS[name]()
+        assert compiled(found.fit)(x, y) is found
+        apply = compiled(getattr(found, use))
+        for _ in range(2):
+            result = apply(x)
+            assert_equal(result, getattr(expected, use)(values), rtol=1e-6, atol=1e-6)
+            assert result.split == layout.split
