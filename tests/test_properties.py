@@ -92,12 +92,15 @@ def test_scans(data):
 def test_writes_do_not_show_elsewhere(data):
     x, values = data.draw(arrays(hnp.array_shapes(min_dims=1, max_dims=3, min_side=1)))
     y = xp.redistribute(x, data.draw(layouts_of(x.shape)))
-    views = [x[...], xp.permute_dims(x, tuple(reversed(range(x.ndim)))), x + 0, +x, y]
-    expected = [values, values.T, values, values, values]
+    others = [x[...], x + 0, +x, y]
+    turned = xp.permute_dims(x, tuple(reversed(range(x.ndim))))
     x[0] = 100.0
     x *= 2
-    for view, old in zip(views, expected, strict=True):
-        assert_equal(view, old)
+    for other in others:
+        assert_equal(other, values)
+    written = values.copy()
+    written[0] = 100.0
+    assert_equal(turned, (written * 2).T)  # exchanged axes are the exception
 
 
 @given(st.data())
