@@ -204,6 +204,7 @@ def loss_of(function):
     return loss
 
 
+@pytest.mark.some_cases(31)
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("name", FACTORISATIONS)
 def test_factorisations(name, dtype):

@@ -73,6 +73,7 @@ def logistic(w, x, y):
 # ---------------------------------------------------------------------- everything there is
 
 
+@pytest.mark.some_cases(60)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_as_eager(name, check):
     """The table of differentiable functions covers the namespace."""

@@ -91,6 +91,7 @@ FIRST = {
 }
 
 
+@pytest.mark.some_cases(40)
 @pytest.mark.parametrize("name", FIRST)
 def test_as_eager(name, check):
     """What needs values, between things that do not, on all layouts and with no warning."""
