@@ -425,13 +425,15 @@ def test_no_compiler(monkeypatch, check):
     check(f(x), 2 * np.asarray(x))
 
 
-def test_a_compiler_that_fails_on_one_rank(monkeypatch, check):
-    def broken(backend, module, fakes):
-        if xp.world().rank == SIZE - 1:
-            raise OSError("no space left")
-        return module
+def no_space_on_the_last_rank(backend, module, fakes):
+    """Stand in for the compiler of `_inductor`."""
+    if xp.world().rank == SIZE - 1:
+        raise OSError("no space left")
+    return module
 
-    monkeypatch.setattr(_inductor, "_compile", broken)
+
+def test_a_compiler_that_fails_on_one_rank(monkeypatch, check):
+    monkeypatch.setattr(_inductor, "_compile", no_space_on_the_last_rank)
     f = compiled(xp.sum, backend="aot_eager")
     with pytest.warns(xp.CompileWarning, match="no space left"):
         check(f(random((4,))), np.asarray(random((4,))).sum())

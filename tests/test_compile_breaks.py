@@ -14,7 +14,7 @@ from files import shared_folder
 from heat_array_api import _compiled, _inductor, ml
 from heat_array_api._inductor import no_compiler
 from layouts import agree, assert_equal, layouts, make
-from test_compile import EAGER, VALUES, compiled, random
+from test_compile import EAGER, VALUES, compiled, no_space_on_the_last_rank, random
 
 SIZE = xp.world().size
 
@@ -763,12 +763,7 @@ def test_machine_code():
 
 
 def test_a_compiler_that_fails_on_one_rank(monkeypatch, check):
-    def broken(backend, module, fakes):
-        if xp.world().rank == SIZE - 1:
-            raise OSError("no space left")
-        return module
-
-    monkeypatch.setattr(_inductor, "_compile", broken)
+    monkeypatch.setattr(_inductor, "_compile", no_space_on_the_last_rank)
     f = compiled(before_and_after, backend="aot_eager")
     x = random((40,))
     with pytest.warns(xp.CompileWarning, match="no space left"):

@@ -278,25 +278,22 @@ METHODS: dict[str, Callable[..., Any]] = {name: getattr(Communicator, name) for 
 
 
 @contextmanager
-def _recording_communicators(recorder: Recorder) -> Iterator[None]:
-    """Let all communicators record. They do not ask in each call, which stays as fast as it was."""
+def recording(recorder: Recorder) -> Iterator[None]:
+    """Record what torch and the communicators are asked for in a block.
+
+    Communicators do not ask in each call whether to record: it stays as fast as it was.
+    """
     sending = {name: getattr(Communicator, name) for name in METHODS}
     captures.append(recorder)
     for name, method in _RECORDED.items():
         setattr(Communicator, name, method)
     try:
-        yield
+        with recorder.mode, recorder:
+            yield
     finally:
         for name, method in sending.items():
             setattr(Communicator, name, method)
         captures.pop()
-
-
-@contextmanager
-def recording(recorder: Recorder) -> Iterator[None]:
-    """Record what torch and the communicators are asked for in a block."""
-    with _recording_communicators(recorder), recorder.mode, recorder:
-        yield
 
 
 # ---------------------------------------------------------------------- the capture
@@ -366,8 +363,8 @@ def captured(
     for fake in fakes:
         recorder.placeholder(fake)
     try:
-        with holding(arrays, fakes), _recording_communicators(recorder):
-            with mode, recorder:
+        with holding(arrays, fakes):
+            with recording(recorder):
                 result = call()
             checks = [bad for bad, _ in capture.checks]
             outputs = [recorder.node(t) for t in (*finish(result), *checks)]

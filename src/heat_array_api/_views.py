@@ -70,8 +70,8 @@ def refresh(view: Array) -> None:
     link: Link | None = getattr(view, "_link", None)
     if link is None:
         return
-    source, kind, how, writes = link
-    refresh(source)
+    refresh(link[0])
+    source, kind, how, writes = view._link  # which that may have renewed
     if getattr(source, "_writes", 0) == writes:
         return
     ns = namespace()
@@ -81,8 +81,13 @@ def refresh(view: Array) -> None:
         now = permute(source, how)
     else:
         now = ns.reshape(source, view.shape)
+    _renew(view, now)
+
+
+def _renew(view: Array, now: Array) -> None:
+    """Give a view the values that its source has now."""
     view._local, view._layout = now._local, now._layout
-    linked(view, source, kind, how)
+    linked(view, *view._link[:3])
     note_write(view)
 
 
@@ -98,10 +103,7 @@ def note_write(x: Array) -> None:
         if view is not None:
             if type(view._local) is Tensor:
                 depends_on_values("it writes to an array of which a view is held outside")
-            now = permute(x, view._link[2])
-            view._local, view._layout = now._local, now._layout
-            linked(view, *view._link[:3])
-            note_write(view)
+            _renew(view, permute(x, view._link[2]))
 
 
 def write_through(view: Array) -> None:
