@@ -21,6 +21,7 @@ FLOORS = {
         "_options",
         "_trace",
         "_gathers",
+        "_allocator",
         "_startup",
         "_wire",
         "_pieces",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -316,3 +318,56 @@ def test_threads_of_a_job():
         assert counts
         for before, after in counts:
             assert before == after
+
+
+# ---------------------------------------------------------------- memory
+
+
+def _offers_huge_pages() -> bool:
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return setting.exists() and "[never]" not in setting.read_text()
+
+
+@alone
+@pytest.mark.skipif(not _offers_huge_pages(), reason="no huge pages on this system")
+@pytest.mark.parametrize(("value", "wanted"), [(None, "True"), ("0", "False")])
+def test_large_tensors_ask_for_huge_pages(monkeypatch, value, wanted):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")  # this process has set it at its import
+    variables = {} if value is None else {"THP_MEM_ALLOC_ENABLE": value}
+    job = run(
+        """
+        import heat_array_api as xp
+        x = xp.ones((8_000_000,))
+        address = x.local.data_ptr() + 32_000_000
+        inside = False
+        for line in open("/proc/self/smaps"):
+            first = line.split()[0]
+            if not first.endswith(":"):
+                start, end = (int(part, 16) for part in first.split("-"))
+                inside = start <= address < end
+            elif inside and first == "VmFlags:":
+                print("hg" in line.split())
+        """,
+        **variables,
+    )
+    assert job.stdout.split() == [wanted], job.stderr
+
+
+@alone
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="not glibc >= 2.33")
+def test_small_tensors_are_no_mappings_of_their_own():
+    """So they can take memory that was freed before."""
+    job = run(
+        """
+        import ctypes
+        import heat_array_api as xp
+        class Info(ctypes.Structure):
+            _fields_ = [(f"field{i}", ctypes.c_size_t) for i in range(10)]
+        info = ctypes.CDLL(None).mallinfo2
+        info.restype = Info
+        before = info().field3  # hblks: the number of mappings
+        x = xp.ones((200_000,))
+        print(info().field3 - before)
+        """
+    )
+    assert job.stdout == "0\n", job.stderr

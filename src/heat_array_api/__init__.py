@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys as _sys
 
+from . import _allocator as _allocator
 from . import _autograd as _autograd
 from . import _indexing as _indexing
 from . import _repr as _repr

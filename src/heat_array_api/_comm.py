@@ -22,7 +22,7 @@ from . import _trace
 from ._debug import DEBUG, Call, Checker
 from ._errors import MPIUnavailableError
 from ._pieces import InPieces
-from ._startup import NO_MPI, Ending, check_launcher, cores, prefer_huge_pages, threads_per_rank
+from ._startup import NO_MPI, Ending, check_launcher, cores, threads_per_rank
 from ._trace import Event, active
 from ._wire import Codec, codec_of, deliver, dense, empty, fresh, identity, no_reduction, outgoing
 
@@ -34,7 +34,6 @@ except (ImportError, RuntimeError, OSError) as error:
 __all__ = ["Communicator", "as_communicator", "world"]
 
 check_launcher(MPI.COMM_WORLD.Get_size(), MPI.Get_library_version(), os.environ)
-prefer_huge_pages(os.environ)
 
 _NODE = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -23,7 +23,6 @@ __all__ = [
     "check_launcher",
     "cores",
     "launched_ranks",
-    "prefer_huge_pages",
     "threads_per_rank",
 ]
 
@@ -89,16 +88,6 @@ def check_launcher(size: int, library: str, environ: Mapping[str, str]) -> None:
         f"in this Python's bin directory), or {remedy}.\n"
         f"  If one rank is what you want, set HEAT_ARRAY_API_LAUNCHER_CHECK=0."
     )
-
-
-def prefer_huge_pages(environ: MutableMapping[str, str]) -> None:
-    """Let torch put large CPU tensors on huge pages, where Linux offers them on request.
-
-    A fresh result of 256 MB otherwise costs 65,000 page faults: ``x - y`` took 0.57 s with
-    4 KiB pages and 0.037 s with 2 MiB pages (torch 2.13, one thread). torch reads the
-    variable at its first large allocation; a value set by the user stands.
-    """
-    environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def cores() -> frozenset[int]:
