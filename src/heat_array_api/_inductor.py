@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from ._comm import Communicator
+from ._rowblocks import blocked, running
 from ._templates import Function, Instance, Templates
 
 __all__ = ["compiled_in_step", "no_compiler", "progress"]
@@ -58,6 +59,16 @@ def _most_joined(module: fx.GraphModule) -> int:
     return max((len(node.args[0]) for node in joins), default=0)
 
 
+def _compiled(
+    templates: Templates, module: fx.GraphModule, fakes: Sequence[Tensor], backend: str
+) -> Function:
+    """Compile a graph, and its parts that run by blocks of rows."""
+    compiler = partial(_compile, backend)
+    whole, regions = blocked(module, fakes)
+    codes = [templates.function(region.instance(), compiler) for region in regions]
+    return running(templates.function(Instance.of(whole, fakes), compiler), regions, codes)
+
+
 def compiled_in_step(
     templates: Templates,
     module: fx.GraphModule,
@@ -82,8 +93,7 @@ def compiled_in_step(
     for turn in (True, False):
         if turn is first and problem is None:
             try:
-                instance = Instance.of(module, fakes)
-                function = templates.function(instance, partial(_compile, backend))
+                function = _compiled(templates, module, fakes, backend)
             except Exception as error:
                 text = str(error).strip().partition("\n")[0]
                 problem = f"{type(error).__name__}: {text}"[:300]
