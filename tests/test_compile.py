@@ -405,6 +405,21 @@ def test_indices_out_of_range(split):
     assert f.captures == 1
 
 
+def test_of_several_errors_the_first_is_raised():
+    def columns(x, y, i, j):
+        return xp.take(x, i, axis=1), xp.take(y, j, axis=1)
+
+    f = compiled(columns, fullgraph=True)
+    x, y = random((40, 3)), random((40, 5))
+    inside, outside = xp.asarray([0, 1]), xp.asarray([7, 7])
+    for i, length in ((outside, 3), (inside, 5)):
+        with pytest.raises(IndexError, match=f"of length {length}") as eager:
+            columns(x, y, i, outside)
+        with pytest.raises(IndexError) as raised:
+            f(x, y, i, outside)
+        assert str(raised.value) == str(eager.value)
+
+
 def test_replicated_indices_along_the_split_axis(check):
     f = compiled(lambda x, i: x[i], fullgraph=True)
     values = np.random.default_rng(0).standard_normal((60, 2))
@@ -423,6 +438,17 @@ def test_no_compiler(monkeypatch, check):
     with pytest.warns(xp.CompileWarning, match="no C\\+\\+ compiler"):
         check(f(x), 2 * np.asarray(x))
     check(f(x), 2 * np.asarray(x))
+
+
+def test_who_compiles_first_on_a_communicator(monkeypatch):
+    """One rank of each node: these stand for two nodes."""
+    comm = xp.world().split(0, SIZE - xp.world().rank)
+    node = comm.rank // 2
+    monkeypatch.setattr(_inductor.socket, "gethostname", lambda: f"node {node}")
+    assert _inductor._compiles_first(comm) is (comm.rank % 2 == 0)
+    with xp.trace() as t:
+        _inductor._compiles_first(comm)
+    assert t.count() == 0
 
 
 def no_space_on_the_last_rank(backend, module, fakes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx
@@ -69,13 +71,26 @@ def _compiled(
     return running(templates.function(Instance.of(whole, fakes), compiler), regions, codes)
 
 
+_first: WeakKeyDictionary[Communicator, bool] = WeakKeyDictionary()
+
+
+def _compiles_first(comm: Communicator) -> bool:
+    """Return whether this rank is the first one of a communicator on its node.
+
+    Messages: names of nodes, once for each communicator.
+    """
+    if comm not in _first:
+        hosts = comm.allgather_object(socket.gethostname())
+        _first[comm] = hosts.index(hosts[comm.rank]) == comm.rank
+    return _first[comm]
+
+
 def compiled_in_step(
     templates: Templates,
     module: fx.GraphModule,
     fakes: Sequence[Tensor],
     backend: str,
     comm: Communicator,
-    first: bool,
 ) -> tuple[Function, str | None]:
     """Compile a graph on all ranks: first one of each node, then the others from its cache.
 
@@ -88,6 +103,7 @@ def compiled_in_step(
     """
     if backend == "eager":
         return module, None
+    first = _compiles_first(comm)
     function: Function = module
     problem = no_compiler() if backend == "inductor" else None
     for turn in (True, False):

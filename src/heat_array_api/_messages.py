@@ -8,8 +8,7 @@ shards have the same shapes, and in every job.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from ._comm import Communicator
 from ._layout import Shape
 from ._trace import named
 
-__all__ = ["COMBINE", "MESSAGE", "TRANSFER", "Message", "sending"]
+__all__ = ["COMBINE", "MESSAGE", "TRANSFER", "Message", "executed"]
 
 
 @dataclass(frozen=True)
@@ -118,14 +117,40 @@ _pending: list[Iterator[Sequence[Message]]] = []
 """The steps still to come of the programs in force, innermost last."""
 
 
-@contextmanager
-def sending(steps: Sequence[Sequence[Message]]) -> Iterator[None]:
-    """Let the operators called in a block be these steps, in order."""
+def executed(
+    function: Callable[..., Sequence[Tensor]],
+    tensors: Sequence[Tensor],
+    steps: Sequence[Sequence[Message]],
+    errors: Sequence[Exception],
+) -> tuple[Sequence[Tensor], Exception | None]:
+    """Run a scheduled graph.
+
+    Parameters
+    ----------
+    function : callable
+        The graph, or what was compiled of it.
+    tensors : sequence of Tensor
+        Its inputs, the token last.
+    steps : sequence
+        Its messages, in order, those that travel together as one step.
+    errors : sequence of Exception
+        Of its checks: the last outputs before the token are numbers that must be false.
+
+    Returns
+    -------
+    outputs : sequence of Tensor
+    error : Exception or None
+        Of the first check that has failed, the one that is raised eagerly.
+    """
     _pending.append(iter(steps))
     try:
-        yield
+        with torch.no_grad():
+            outputs = function(*tensors)
     finally:
         _pending.pop()
+    n = len(outputs) - len(errors) - 1
+    error = next((e for bad, e in zip(outputs[n:], errors, strict=False) if bad), None)
+    return outputs[:n], error
 
 
 def _send(step: Sequence[Message], tensors: list[Tensor]) -> list[Tensor]:

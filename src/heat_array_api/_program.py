@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ._capturing import NotCapturable
 from ._comm import Communicator
 from ._inductor import compiled_in_step
 from ._layout import Layout
-from ._messages import Message, sending
+from ._messages import Message, executed
 from ._schedule import dependencies, functional, plan, scheduled, united
 from ._templates import Templates
 from ._trace import caller, named
@@ -76,7 +75,7 @@ class Program:
         self.constants = [*capture.constants, torch.zeros(1)]
         self.steps: list[list[Message]] = []
         self.function: Callable[..., Sequence[Tensor]] | None = None
-        self._errors = [error for _, error in reversed(capture.checks)]
+        self._errors = [error for _, error in capture.checks]
         self._layouts = [leaf.layout for leaf in leaves(tree) if leaf.layout is not None]
 
     @property
@@ -107,12 +106,11 @@ class Program:
         """Run, and return this rank's shards of the new arrays, then those of `written`."""
         inputs = [x._local.detach().contiguous() for x in arrays]
         assert self.function is not None
-        with torch.no_grad(), sending(self.steps):
-            outputs = self.function(*inputs, *self.constants)[:-1]
-        for bad, error in zip(reversed(outputs), self._errors, strict=False):
-            if bad:
-                raise error.with_traceback(None)
-        return outputs[: len(outputs) - len(self._errors)]
+        tensors = [*inputs, *self.constants]
+        outputs, error = executed(self.function, tensors, self.steps, self._errors)
+        if error is not None:
+            raise error.with_traceback(None)
+        return outputs
 
     def result(self, arrays: Sequence[Array], new: Sequence[Array]) -> Any:
         """Return what the function returns, made of its arguments and the new arrays."""
@@ -240,28 +238,26 @@ def _agreed(
 ) -> Outcome:
     """Make a program of what was captured, if all ranks could, and agree on the messages."""
     found, problem, error = attempt
-    mine: Any = (problem, error, socket.gethostname(), None, None)
+    mine: Any = (problem, error, None, None)
     if found is not None:
         capture, tree, written, graph = found
         layouts = [(i, n.shape, n.split, n.counts) for i, n in written]
         facts = str(([m.common() for m in capture.messages], _facts(tree), layouts))
-        mine = ("", False, mine[2], zlib.crc32(facts.encode()), dependencies(graph))
+        mine = ("", False, zlib.crc32(facts.encode()), dependencies(graph))
     everyone = comm.allgather_object(mine)
     for problem, error, *_ in everyone:
         if problem:
             return Outcome(None, problem, error, breaks=not error)
-    if len({theirs[3] for theirs in everyone}) > 1:
+    if len({theirs[2] for theirs in everyone}) > 1:
         return Outcome(None, "the ranks would send different messages")
-    steps = plan(capture.messages, united([theirs[4] for theirs in everyone]))
+    steps = plan(capture.messages, united([theirs[3] for theirs in everyone]))
     program = Program(capture, tree, written)
     program.steps = [[capture.messages[i] for i in step] for step in steps]
-    hosts = [theirs[2] for theirs in everyone]
-    first = hosts.index(mine[2]) == comm.rank
     token = [torch.zeros(1)]
     with around():
         module = scheduled(graph, steps)
         program.function, reason = compiled_in_step(
-            templates, module, [*capture.fakes, *_faked(capture, token)], backend, comm, first
+            templates, module, [*capture.fakes, *_faked(capture, token)], backend, comm
         )
     return Outcome(program, reason or "")
 

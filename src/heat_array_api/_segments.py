@@ -19,7 +19,7 @@ from torch import Tensor, fx
 from ._capture import METHODS, Capture
 from ._comm import Communicator
 from ._inductor import compiled_in_step
-from ._messages import Message, sending
+from ._messages import executed
 from ._schedule import Dependencies, dependencies, functional, plan, scheduled, united
 from ._templates import Function, Templates, taken_apart
 from ._trace import named
@@ -183,7 +183,10 @@ class Segments:
             steps = self._steps(segment, capture, comm, tuple(theirs[1] for theirs in everyone))
             if any(theirs[2] != _number(steps) for theirs in everyone):
                 self._compile(segment, capture, comm, steps)
-        return _called(segment.functions[steps], capture, steps, len(outputs))
+        tensors = [*(t.detach().contiguous() for t in capture.constants), torch.zeros(1)]
+        sends = [[capture.messages[i] for i in step] for step in steps]
+        errors = [error for _, error in capture.checks]
+        return executed(segment.functions[steps], tensors, sends, errors)
 
     def _steps(
         self, segment: _Segment, capture: Capture, comm: Communicator, digests: tuple[int, ...]
@@ -209,10 +212,7 @@ class Segments:
         fakes = [*capture.fakes, capture.mode.from_tensor(torch.zeros(1))]
         with self._shown(comm):
             module = scheduled(segment.graph, steps)
-            first = comm.size == 1 or comm.node_rank == 0
-            made, problem = compiled_in_step(
-                self._templates, module, fakes, self._backend, comm, first
-            )
+            made, problem = compiled_in_step(self._templates, module, fakes, self._backend, comm)
         segment.functions[steps] = made if function is None or problem else function
         if problem:
             self._report(problem)
@@ -238,15 +238,3 @@ class Segments:
 
 def _number(steps: Steps) -> int:
     return zlib.crc32(str(steps).encode())
-
-
-def _called(
-    function: Function, capture: Capture, steps: Steps, n: int
-) -> tuple[Sequence[Tensor], Exception | None]:
-    """Call the function of a piece; return its first `n` outputs, and the error of a check."""
-    sends: list[list[Message]] = [[capture.messages[i] for i in step] for step in steps]
-    inputs = [t.detach().contiguous() for t in capture.constants]
-    with torch.no_grad(), sending(sends):
-        outputs = function(*inputs, torch.zeros(1))[:-1]
-    failed = (e for bad, (_, e) in zip(outputs[n:], capture.checks, strict=True) if bad)
-    return outputs[:n], next(failed, None)
