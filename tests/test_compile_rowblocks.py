@@ -27,8 +27,8 @@ def found(monkeypatch):
     regions = []
     blocked = _inductor.blocked
 
-    def spied(module, fakes):
-        graph, new = blocked(module, fakes)
+    def spied(*args):
+        graph, new = blocked(*args)
         regions.extend(new)
         return graph, new
 
@@ -105,24 +105,20 @@ def columns(x, y, w, v, labels):
     return z.T @ (xp.stack([z @ u, y], axis=1) - x[:, 1:] @ v[1:])
 
 
+def beside(x, y, w, v, labels):
+    """What all ranks have alike must stay so, whatever is cut of the shards on some."""
+    r = xp.asarray(MATRIX, split=None)
+    same = r.T @ xp.tanh(r @ xp.asarray(WEIGHTS)), xp.tanh(r @ xp.asarray(MORE))
+    return *same, x.T @ xp.tanh(x @ w), xp.sum(xp.tanh(r @ xp.asarray(MORE)), axis=0)
+
+
 def stacks(x, y, w, v, labels):
     outer = x[:, :, None] * x[:, None, :]
     return xp.sum(outer @ v, axis=0), xp.einsum("na,nb,n->ab", x, x, x @ w)
 
 
-PROGRAMS = (
-    logistic,
-    softmax,
-    kmeans,
-    linear,
-    newton,
-    extremes,
-    centered,
-    twice,
-    pairs,
-    columns,
-    stacks,
-)
+PROGRAMS = (logistic, softmax, kmeans, linear, newton, extremes, centered, twice, pairs)
+PROGRAMS = (*PROGRAMS, columns, beside, stacks)
 
 
 def compiled(f, backend="aot_eager"):
@@ -206,6 +202,12 @@ def test_nan(found):
     args[0] = args[0] * 1.0
     args[0][7, 1] = xp.nan
     check(extremes, args)
+
+
+def test_large_results_are_not_added_up(monkeypatch, found):
+    monkeypatch.setattr(_rowblocks, "MOST_RESULT_BYTES", 8)
+    compiled(linear)(*arguments(xp.Layout.balanced((N, 3), 0, COMM)))
+    assert not found
 
 
 def test_small_arrays_are_not_cut(monkeypatch, found):

@@ -50,7 +50,7 @@ class _Piece(Recorder):  # type: ignore[no-untyped-call]
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
         return self._call.operation(f, args, kwargs, always)
 
-    def enter(self, value: Tensor) -> Tensor:
+    def enter(self, value: Tensor, layout: Layout) -> Tensor:
         """Return a tensor without values that stands for one with values, an input."""
         if value.requires_grad:
             raise NotCapturable("an array on the tape comes up in it")
@@ -60,7 +60,7 @@ class _Piece(Recorder):  # type: ignore[no-untyped-call]
             self._owners.append(fake.detach())
         self.capture.constants.append(value)
         with self.capture.graph.inserting_after(self.last):
-            self.placeholder(fake)
+            self.placeholder(fake, layout)
         self.values[id(fake)] = value
         return fake
 
@@ -114,6 +114,7 @@ class _Piece(Recorder):  # type: ignore[no-untyped-call]
             if not wanted:
                 capture.graph.erase_node(node)
         capture.fakes = [t for t, wanted in zip(capture.fakes, used, strict=True) if wanted]
+        capture.shards = [own for own, wanted in zip(capture.shards, used, strict=True) if wanted]
         capture.constants = [t for t, wanted in zip(capture.constants, used, strict=True) if wanted]
         return outputs
 
@@ -187,7 +188,7 @@ class InPieces:
         t: Tensor = _SLOT.__get__(x)
         if isinstance(t, FakeTensor) or _is_wrapped(t):
             return t
-        fake = self._piece.enter(t)
+        fake = self._piece.enter(t, x._layout)
         self._set(x, fake)
         return fake
 

@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_map
 from ._array import Array
 from ._capturing import NotCapturable, captures
 from ._comm import Communicator
-from ._layout import Shape
+from ._layout import Layout, Shape
 from ._messages import MESSAGE, Message
 from ._trace import caller
 
@@ -54,6 +54,8 @@ class Capture:
         Values that the function brings with it.
     fakes : list of Tensor
         The tensors without values of the placeholders.
+    shards : list of bool
+        Which of them are this rank's own part of an array: others are the same on all ranks.
     checks : list
         Numbers that must be false, which are the last outputs, and the errors if they are not.
     """
@@ -63,6 +65,7 @@ class Capture:
     messages: list[Message] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     fakes: list[Tensor] = field(default_factory=list)
+    shards: list[bool] = field(default_factory=list)
     checks: list[tuple[Tensor, Exception]] = field(default_factory=list)
 
 
@@ -114,9 +117,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         return found
 
-    def placeholder(self, t: Tensor) -> None:
-        """Add an input."""
+    def placeholder(self, t: Tensor, layout: Layout | None = None) -> None:
+        """Add an input: a constant, or the shard of an array."""
         self.capture.fakes.append(t)
+        own = layout is not None and (layout.split is not None or layout.comm.size == 1)
+        self.capture.shards.append(own)
         self.last = self.capture.graph.placeholder(f"t{len(self.capture.fakes)}")
         self.bind(t, self.last)
 
@@ -360,8 +365,8 @@ def captured(
         ]
         # A second owner of each storage: operators that write do so into a copy.
         owners = [fake.detach() for fake in fakes]
-    for fake in fakes:
-        recorder.placeholder(fake)
+    for x, fake in zip(arrays, fakes, strict=True):
+        recorder.placeholder(fake, x._layout)
     try:
         with holding(arrays, fakes):
             with recording(recorder):

@@ -62,11 +62,15 @@ def _most_joined(module: fx.GraphModule) -> int:
 
 
 def _compiled(
-    templates: Templates, module: fx.GraphModule, fakes: Sequence[Tensor], backend: str
+    templates: Templates,
+    module: fx.GraphModule,
+    fakes: Sequence[Tensor],
+    shards: Sequence[bool],
+    backend: str,
 ) -> Function:
     """Compile a graph, and its parts that run by blocks of rows."""
     compiler = partial(_compile, backend)
-    whole, regions = blocked(module, fakes)
+    whole, regions = blocked(module, fakes, shards)
     codes = [templates.function(region.instance(), compiler) for region in regions]
     return running(templates.function(Instance.of(whole, fakes), compiler), regions, codes)
 
@@ -89,10 +93,23 @@ def compiled_in_step(
     templates: Templates,
     module: fx.GraphModule,
     fakes: Sequence[Tensor],
+    shards: Sequence[bool],
     backend: str,
     comm: Communicator,
 ) -> tuple[Function, str | None]:
     """Compile a graph on all ranks: first one of each node, then the others from its cache.
+
+    Parameters
+    ----------
+    templates : Templates
+        What has been compiled before.
+    module : torch.fx.GraphModule
+    fakes : sequence of Tensor
+        Tensors without values, like its inputs.
+    shards : sequence of bool
+        Which of these are this rank's own part of an array; of those that it leaves out none is.
+    backend : str
+    comm : Communicator
 
     Returns
     -------
@@ -109,7 +126,7 @@ def compiled_in_step(
     for turn in (True, False):
         if turn is first and problem is None:
             try:
-                function = _compiled(templates, module, fakes, backend)
+                function = _compiled(templates, module, fakes, shards, backend)
             except Exception as error:
                 text = str(error).strip().partition("\n")[0]
                 problem = f"{type(error).__name__}: {text}"[:300]

@@ -257,7 +257,12 @@ def _agreed(
     with around():
         module = scheduled(graph, steps)
         program.function, reason = compiled_in_step(
-            templates, module, [*capture.fakes, *_faked(capture, token)], backend, comm
+            templates,
+            module,
+            [*capture.fakes, *_faked(capture, token)],
+            capture.shards,
+            backend,
+            comm,
         )
     return Outcome(program, reason or "")
 

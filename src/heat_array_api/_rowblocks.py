@@ -5,7 +5,8 @@ what comes of the result. Compilers leave such products to libraries, and each g
 memory. Here the part of a graph between large inputs and sums over their rows runs block by
 block of rows, each small enough to stay in the processor's cache, and the sums are added up.
 
-A rank's own business: no message is within such a part.
+A rank's own business: no message is within such a part, and nothing but what comes of its own
+rows. What all ranks have alike would be rounded differently on ranks with other blocks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
-from ._rows import MAX, MIN, PRODUCTS, SUM, axis_of_rows, combination, with_rows
+from ._rows import (
+    MAX,
+    MIN,
+    PRODUCTS,
+    SUM,
+    axis_of_rows,
+    combination,
+    is_pointwise,
+    with_rows,
+)
 from ._templates import Function, Instance
 
 __all__ = ["Region", "blocked", "running"]
@@ -35,7 +45,16 @@ BLOCK_BYTES = 2 << 20
 LEAST_ROWS = 256
 """Of a block: products of few rows are slow."""
 
+MOST_RESULT_BYTES = 1 << 20
+"""Of the results of combining rows: adding up greater ones costs what is saved."""
+
 _aten: Any = torch.ops.aten
+
+_VIEWS = (
+    *(_aten.unsqueeze.default, _aten.permute.default, _aten.t.default, _aten.transpose.int),
+    *(_aten.expand.default, _aten.view.default, _aten.slice.Tensor, _aten.select.int),
+    *(_aten.detach.default, _aten.alias.default, _aten.full.default),
+)
 
 # ---------------------------------------------------------------------- the operator
 
@@ -242,22 +261,30 @@ class _Rows:
         After how many such operations, one after the other, a value is there.
     sources : set
         The values with rows that are not made row by row: inputs, what messages bring.
+    own : set
+        The values that depend on this rank's shards.
     """
 
     axes: dict[fx.Node, int]
     combined: dict[fx.Node, str]
     levels: dict[fx.Node, int]
     sources: set[fx.Node]
+    own: set[fx.Node]
 
     @staticmethod
-    def of(graph: fx.Graph, n: int) -> _Rows:
-        found = _Rows({}, {}, {}, set())
+    def of(graph: fx.Graph, n: int, shards: Sequence[fx.Node]) -> _Rows:
+        found = _Rows({}, {}, {}, set(), set(shards))
         for node in graph.nodes:
             value = node.meta.get("val")
             axis = how = None
-            if node.op == "call_function" and isinstance(value, (Tensor, tuple)):
+            local = node.op == "call_function" and isinstance(value, (Tensor, tuple))
+            own = local and not found.own.isdisjoint(node.all_input_nodes)
+            if own:
+                found.own.add(node)
+            if own or (local and (node.target in _VIEWS or is_pointwise(node.target))):
                 axis = axis_of_rows(node, found.axes, n)
-                how = combination(node, found.axes) if axis is None else None
+            if own and axis is None:
+                how = combination(node, found.axes)
             level = max((found.levels[x] for x in node.all_input_nodes), default=0)
             if axis is not None:
                 found.axes[node] = axis
@@ -265,7 +292,8 @@ class _Rows:
                 found.combined[node] = how
                 level += 1
             else:  # it needs all rows of its operands
-                level += any(found.inside(x, level) for x in node.all_input_nodes)
+                operands = found.own.intersection(node.all_input_nodes)
+                level += any(found.inside(x, level) for x in operands)
                 if isinstance(value, Tensor) and value.ndim and value.shape[0] == n:
                     found.axes[node] = 0
                     found.sources.add(node)
@@ -276,7 +304,7 @@ class _Rows:
         """Return whether a value is made row by row after so many combinations."""
         return node in self.axes and node not in self.sources and self.levels[node] == level
 
-    def region(self, level: int, order: Sequence[fx.Node], cheap: set[fx.Node]) -> Region | None:
+    def region(self, level: int, order: Sequence[fx.Node], again: set[fx.Node]) -> Region | None:
         """Return what leads from values with rows to the combinations of a level, if that pays."""
         chosen = {node for node in self.combined if self.levels[node] == level + 1}
         for node in reversed(order):
@@ -300,43 +328,47 @@ class _Rows:
             node
             for node in members
             if isinstance(node.meta["val"], Tensor)
-            and node not in cheap
+            and node not in again
             and any(user not in chosen for user in node.users)
         ]
         combined = [self.combined.get(node) for node in outputs]
+        results = sum(x.meta["val"].nbytes for x in outputs if x in self.combined)
+        if results > MOST_RESULT_BYTES:
+            return None
         size = min(n, max(LEAST_ROWS, BLOCK_BYTES * n // nbytes // 16 * 16))
         axes = {node: self.axes[node] for node in (*members, *rows) if node in self.axes}
         return Region(members, axes, rows, wholes, outputs, combined, size)
 
 
-_VIEWS = (
-    *(_aten.unsqueeze.default, _aten.permute.default, _aten.t.default, _aten.transpose.int),
-    *(_aten.expand.default, _aten.view.default, _aten.slice.Tensor, _aten.select.int),
-    *(_aten.detach.default, _aten.alias.default, _aten.full.default),
-)
+def _made_again(order: Sequence[fx.Node], own: set[fx.Node]) -> set[fx.Node]:
+    """Return what is made outside again where it is needed there.
 
-
-def _cheap(order: Sequence[fx.Node]) -> set[fx.Node]:
-    """Return the values that cost nothing to make again: views of inputs, constants."""
+    Views of inputs cost nothing. What all ranks have alike must not depend on their blocks.
+    """
     found: set[fx.Node] = set()
     for node in order:
-        if node.target in _VIEWS and all(
-            x.op == "placeholder" or x in found for x in node.all_input_nodes
+        operands = node.all_input_nodes
+        if node not in own or (
+            node.target in _VIEWS and all(x.op == "placeholder" or x in found for x in operands)
         ):
             found.add(node)
     return found
 
 
-def _count(fakes: Sequence[Tensor]) -> int | None:
-    """Return how many rows the greatest input has; None if it is too small to be cut."""
-    greatest = max(fakes, key=lambda t: t.nbytes, default=None)
-    if greatest is None or greatest.nbytes < LEAST_BYTES // 2 or greatest.device.type != "cpu":
+def _count(shards: Sequence[Tensor]) -> int | None:
+    """Return how many rows the greatest of them has; None if it is too small to be cut."""
+    greatest = max(shards, key=lambda t: t.nbytes, default=None)
+    if greatest is None or greatest.ndim == 0 or greatest.device.type != "cpu":
+        return None
+    if greatest.nbytes < LEAST_BYTES // 2:
         return None
     n = int(greatest.shape[0])
     return n if n >= 2 * LEAST_ROWS else None
 
 
-def blocked(module: fx.GraphModule, fakes: Sequence[Tensor]) -> tuple[fx.GraphModule, list[Region]]:
+def blocked(
+    module: fx.GraphModule, fakes: Sequence[Tensor], shards: Sequence[bool]
+) -> tuple[fx.GraphModule, list[Region]]:
     """Return a graph with what pays in row blocks in them, and these parts.
 
     Parameters
@@ -345,9 +377,11 @@ def blocked(module: fx.GraphModule, fakes: Sequence[Tensor]) -> tuple[fx.GraphMo
         Without operations in place.
     fakes : sequence of Tensor
         Tensors without values, like its inputs.
+    shards : sequence of bool
+        Which of these are this rank's own part of an array; of those that it leaves out none is.
     """
     products = any(node.target in PRODUCTS for node in module.graph.nodes)
-    n = _count(fakes) if products else None
+    n = _count([t for t, own in zip(fakes, shards, strict=False) if own]) if products else None
     if n is None:
         return module, []
     mode = FakeTensorMode()
@@ -355,14 +389,16 @@ def blocked(module: fx.GraphModule, fakes: Sequence[Tensor]) -> tuple[fx.GraphMo
         inputs = [torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in fakes]
     FakeTensorProp(module, mode).propagate_dont_convert_inputs(*inputs)
     order = [node for node in module.graph.nodes if node.op == "call_function"]
-    rows = _Rows.of(module.graph, n)
-    cheap = _cheap(order)
+    placeholders = module.graph.find_nodes(op="placeholder")
+    own_inputs = [node for node, own in zip(placeholders, shards, strict=False) if own]
+    rows = _Rows.of(module.graph, n, own_inputs)
+    again = _made_again(order, rows.own)
     levels = sorted({rows.levels[node] - 1 for node in rows.combined})
-    regions = {level: rows.region(level, order, cheap) for level in levels}
+    regions = {level: rows.region(level, order, again) for level in levels}
     found = {level: region for level, region in regions.items() if region is not None}
     if not found:
         return module, []
-    return _cut(module, order, rows, found, cheap, n), list(found.values())
+    return _cut(module, order, rows, found, again, n), list(found.values())
 
 
 def _cut(
@@ -370,7 +406,7 @@ def _cut(
     order: Sequence[fx.Node],
     rows: _Rows,
     regions: dict[int, Region],
-    cheap: set[fx.Node],
+    again: set[fx.Node],
     n: int,
 ) -> fx.GraphModule:
     """Return a graph with an operator in place of each region.
@@ -383,7 +419,7 @@ def _cut(
 
     def copied(node: fx.Node) -> fx.Node:
         if node not in new:
-            assert node in cheap
+            assert node in again
             new[node] = graph.node_copy(node, copied)
         return new[node]
 
@@ -391,7 +427,7 @@ def _cut(
         level = rows.levels[node]
         if node in rows.combined:
             return level - 1, 2
-        return level, 2 if rows.inside(node, level) else 0
+        return level, 2 if rows.inside(node, level) and node in rows.own else 0
 
     inputs = list(module.graph.find_nodes(op="placeholder"))
     new.update((node, graph.placeholder(str(node.target))) for node in inputs)

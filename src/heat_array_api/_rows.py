@@ -14,7 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-__all__ = ["MAX", "MIN", "PRODUCTS", "SUM", "axis_of_rows", "combination", "with_rows"]
+__all__ = [
+    "MAX",
+    "MIN",
+    "PRODUCTS",
+    "SUM",
+    "axis_of_rows",
+    "combination",
+    "is_pointwise",
+    "with_rows",
+]
 
 Axes = Mapping[fx.Node, int]
 Rule = Callable[[fx.Node, Axes], int | None]
@@ -212,7 +221,8 @@ _SHAPES = {_aten.view.default: 1, _aten._unsafe_view.default: 1, _aten.expand.de
 _SHAPES |= {_aten.full.default: 0}
 
 
-def _is_pointwise(target: Any) -> bool:
+def is_pointwise(target: Any) -> bool:
+    """Return whether an operator works on each element by itself."""
     tags = getattr(target, "tags", ())
     return torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
 
@@ -242,7 +252,7 @@ def axis_of_rows(node: fx.Node, axes: Axes, n: int) -> int | None:
         return 0 if grown and len(shape) and shape[0] == n else None
     if node.target in _RULES:
         return _RULES[node.target](node, axes)
-    return _pointwise(node, axes) if _is_pointwise(node.target) else None
+    return _pointwise(node, axes) if is_pointwise(node.target) else None
 
 
 def with_rows(node: fx.Node, axis: int, n: int) -> tuple[Any, ...]:

@@ -212,7 +212,9 @@ class Segments:
         fakes = [*capture.fakes, capture.mode.from_tensor(torch.zeros(1))]
         with self._shown(comm):
             module = scheduled(segment.graph, steps)
-            made, problem = compiled_in_step(self._templates, module, fakes, self._backend, comm)
+            made, problem = compiled_in_step(
+                self._templates, module, fakes, capture.shards, self._backend, comm
+            )
         segment.functions[steps] = made if function is None or problem else function
         if problem:
             self._report(problem)
@@ -221,15 +223,16 @@ class Segments:
 
     def _known(self, capture: Capture, outputs: Sequence[fx.Node]) -> _Segment:
         """Return what is known of a piece: of the same graph with the same messages."""
-        key = (*taken_apart(capture.graph, capture.fakes), tuple(capture.messages))
+        graph = taken_apart(capture.graph, capture.fakes)
+        key = (*graph, tuple(capture.messages), tuple(capture.shards))
         found = self._segments.pop(key, None)
         if found is None:
-            graph = functional(capture)
-            needs = dependencies(graph)
+            pure = functional(capture)
+            needs = dependencies(pure)
             facts = str([message.common() for message in capture.messages])
             text = f"{facts} {needs}".encode()
             digest = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), signed=True)
-            found = _Segment(facts, graph, needs, digest, {})
+            found = _Segment(facts, pure, needs, digest, {})
             while len(self._segments) >= MOST_SEGMENTS:
                 del self._segments[next(iter(self._segments))]
         self._segments[key] = found
