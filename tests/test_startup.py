@@ -289,12 +289,24 @@ def test_missing_mpi_says_how_to_get_it(error):
 
 def test_threads_per_rank():
     node = [range(16)] * 4
-    assert threads_per_rank(range(16), node, 16) == 4
-    assert threads_per_rank(range(16), node, 8) == 2  # two hyperthreads on each core
-    assert threads_per_rank(range(4), [range(4 * i, 4 * i + 4) for i in range(4)], 4) == 4
+    assert threads_per_rank(range(16), node) == 4
+    assert threads_per_rank(range(4), [range(4 * i, 4 * i + 4) for i in range(4)]) == 4
     sockets = [range(8), range(8), range(8, 16), range(8, 16)]
-    assert threads_per_rank(range(8), sockets, 16) == 4
-    assert threads_per_rank(range(2), [range(2)] * 4, 2) == 1
+    assert threads_per_rank(range(8), sockets) == 4
+    assert threads_per_rank(range(2), [range(2)] * 4) == 1
+
+
+def test_cores_are_counted_once(tmp_path, monkeypatch):
+    """Two hardware threads share a core: 0 with 2, 1 with 3."""
+    monkeypatch.setattr(_startup.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    assert _startup.cores(str(tmp_path)) == {0, 1, 2, 3}  # nothing is known of them
+    for cpu in range(4):
+        folder = tmp_path / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{cpu % 2},{cpu % 2 + 2}\n")
+    assert _startup.cores(str(tmp_path)) == {0, 1}
+    (folder / "thread_siblings_list").write_text("2-3\n")
+    assert _startup.cores(str(tmp_path)) == {0, 1, 2}
     assert _startup.cores()
 
 
@@ -308,11 +320,9 @@ def test_threads_of_a_job():
     sys.stdout.write(f"<{before},{torch.get_num_threads()}>")  # one piece: lines of ranks may mix
     """
     cores = len(_startup.cores())
-    job = run(program, ranks=2)
-    counts = re.findall(r"<(\d+),(\d+)>", job.stdout)
-    assert len(counts) == 2
-    for before, after in counts:
-        assert int(after) == max(1, min(cores, int(before)) // 2)
+    for ranks in (1, 2):
+        counts = re.findall(r"<(\d+),(\d+)>", run(program, ranks=ranks).stdout)
+        assert [int(after) for _, after in counts] == [max(1, cores // ranks)] * ranks
     for job in (run(program, ranks=2, OMP_NUM_THREADS="2"), run(program)):
         counts = re.findall(r"<(\d+),(\d+)>", job.stdout)
         assert counts

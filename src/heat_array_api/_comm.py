@@ -22,7 +22,7 @@ from . import _trace
 from ._debug import DEBUG, Call, Checker
 from ._errors import MPIUnavailableError
 from ._pieces import InPieces
-from ._startup import NO_MPI, Ending, check_launcher, cores, threads_per_rank
+from ._startup import NO_MPI, Ending, check_launcher, cores, launched_ranks, threads_per_rank
 from ._trace import Event, active
 from ._wire import Codec, codec_of, deliver, dense, empty, fresh, identity, no_reduction, outgoing
 
@@ -500,11 +500,12 @@ def _abort(code: int) -> NoReturn:
 def _start() -> Communicator:
     """Set up this process, and return the communicator of all ranks."""
     everyone = MPI.COMM_WORLD
+    masks = _NODE.allgather(cores())
+    launched = everyone.Get_size() > 1 or launched_ranks(os.environ)[1] > 0
+    if launched and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads_per_rank(cores(), masks))
     if everyone.Get_size() == 1:
         return Communicator(everyone.Dup())
-    masks = _NODE.allgather(cores())
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_per_rank(cores(), masks, torch.get_num_threads()))
     ending = everyone.Dup()
     Ending(everyone.rank, everyone.size, _abort, lambda: ending.Ibarrier().Test).install()
     return Communicator(everyone.Dup())

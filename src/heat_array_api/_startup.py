@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 import threading
 import time
@@ -90,15 +91,33 @@ def check_launcher(size: int, library: str, environ: Mapping[str, str]) -> None:
     )
 
 
-def cores() -> frozenset[int]:
-    """Return the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
+def cores(topology: str = "/sys/devices/system/cpu") -> frozenset[int]:
+    """Return the cores that this process may run on, each by the first of its hardware threads.
+
+    Parameters
+    ----------
+    topology : str
+        Where Linux tells which hardware threads share a core; elsewhere each counts as one.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return frozenset(range(os.cpu_count() or 1))
+    return frozenset(_first_of_core(topology, cpu) for cpu in os.sched_getaffinity(0))
 
 
-def threads_per_rank(mine: Collection[int], node: Sequence[Collection[int]], most: int) -> int:
+def _first_of_core(topology: str, cpu: int) -> int:
+    try:
+        with open(f"{topology}/cpu{cpu}/topology/thread_siblings_list", encoding="ascii") as file:
+            # "0,64" or "0-1": in ascending order
+            return int(re.split("[,-]", file.read())[0])
+    except (OSError, ValueError):
+        return cpu
+
+
+def threads_per_rank(mine: Collection[int], node: Sequence[Collection[int]]) -> int:
     """Return how many threads this rank should compute with.
+
+    torch's own choice is no guide: under some launchers MKL makes it 1 (where the environment
+    has ``MPI_LOCALNRANKS``), under none all cores.
 
     Parameters
     ----------
@@ -106,8 +125,6 @@ def threads_per_rank(mine: Collection[int], node: Sequence[Collection[int]], mos
         The cores that this rank may run on.
     node : sequence of collections of int
         The same of every rank on this node, this one included.
-    most : int
-        No more than these: torch's own choice, which knows of hyperthreads.
 
     Returns
     -------
@@ -116,7 +133,7 @@ def threads_per_rank(mine: Collection[int], node: Sequence[Collection[int]], mos
         of its own where ranks are bound to disjoint cores.
     """
     sharing = sum(not set(mine).isdisjoint(other) for other in node)
-    return max(1, min(len(mine), most) // max(1, sharing))
+    return max(1, len(mine) // max(1, sharing))
 
 
 class Ending:
