@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--python", default=sys.executable, help="that has jax, dask and Heat")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--write", metavar="FILE", help="put the table between its markers")
     parser.add_argument("--results", metavar="FILE", help="JSON of former runs, to be added to")

@@ -405,6 +405,28 @@ def test_indices_out_of_range(split):
     assert f.captures == 1
 
 
+@pytest.mark.parametrize("axis", [None, 0, 1, (0, 1), ()])
+def test_variance(check, axis):
+    """Of the ranks' own moments: empty shards have none, and a large mean takes no digits."""
+    values = 1e6 + np.random.default_rng(0).standard_normal((7, 3))
+
+    def moments(x):
+        return xp.var(x, axis=axis), xp.std(x, axis=axis, keepdims=True, correction=1)
+
+    f = compiled(moments, fullgraph=True)
+    gradient = compiled(xp.autograd.grad(lambda x: xp.sum(moments(x)[0])), fullgraph=True)
+    if axis == ():  # nothing to divide by: NumPy's NaN, without its warning
+        expected = values * 0, values * np.nan
+    else:
+        expected = values.var(axis=axis), values.std(axis=axis, keepdims=True, ddof=1)
+    for layout in layouts((7, 3), few=True):
+        x = make(values, layout)
+        for mine, theirs in zip(f(x), expected, strict=True):
+            check(mine, theirs, rtol=1e-8)
+        slope = xp.autograd.grad(lambda x: xp.sum(moments(x)[0]))(x)
+        check(gradient(x), np.asarray(slope), rtol=1e-6, atol=1e-9)
+
+
 def test_of_several_errors_the_first_is_raised():
     def columns(x, y, i, j):
         return xp.take(x, i, axis=1), xp.take(y, j, axis=1)
