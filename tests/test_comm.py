@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -396,6 +397,19 @@ def test_metadata():
     assert W.allgather_ints((RANK, -7, 2**40)) == [(r, -7, 2**40) for r in range(P)]
     assert W.allgather_ints(()) == [()] * P
     assert W.allgather_object({"rank": RANK}) == [{"rank": r} for r in range(P)]
+    with _trace.trace() as t:
+        assert W.allgather_object(RANK, patient=True) == list(range(P))
+    assert t.collectives == ["allgather_object"] * (P > 1)
+
+
+def test_patient_ranks_leave_the_cores_to_others():
+    W.barrier()
+    started, worked = time.perf_counter(), time.process_time()
+    if RANK == 0:
+        time.sleep(0.3)
+    W.allgather_object(RANK, patient=True)
+    waited, worked = time.perf_counter() - started, time.process_time() - worked
+    assert worked < waited / 2
     assert W.bcast_object(f"from {RANK}", P - 1) == f"from {P - 1}"
     W.barrier()
     assert W.rank == MPI.COMM_WORLD.rank

@@ -442,17 +442,30 @@ class Communicator:
             self._watched(begun, 8 * len(values) * self.size)
         return everyone
 
-    def allgather_object(self, value: Any) -> list[Any]:
-        """Return every rank's object, pickled on the way."""
+    def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
+        """Return every rank's object, pickled on the way.
+
+        A patient rank sleeps until all have come: where one works for seconds, and the others
+        would take the cores from it.
+        """
         if self.size == 1:
             return [value]
         begun = None
         if active or DEBUG:
             begun = self._watch("allgather_object", len(pickle.dumps(value)))
+        if patient:
+            self._sleep_until_all_are_here()
         everyone: list[Any] = self.mpi.allgather(value)
         if begun is not None:
             self._watched(begun)
         return everyone
+
+    def _sleep_until_all_are_here(self) -> None:
+        request = self.mpi.Ibarrier()
+        pause = 1e-5
+        while not request.Test():
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
 
     def bcast_object(self, value: Any, root: int = 0) -> Any:
         """Return rank `root`'s object, pickled on the way, on every rank."""

@@ -130,7 +130,7 @@ def compiled_in_step(
             except Exception as error:
                 text = str(error).strip().partition("\n")[0]
                 problem = f"{type(error).__name__}: {text}"[:300]
-        problem = next((p for p in comm.allgather_object(problem) if p), None)
+        problem = next((p for p in comm.allgather_object(problem, patient=True) if p), None)
         if comm.size == 1 and turn:
             break
     return (function, None) if problem is None else (module, problem)
