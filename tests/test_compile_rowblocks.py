@@ -146,6 +146,7 @@ def check(f, args, backend="aot_eager", rtol=1e-12):
     return step
 
 
+@pytest.mark.some_cases(6)
 @pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
 def test_as_eager(found, f):
     for layout in layouts((N, 3), few=True):
@@ -229,6 +230,7 @@ def test_another_number_of_rows_compiles_no_further_block(found):
 
 
 @pytest.mark.skipif(no_compiler() is not None, reason=f"{no_compiler()}")
+@pytest.mark.some_cases(1)
 @pytest.mark.parametrize("f", [logistic, kmeans, newton], ids=lambda f: f.__name__)
 def test_machine_code(found, f):
     check(f, arguments(xp.Layout.balanced((N, 3), 0, COMM)), "inductor")
