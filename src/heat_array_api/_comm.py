@@ -22,7 +22,7 @@ from . import _trace
 from ._debug import DEBUG, Call, Checker
 from ._errors import MPIUnavailableError
 from ._pieces import InPieces
-from ._startup import NO_MPI, Ending, check_launcher, cores, launched_ranks, threads_per_rank
+from ._startup import NO_MPI, Ending, check_launcher, cores, set_threads, sleep_until
 from ._trace import Event, active
 from ._wire import Codec, codec_of, deliver, dense, empty, fresh, identity, no_reduction, outgoing
 
@@ -442,54 +442,42 @@ class Communicator:
             self._watched(begun, 8 * len(values) * self.size)
         return everyone
 
-    def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
-        """Return every rank's object, pickled on the way.
+    def _seldom(
+        self, collective: str, sent: Sequence[Any], send: Callable[[], Any], *same: Any
+    ) -> Any:
+        """Send objects, or nothing: what need not be fast."""
+        if not (active or DEBUG):
+            return send()
+        begun = self._watch(collective, sum(len(pickle.dumps(value)) for value in sent), *same)
+        result = send()
+        self._watched(begun)
+        return result
 
-        A patient rank sleeps until all have come: where one works for seconds, and the others
-        would take the cores from it.
-        """
+    def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
+        """Return every rank's object, pickled; a patient rank sleeps until all have come."""
         if self.size == 1:
             return [value]
-        begun = None
-        if active or DEBUG:
-            begun = self._watch("allgather_object", len(pickle.dumps(value)))
-        if patient:
-            self._sleep_until_all_are_here()
-        everyone: list[Any] = self.mpi.allgather(value)
-        if begun is not None:
-            self._watched(begun)
-        return everyone
 
-    def _sleep_until_all_are_here(self) -> None:
-        request = self.mpi.Ibarrier()
-        pause = 1e-5
-        while not request.Test():
-            time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
+        def send() -> Any:
+            if patient:
+                sleep_until(self.mpi.Ibarrier().Test)
+            return self.mpi.allgather(value)
+
+        return list(self._seldom("allgather_object", [value], send))
 
     def bcast_object(self, value: Any, root: int = 0) -> Any:
         """Return rank `root`'s object, pickled on the way, on every rank."""
         if self.size == 1:
             return value
-        begun = None
-        if active or DEBUG:
-            nbytes = len(pickle.dumps(value)) if self.rank == root else 0
-            begun = self._watch("bcast_object", nbytes, f"from rank {root}")
-        result = self.mpi.bcast(value, root)
-        if begun is not None:
-            self._watched(begun)
-        return result
+        sent = [value] if self.rank == root else []
+        return self._seldom(
+            "bcast_object", sent, lambda: self.mpi.bcast(value, root), f"from rank {root}"
+        )
 
     def barrier(self) -> None:
         """Wait until every rank has come here."""
-        if self.size == 1:
-            return
-        begun = None
-        if active or DEBUG:
-            begun = self._watch("barrier", 0)
-        self.mpi.Barrier()
-        if begun is not None:
-            self._watched(begun)
+        if self.size > 1:
+            self._seldom("barrier", (), self.mpi.Barrier)
 
     def split(self, color: int, key: int = 0) -> Communicator:
         """Return a communicator of the ranks with this `color` (>= 0), in order of (key, rank)."""
@@ -513,10 +501,7 @@ def _abort(code: int) -> NoReturn:
 def _start() -> Communicator:
     """Set up this process, and return the communicator of all ranks."""
     everyone = MPI.COMM_WORLD
-    masks = _NODE.allgather(cores())
-    launched = everyone.Get_size() > 1 or launched_ranks(os.environ)[1] > 0
-    if launched and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_per_rank(cores(), masks))
+    set_threads(_NODE.allgather(cores()), everyone.Get_size(), os.environ)
     if everyone.Get_size() == 1:
         return Communicator(everyone.Dup())
     ending = everyone.Dup()

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import NoReturn
 
+import torch
+
 from ._errors import LauncherMismatchError
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "check_launcher",
     "cores",
     "launched_ranks",
+    "set_threads",
+    "sleep_until",
     "threads_per_rank",
 ]
 
@@ -134,6 +138,24 @@ def threads_per_rank(mine: Collection[int], node: Sequence[Collection[int]]) -> 
     """
     sharing = sum(not set(mine).isdisjoint(other) for other in node)
     return max(1, len(mine) // max(1, sharing))
+
+
+def set_threads(node: Sequence[Collection[int]], size: int, environ: Mapping[str, str]) -> None:
+    """Let torch compute with this rank's threads, unless the user says how many.
+
+    Without a launcher torch takes the cores that there are, or what the program has told it.
+    """
+    launched = size > 1 or launched_ranks(environ)[1] > 0
+    if launched and "OMP_NUM_THREADS" not in environ:
+        torch.set_num_threads(threads_per_rank(cores(), node))
+
+
+def sleep_until(done: Callable[[], bool]) -> None:
+    """Wait for what may take seconds, and leave the cores to others."""
+    pause = 1e-5
+    while not done():
+        time.sleep(pause)
+        pause = min(2 * pause, 1e-3)
 
 
 class Ending:
