@@ -34,7 +34,7 @@ def compile(
     fullgraph : bool
         Raise an error where `f` cannot be compiled as a whole. Else it runs in pieces, compiled
         between the lines that need values (masks, ``if x > 0``, sorting), if its arrays have
-        4 MB or more on each rank, and eagerly if they have less.
+        8 MB or more on each rank, and eagerly if they have less.
     backend : {"inductor", "aot_eager", "eager"}
         What compiles the captured graph: "inductor" to machine code; "eager" not at all: messages
         are combined, and nothing else is changed.

@@ -34,7 +34,7 @@ MOST_FAILURES = 4
 MOST_PROGRAMS = 512
 """Of one function: more different calls than these run eagerly."""
 
-LEAST_BYTES = 1 << 22
+LEAST_BYTES = 1 << 23
 """Of the arrays, on a rank: with less, recording a function costs more than fusing it saves."""
 
 
