@@ -14,7 +14,7 @@ import pytest
 
 import heat_array_api as xp
 from differentiated import FUNCTIONS, SHAPE
-from heat_array_api import _compiled, _inductor
+from heat_array_api import _compiled, _inductor, _statistical
 from heat_array_api.demo._kmeans import kmeans
 from layouts import agree, assert_equal, describe, layouts, make
 
@@ -523,11 +523,20 @@ def test_kmeans_sends_one_message(check):
     assert messages(f, x, centers) == ["allreduce"] * (SIZE > 1)
 
 
-def test_zscore_sends_two(check):
+def test_zscore_sends_one(check):
     x = random((30, 3))
     f = compiled(zscore, fullgraph=True)
     check(f(x), np.asarray(zscore(x)))
     assert messages(zscore, x) == ["allreduce"] * (3 * (SIZE > 1))
+    assert messages(f, x) == ["allreduce"] * (SIZE > 1)
+
+
+def test_variances_of_many_columns_send_two(monkeypatch, check):
+    """The moments of all ranks would be more than one rank's share."""
+    monkeypatch.setattr(_statistical, "_FEW", 8)
+    x = random((30, 3))
+    f = compiled(lambda x: xp.var(x, axis=0), fullgraph=True)
+    check(f(x), np.asarray(x).var(axis=0))
     assert messages(f, x) == ["allreduce"] * (2 * (SIZE > 1))
 
 

@@ -378,7 +378,8 @@ def var(
     Returns
     -------
     Array
-        Real. Layout as for `sum`; messages over the split axis: two allreduces.
+        Real. Layout as for `sum`; messages over the split axis: two allreduces, one in compiled
+        functions.
 
     References
     ----------
@@ -404,7 +405,7 @@ def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool
 
 def _squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
     """Return the sum over the plan's axes of the squared distances from the global mean."""
-    if capturing() and plan.axes and t.numel() and not t.is_complex():
+    if capturing() and n and plan.axes and not t.is_complex() and _moments_are_few(t, plan):
         return _squares_by_moments(t, plan, n, keepdims)
     mean = _sum(t, plan.axes, True)
     if plan.combines:
@@ -413,21 +414,42 @@ def _squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -
     return preduce(squares, "sum", plan.result.comm) if plan.combines else squares
 
 
+# Bytes of the moments of all ranks: a message of so many waits more than it travels.
+_FEW = 1 << 16
+
+
+def _moments_are_few(t: Tensor, plan: ReductionPlan) -> bool:
+    per_rank = 2 * math.prod(plan.result.shape) * t.itemsize
+    return not plan.combines or plan.result.comm.size * per_rank <= _FEW
+
+
 def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
-    """Return the same from the moments of this rank's elements (Chan et al.'s update).
+    """Return the same from the ranks' own means and squared distances: one allreduce.
 
     Compiled code has them from one pass over the elements, with their sum; eagerly they are slow.
     """
-    count = math.prod(t.shape[i] for i in plan.axes)
-    variance, mean = torch.var_mean(t, dim=plan.axes, correction=0, keepdim=True)
-    squares = variance * count
+    if t.numel():
+        count = math.prod(t.shape[i] for i in plan.axes)
+        variance, mean = torch.var_mean(t, dim=plan.axes, correction=0, keepdim=True)
+        moments = torch.stack([mean, variance * count])
+    else:  # zeros, on the tape as on other ranks
+        moments = torch.stack([_sum(t, plan.axes, True)] * 2)
+    squares = _combined(moments, plan, n) if plan.combines else moments[1]
+    return squares if keepdims else squares.squeeze(plan.axes)
+
+
+def _combined(moments: Tensor, plan: ReductionPlan, n: int) -> Tensor:
+    """Return the squared distances of all ranks from the mean of all (Chan et al.'s update)."""
     comm = plan.result.comm
-    if plan.combines:
-        total = pvary(preduce(mean * count, "sum", comm), comm)
-        squares = squares + count * (mean - total / n) ** 2
-    if not keepdims:
-        squares = squares.squeeze(plan.axes)
-    return preduce(squares, "sum", comm) if plan.combines else squares
+    before, after = comm.rank, comm.size - comm.rank - 1
+    zeros = [moments.new_zeros((k, *moments.shape)) for k in (before, after)]
+    everyone = preduce(torch.cat([zeros[0], moments[None], zeros[1]]), "sum", comm)
+    means, squares = everyone[:, 0], everyone[:, 1]
+    rows = plan.source.shape[plan.source.split or 0]
+    weights = torch.tensor(plan.source.counts, dtype=means.dtype, device=means.device) * (n // rows)
+    weights = weights.reshape(-1, *[1] * (means.ndim - 1))
+    mean = torch.sum(weights * means, 0) / n
+    return torch.sum(squares + weights * (means - mean) ** 2, 0)
 
 
 # Elements whose temporaries stay in a core's cache.
