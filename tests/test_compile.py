@@ -533,7 +533,7 @@ def test_zscore_sends_one(check):
 
 def test_variances_of_many_columns_send_two(monkeypatch, check):
     """The moments of all ranks would be more than one rank's share."""
-    monkeypatch.setattr(_statistical, "_FEW", 8)
+    monkeypatch.setattr(_statistical, "SMALL", 8)
     x = random((30, 3))
     f = compiled(lambda x: xp.var(x, axis=0), fullgraph=True)
     check(f(x), np.asarray(x).var(axis=0))

@@ -21,6 +21,11 @@ MATRIX, VECTOR, WEIGHTS, MORE = (RNG.standard_normal(s) for s in ((N, 3), (N,), 
 LABELS = RNG.integers(0, 2, N)
 
 
+def cut_small_arrays(monkeypatch):
+    for name, value in {"LEAST_BYTES": 0, "BLOCK_BYTES": 0, "LEAST_ROWS": 2}.items():
+        monkeypatch.setattr(_rowblocks, name, value)
+
+
 @pytest.fixture
 def found(monkeypatch):
     """Cut small arrays, too; return the regions that are found."""
@@ -32,9 +37,7 @@ def found(monkeypatch):
         regions.extend(new)
         return graph, new
 
-    monkeypatch.setattr(_rowblocks, "LEAST_BYTES", 0)
-    monkeypatch.setattr(_rowblocks, "BLOCK_BYTES", 0)
-    monkeypatch.setattr(_rowblocks, "LEAST_ROWS", 2)
+    cut_small_arrays(monkeypatch)
     monkeypatch.setattr(_inductor, "blocked", spied)
     return regions
 
@@ -183,10 +186,7 @@ def test_dtypes(found, dtype):
 
 def test_half_precision_is_not_cut(found):
     """The sum of a block would be rounded to it."""
-    args = [xp.astype(a, xp.float32) for a in arguments(xp.Layout.balanced((N, 3), 0, COMM))]
-    half = xp.float16 if hasattr(xp, "float16") else np.dtype("float16")
-    args = [xp.astype(a, half) for a in args]
-    compiled(linear)(*args)
+    compiled(linear)(*arguments(xp.Layout.balanced((N, 3), 0, COMM), np.float16))
     assert not found
 
 
@@ -314,8 +314,7 @@ def test_random_programs(data):
     w, v = xp.asarray(WEIGHTS), xp.asarray(MORE)
     expected = program(steps, x, y, w, v)
     with pytest.MonkeyPatch.context() as patched:
-        for name, value in {"LEAST_BYTES": 0, "BLOCK_BYTES": 0, "LEAST_ROWS": 2}.items():
-            patched.setattr(_rowblocks, name, value)
+        cut_small_arrays(patched)
         result = compiled(program)(steps, x, y, w, v)
     for mine, theirs in zip(result, expected, strict=True):
         assert mine.layout == theirs.layout

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from torch import Tensor
 
 __all__ = [
+    "SMALL",
     "NotCapturable",
     "breaks",
     "captures",
@@ -23,6 +24,9 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+SMALL = 1 << 16
+"""Bytes: what a message of no more costs is mostly the wait of ranks for each other."""
 
 captures: list[Any] = []
 """The captures in force, outermost first."""

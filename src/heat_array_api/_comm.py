@@ -22,7 +22,7 @@ from . import _trace
 from ._debug import DEBUG, Call, Checker
 from ._errors import MPIUnavailableError
 from ._pieces import InPieces
-from ._startup import NO_MPI, Ending, check_launcher, cores, set_threads, sleep_until
+from ._startup import NO_MPI, Ending, check_launcher, set_threads, sleep_until
 from ._trace import Event, active
 from ._wire import Codec, codec_of, deliver, dense, empty, fresh, identity, no_reduction, outgoing
 
@@ -501,7 +501,7 @@ def _abort(code: int) -> NoReturn:
 def _start() -> Communicator:
     """Set up this process, and return the communicator of all ranks."""
     everyone = MPI.COMM_WORLD
-    set_threads(_NODE.allgather(cores()), everyone.Get_size(), os.environ)
+    set_threads(everyone.Get_size(), os.environ, _NODE.allgather)
     if everyone.Get_size() == 1:
         return Communicator(everyone.Dup())
     ending = everyone.Dup()

@@ -12,8 +12,7 @@ rows. What all ranks have alike would be rounded differently on ranks with other
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +26,7 @@ from ._rows import (
     MIN,
     PRODUCTS,
     SUM,
+    VIEWS,
     axis_of_rows,
     combination,
     is_pointwise,
@@ -49,12 +49,6 @@ MOST_RESULT_BYTES = 1 << 20
 """Of the results of combining rows: adding up greater ones costs what is saved."""
 
 _aten: Any = torch.ops.aten
-
-_VIEWS = (
-    *(_aten.unsqueeze.default, _aten.permute.default, _aten.t.default, _aten.transpose.int),
-    *(_aten.expand.default, _aten.view.default, _aten.slice.Tensor, _aten.select.int),
-    *(_aten.detach.default, _aten.alias.default, _aten.full.default),
-)
 
 # ---------------------------------------------------------------------- the operator
 
@@ -87,7 +81,7 @@ def _fake(
 def _run(
     rows: list[Tensor], wholes: list[Tensor], n: int, outputs: str, number: int
 ) -> list[Tensor]:
-    return _in_force[-1][number](rows, wholes, _new(rows, n, outputs))
+    return _in_force[-1][number](rows, wholes, n, _new(rows, n, outputs))
 
 
 torch.library.register_fake("heat_array_api::row_blocks", _fake, lib=_library)
@@ -191,13 +185,12 @@ class _Bound:
         return self._last[size]
 
     def __call__(
-        self, rows: Sequence[Tensor], wholes: Sequence[Tensor], results: list[Tensor]
+        self, rows: Sequence[Tensor], wholes: Sequence[Tensor], n: int, results: list[Tensor]
     ) -> list[Tensor]:
         """Run all blocks; return `results`, filled."""
         region = self.region
         axes = [region.axes[node] for node in region.rows]
         whole = [t.contiguous() for t in wholes]
-        n = rows[0].shape[axes[0]]
         for start in range(0, n, region.size):
             size = min(region.size, n - start)
             parts = [t.narrow(a, start, size).contiguous() for t, a in zip(rows, axes, strict=True)]
@@ -222,15 +215,6 @@ _COMBINE: dict[str, Callable[..., Tensor]] = {
 }
 
 
-@contextmanager
-def _in(regions: Sequence[_Bound]) -> Iterator[None]:
-    _in_force.append(regions)
-    try:
-        yield
-    finally:
-        _in_force.pop()
-
-
 def running(function: Function, regions: Sequence[Region], codes: Sequence[Function]) -> Function:
     """Return the function of a graph that `blocked` has made, with its regions' machine code."""
     if not regions:
@@ -238,8 +222,11 @@ def running(function: Function, regions: Sequence[Region], codes: Sequence[Funct
     bound = [_Bound(region, code) for region, code in zip(regions, codes, strict=True)]
 
     def run(*tensors: Any) -> Sequence[Tensor]:
-        with _in(bound):
+        _in_force.append(bound)
+        try:
             return function(*tensors)
+        finally:
+            _in_force.pop()
 
     return run
 
@@ -281,7 +268,7 @@ class _Rows:
             own = local and not found.own.isdisjoint(node.all_input_nodes)
             if own:
                 found.own.add(node)
-            if own or (local and (node.target in _VIEWS or is_pointwise(node.target))):
+            if own or (local and (node.target in VIEWS or is_pointwise(node.target))):
                 axis = axis_of_rows(node, found.axes, n)
             if own and axis is None:
                 how = combination(node, found.axes)
@@ -349,7 +336,7 @@ def _made_again(order: Sequence[fx.Node], own: set[fx.Node]) -> set[fx.Node]:
     for node in order:
         operands = node.all_input_nodes
         if node not in own or (
-            node.target in _VIEWS and all(x.op == "placeholder" or x in found for x in operands)
+            node.target in VIEWS and all(x.op == "placeholder" or x in found for x in operands)
         ):
             found.add(node)
     return found
@@ -431,18 +418,19 @@ def _cut(
 
     inputs = list(module.graph.find_nodes(op="placeholder"))
     new.update((node, graph.placeholder(str(node.target))) for node in inputs)
-    steps: list[tuple[tuple[int, int], fx.Node | Region]]
-    steps = [((level, 1), region) for level, region in regions.items()]
+    steps: list[tuple[tuple[int, int], fx.Node | int]]
+    steps = [((level, 1), number) for number, level in enumerate(regions)]
     steps += [(rank(node), node) for node in order if node not in inside]
-    numbers = {id(region): i for i, region in enumerate(regions.values())}
+    numbered = list(regions.values())
     for _, step in sorted(steps, key=lambda pair: pair[0]):
         if isinstance(step, fx.Node):
             new[step] = graph.node_copy(step, copied)
             continue
-        tensors = [[copied(x) for x in nodes] for nodes in (step.rows, step.wholes)]
-        args: Any = (*tensors, n, step.signature, numbers[id(step)])
+        region = numbered[step]
+        tensors = [[copied(x) for x in nodes] for nodes in (region.rows, region.wholes)]
+        args: Any = (*tensors, n, region.signature, step)
         found = graph.call_function(_ROW_BLOCKS, args)
-        for i, node in enumerate(step.outputs):
+        for i, node in enumerate(region.outputs):
             new[node] = graph.call_function(operator.getitem, (found, i))
     graph.node_copy(module.graph.output_node(), copied)
     return fx.GraphModule(torch.nn.Module(), graph)

@@ -19,6 +19,7 @@ __all__ = [
     "MIN",
     "PRODUCTS",
     "SUM",
+    "VIEWS",
     "axis_of_rows",
     "combination",
     "is_pointwise",
@@ -32,6 +33,13 @@ _aten: Any = torch.ops.aten
 
 SUM, MAX, MIN = "sum", "max", "min"
 """How the results of two parts of the rows become that of both."""
+
+VIEWS = (
+    *(_aten.unsqueeze.default, _aten.permute.default, _aten.t.default, _aten.transpose.int),
+    *(_aten.expand.default, _aten.view.default, _aten.slice.Tensor, _aten.select.int),
+    *(_aten.detach.default, _aten.alias.default, _aten.full.default),
+)
+"""Operations that cost nothing to make again; a constant is one."""
 
 PRODUCTS = (_aten.mm.default, _aten.mv.default, _aten.bmm.default, _aten.dot.default)
 

@@ -16,13 +16,10 @@ from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from ._capture import Capture
+from ._capturing import SMALL
 from ._messages import COMBINE, MESSAGE, TRANSFER, Message
 
 __all__ = ["Dependencies", "dependencies", "functional", "plan", "scheduled", "united"]
-
-SMALL = 1 << 16
-"""Sums of no more bytes are combined: what they cost is mostly the wait of ranks for each other."""
-
 
 # ---------------------------------------------------------------------- what depends on what
 

@@ -140,14 +140,30 @@ def threads_per_rank(mine: Collection[int], node: Sequence[Collection[int]]) -> 
     return max(1, len(mine) // max(1, sharing))
 
 
-def set_threads(node: Sequence[Collection[int]], size: int, environ: Mapping[str, str]) -> None:
+def set_threads(
+    size: int,
+    environ: Mapping[str, str],
+    gather: Callable[[frozenset[int]], Sequence[Collection[int]]],
+) -> None:
     """Let torch compute with this rank's threads, unless the user says how many.
 
     Without a launcher torch takes the cores that there are, or what the program has told it.
+
+    Parameters
+    ----------
+    size : int
+        The size of MPI's world.
+    environ : mapping
+        The environment.
+    gather : callable
+        Collective over the ranks of this node: returns what each of them gives.
     """
-    launched = size > 1 or launched_ranks(environ)[1] > 0
-    if launched and "OMP_NUM_THREADS" not in environ:
-        torch.set_num_threads(threads_per_rank(cores(), node))
+    if size == 1 and not launched_ranks(environ)[1]:
+        return
+    mine = cores()
+    node = gather(mine)
+    if "OMP_NUM_THREADS" not in environ:
+        torch.set_num_threads(threads_per_rank(mine, node))
 
 
 def sleep_until(done: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array
-from ._capturing import capturing
+from ._capturing import SMALL, capturing
 from ._comm import Communicator
 from ._dtypes import (
     FLOATING,
@@ -414,13 +414,10 @@ def _squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -
     return preduce(squares, "sum", plan.result.comm) if plan.combines else squares
 
 
-# Bytes of the moments of all ranks: a message of so many waits more than it travels.
-_FEW = 1 << 16
-
-
 def _moments_are_few(t: Tensor, plan: ReductionPlan) -> bool:
+    """Return whether those of all ranks fit into a small message."""
     per_rank = 2 * math.prod(plan.result.shape) * t.itemsize
-    return not plan.combines or plan.result.comm.size * per_rank <= _FEW
+    return not plan.combines or plan.result.comm.size * per_rank <= SMALL
 
 
 def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
