@@ -12,7 +12,7 @@ import torch
 
 import heat_array_api
 from files import shared_folder
-from heat_array_api import _trace
+from heat_array_api import _attribution, _trace
 from heat_array_api._comm import world
 from heat_array_api._trace import Event, Trace, note, trace
 
@@ -136,11 +136,32 @@ def test_a_program_in_the_package_is_the_user():
     assert events.events[0].line == f"{PACKAGE / 'program.py'}:6"
 
 
+@several
+def test_modules_register_what_they_are(monkeypatch):
+    """A program in the package is the user's code, a wrapper passes for what it calls."""
+    monkeypatch.setattr(_attribution, "_programs", ())
+    monkeypatch.setattr(_attribution, "_wrappers", set())
+    module: dict[str, object] = {"__name__": "heat_array_api._registered"}
+    exec(compile(SOURCE, "/elsewhere/registered.py", "exec"), module)
+    t = torch.ones(2)
+    seen = []
+    for register in (None, _attribution.register_wrapper, _attribution.register_program):
+        if register is not None:
+            register("heat_array_api._registered")
+        with trace() as events:
+            module["through"](INSIDE["partial"], W, t)
+        seen.append(
+            {(e.operation, os.path.basename(e.line.rpartition(":")[0])) for e in events.events}
+        )
+    here = os.path.basename(__file__)
+    assert seen == [{("through", here)}, {("partial", here)}, {("partial", "registered.py")}]
+
+
 def test_caller_without_a_user():
     seen = {}
 
     def spy() -> None:
-        seen["caller"] = _trace.caller()
+        seen["caller"] = _attribution.caller()
 
     spy()
     operation, line = seen["caller"]

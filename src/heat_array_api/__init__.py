@@ -278,9 +278,7 @@ from ._statistical import (
     sum,
     var,
 )
-from ._trace import (
-    trace,
-)
+from ._trace import trace
 from ._utility import (
     all,
     any,

@@ -20,16 +20,18 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map
 
 from ._array import Array
+from ._attribution import caller, register_wrapper
 from ._capture import Capture, Recorder, not_capturable, recording
 from ._capturing import NotCapturable
 from ._comm import Communicator
 from ._environment import Environment, put_back
 from ._layout import Layout
 from ._segments import Elsewhere, Segments, State, Unbreakable
-from ._trace import caller
 from ._views import note_write
 
 __all__ = ["InPieces", "Unbreakable"]
+
+register_wrapper(__name__)
 
 MOST_OPERATIONS = 4096
 """So many are known to be recordable or not."""

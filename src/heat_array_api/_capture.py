@@ -28,11 +28,11 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_map
 
 from ._array import Array
+from ._attribution import caller
 from ._capturing import NotCapturable, captures
 from ._comm import Communicator
 from ._layout import Layout, Shape
 from ._messages import MESSAGE, Message
-from ._trace import caller
 
 __all__ = ["METHODS", "Capture", "Recorder", "captured", "holding", "not_capturable", "recording"]
 

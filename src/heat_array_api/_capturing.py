@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from torch import Tensor
 
+from ._attribution import register_wrapper
+
 __all__ = [
     "SMALL",
     "NotCapturable",
@@ -21,6 +23,8 @@ __all__ = [
     "depends_on_values",
     "may_break",
 ]
+
+register_wrapper(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")

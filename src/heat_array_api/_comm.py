@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from . import _trace
+from ._attribution import caller
 from ._debug import DEBUG, Call, Checker
 from ._errors import MPIUnavailableError
 from ._pieces import InPieces
@@ -157,7 +158,7 @@ class Communicator:
         comes: Mapping[int, int] | None = None,
     ) -> tuple[str, str, int, str, float, float]:
         """Begin a call under a trace or in debug mode: compare it over the ranks, and time it."""
-        operation, line = _trace.caller()
+        operation, line = caller()
         if self._checker is not None:
             detail = " ".join(str(tuple(x) if isinstance(x, (tuple, list)) else x) for x in same)
             call = Call(operation, collective, line, detail, goes or {}, comes or {})

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import warnings
 
+from ._attribution import caller
 from ._errors import GatherError, GatherWarning
 from ._options import gather_policy
-from ._trace import IMPLICIT_GATHER, caller, note
+from ._trace import IMPLICIT_GATHER, note
 
 __all__ = ["account", "quiet"]
 

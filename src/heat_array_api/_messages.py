@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._attribution import named
 from ._comm import Communicator
 from ._layout import Shape
-from ._trace import named
 
 __all__ = ["COMBINE", "MESSAGE", "TRANSFER", "Message", "executed"]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ._array import Array, Device
+from ._attribution import caller, named
 from ._capture import Capture, captured
 from ._capturing import NotCapturable
 from ._comm import Communicator
@@ -20,7 +21,6 @@ from ._layout import Layout
 from ._messages import Message, executed
 from ._schedule import dependencies, functional, plan, scheduled, united
 from ._templates import Templates
-from ._trace import caller, named
 from ._trees import leaves, rebuilt
 from ._views import note_write
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
+from ._attribution import named
 from ._capture import METHODS, Capture
 from ._comm import Communicator
 from ._inductor import compiled_in_step
 from ._messages import executed
 from ._schedule import Dependencies, dependencies, functional, plan, scheduled, united
 from ._templates import Function, Templates, taken_apart
-from ._trace import named
 
 __all__ = ["MOST_SEGMENTS", "Elsewhere", "Segments", "State", "Unbreakable"]
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 
-from ._trace import adjoint_of, origin
+from ._attribution import adjoint_of
+from ._trace import origin
 
 __all__ = [
     "Record",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
+from ._attribution import caller
 from ._capturing import captures
 from ._debug import DEBUG
 
@@ -22,10 +22,7 @@ __all__ = [
     "Event",
     "Trace",
     "active",
-    "adjoint_of",
-    "caller",
     "join",
-    "named",
     "note",
     "origin",
     "record",
@@ -38,12 +35,6 @@ IMPLICIT_GATHER = "implicit gather"
 
 active: list[Trace] = []
 """The traces in force, outermost first. Never rebound: other modules hold this list."""
-
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-# A program that lives in the package is the user's code, as far as lines are concerned.
-_PROGRAMS = (_PACKAGE + "demo",)
-# Whose functions stand around the operation that was called.
-_AROUND = (_PACKAGE + "_capturing.py", _PACKAGE + "_breaking.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,61 +87,9 @@ def join(rank: int, gather: Callable[[Any], list[Any]]) -> None:
     _ranks.rank, _ranks.gather = rank, gather
 
 
-def caller() -> tuple[str, str]:
-    """Return the operation that the user called, and the line ``"file:number"`` of the call.
-
-    The operation is the outermost function of the package below the user's frame. Frames of
-    torch in between (its backward engine, compiled code) belong to neither.
-    """
-    if _origins:
-        return _origins[-1]
-    frame: FrameType | None = sys._getframe(1)
-    operation = ""
-    while frame is not None:
-        code = frame.f_code
-        path = code.co_filename
-        if not path.startswith(_PACKAGE):
-            if not f"{frame.f_globals.get('__name__')}.".startswith("torch."):
-                return operation, f"{path}:{frame.f_lineno}"
-        elif path.startswith(_PROGRAMS) or frame.f_globals.get("__name__") == "__main__":
-            return operation, f"{path}:{frame.f_lineno}"
-        elif not code.co_name.startswith("<") and path not in _AROUND:
-            operation = code.co_name
-        frame = frame.f_back
-    return operation, "?"
-
-
-_origins: list[tuple[str, str]] = []
-
-
 def origin() -> tuple[str, str] | None:
     """Return whose derivative a node of the tape is, `caller()`; None while nobody watches."""
     return caller() if active or DEBUG or captures else None
-
-
-@contextmanager
-def adjoint_of(origin: tuple[str, str] | None) -> Iterator[None]:
-    """Name the messages of a backward pass after the operation and line of the forward one."""
-    if origin is None:
-        yield
-        return
-    operation, line = origin
-    prefix = "" if operation.startswith("adjoint of ") else "adjoint of "
-    _origins.append((prefix + operation, line))
-    try:
-        yield
-    finally:
-        _origins.pop()
-
-
-@contextmanager
-def named(origin: tuple[str, str]) -> Iterator[None]:
-    """Name the messages of compiled code after the operation and line they were captured at."""
-    _origins.append(origin)
-    try:
-        yield
-    finally:
-        _origins.pop()
 
 
 @contextmanager
