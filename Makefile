@@ -103,4 +103,4 @@ bench: $(STAMP)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find heat_array_api tests -name __pycache__ -type d -prune -exec rm -rf {} +

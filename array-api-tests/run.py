@@ -206,7 +206,7 @@ class Cell:
 def source_digest(root: Path) -> str:
     """Return a digest of the library's sources: results hold for these, in whatever commit."""
     digest = hashlib.sha256()
-    for path in sorted((root / "src" / "heat_array_api").rglob("*.py")):
+    for path in sorted((root / "heat_array_api").rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -234,7 +234,7 @@ def cell_environment(
     own = ("PYTEST", "MPIEXEC_TIMEOUT")
     dropped = (*own, *LAUNCHER_VARIABLES) if inside_a_job else own
     kept = {k: v for k, v in environment.items() if not k.startswith(dropped)}
-    paths = [REPOSITORY / "src", REPOSITORY / "tests", HERE, environment.get("PYTHONPATH", "")]
+    paths = [REPOSITORY, REPOSITORY / "tests", HERE, environment.get("PYTHONPATH", "")]
     return kept | {
         "ARRAY_API_TESTS_MODULE": "heat_array_api",
         "ARRAY_API_TESTS_VERSION": cell.version,
@@ -417,7 +417,7 @@ def library_commit() -> str:
     commit = git(REPOSITORY, "rev-parse", "--short=12", "HEAD")
     if commit is None:
         return "unknown"
-    changed = git(REPOSITORY, "status", "--porcelain", "--", "src")
+    changed = git(REPOSITORY, "status", "--porcelain", "--", "heat_array_api")
     return f"{commit}-dirty" if changed else commit
 
 

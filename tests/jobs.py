@@ -28,7 +28,7 @@ def environment(**variables: str) -> dict[str, str]:
     """Return the variables that a job is started with: none of this test's own launcher."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHERS)}
     env.pop("OMP_NUM_THREADS", None)
-    return env | {"PYTHONPATH": str(ROOT / "src")} | variables
+    return env | {"PYTHONPATH": str(ROOT)} | variables
 
 
 def run(program: str, *, ranks: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from heat_array_api._comm import world
 pytestmark = pytest.mark.skipif(world().size > 1, reason="of source files: one process reads them")
 
 PACKAGE = "heat_array_api"
-SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
+SOURCE = Path(__file__).parent.parent / PACKAGE
 MODULE_LINES = 550
 FUNCTION_LINES = 60
 
