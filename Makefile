@@ -9,7 +9,7 @@
 #   make bench      the benchmarks
 #   make clean      remove the environment and all that was built
 #
-# PYTEST_ARGS goes to pytest:      make test RANKS=2 PYTEST_ARGS="tests/test_layout.py -x"
+# PYTEST_ARGS goes to pytest:      make test RANKS=2 PYTEST_ARGS="tests/core/test_layout.py -x"
 # PIP_ARGS goes to pip install:    make test PIP_ARGS="--extra-index-url URL"
 # CONFORMANCE_ARGS to its runner:  make conformance CONFORMANCE_ARGS="--ranks 2 --splits 0"
 # With the site's own MPI instead of the wheel (mpi4py is then best built against it):

@@ -1,7 +1,7 @@
 """pytest plugin that runs data-apis/array-api-tests under mpirun.
 
-``run.py`` loads it after ``tests/_harness.py`` (``-p _harness -p plugin``), which makes every
-rank draw the same examples, compares the ranks after each of them, and ends a job that hangs.
+``run.py`` loads it after ``tests/support/_harness.py`` (``-p _harness -p plugin``), so that each
+rank draws the same examples, compares the ranks after each of them, and ends a job that hangs.
 This plugin adds what is particular to the suite:
 
 - ``--max-examples`` gives the number of examples, also of the tests that run a tenth of it;

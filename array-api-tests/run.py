@@ -234,7 +234,7 @@ def cell_environment(
     own = ("PYTEST", "MPIEXEC_TIMEOUT")
     dropped = (*own, *LAUNCHER_VARIABLES) if inside_a_job else own
     kept = {k: v for k, v in environment.items() if not k.startswith(dropped)}
-    paths = [REPOSITORY, REPOSITORY / "tests", HERE, environment.get("PYTHONPATH", "")]
+    paths = [REPOSITORY, REPOSITORY / "tests" / "support", HERE, environment.get("PYTHONPATH", "")]
     return kept | {
         "ARRAY_API_TESTS_MODULE": "heat_array_api",
         "ARRAY_API_TESTS_VERSION": cell.version,

@@ -16,7 +16,7 @@ import numpy as np
 from _gallery import COLOURS, as_numpy, present
 
 import heat_array_api as xp
-from heat_array_api.ml import KMeans
+from heat_array_api.ml.cluster._kmeans import KMeans
 
 CENTRES = np.stack([np.cos(np.arange(7) * 0.9), np.sin(np.arange(7) * 0.9)], axis=1) * 4
 CENTRES = np.concatenate([CENTRES, np.zeros((1, 2))])

@@ -17,7 +17,7 @@ import numpy as np
 from _gallery import present
 
 import heat_array_api as xp
-from heat_array_api.ml import lasso_path
+from heat_array_api.ml.linear_model._lasso import lasso_path
 
 TRUTH = {3: 3.0, 11: -2.0, 17: 1.0, 24: 0.5}
 

@@ -8,159 +8,47 @@ array-agnostic libraries look for beyond it.
 from __future__ import annotations
 
 import sys as _sys
+from importlib import import_module as _import_module
+from typing import Any as _Any
 
-from . import _allocator as _allocator
 from . import _autograd as _autograd
+from . import _creation as _creation
+from . import _data_type as _data_type
+from . import _einsum as _einsum
+from . import _elementwise as _elementwise
 from . import _indexing as _indexing
+from . import _linalg as _linalg
+from . import _manipulation as _manipulation
+from . import _quantile as _quantile
 from . import _repr as _repr
-from . import _setitem as _setitem
+from . import _reshape as _reshape
+from . import _searching as _searching
+from . import _set as _set
+from . import _sorting as _sorting
+from . import _statistical as _statistical
 from . import _utility as _utility
 from . import autograd as autograd
 from . import fft as fft
-from . import io as io
 from . import lib as lib
 from . import linalg as linalg
 from . import random as random
 from . import special as special
-from ._array import (
-    Array,
-    Device,
-)
-from ._comm import (
-    Communicator,
-    world,
-)
-from ._comparison import (
-    bitwise_and,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
-    clip,
-    equal,
-    greater,
-    greater_equal,
-    isfinite,
-    isinf,
-    isnan,
-    less,
-    less_equal,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
-    maximum,
-    minimum,
-    not_equal,
-)
-from ._compile import (
-    compile,
-)
-from ._constants import (
-    e,
-    inf,
-    nan,
-    newaxis,
-    pi,
-)
-from ._conversion import (
-    asarray,
-    from_dlpack,
-    from_local,
-)
-from ._creation import (
-    arange,
-    empty,
-    empty_like,
-    eye,
-    full,
-    full_like,
-    linspace,
-    meshgrid,
-    ones,
-    ones_like,
-    tril,
-    triu,
-    zeros,
-    zeros_like,
-)
-from ._data_type import (
-    astype,
-    can_cast,
-    complex64,
-    complex128,
-    finfo,
-    float16,
-    float32,
-    float64,
-    iinfo,
-    int8,
-    int16,
-    int32,
-    int64,
-    isdtype,
-    result_type,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
-from ._data_type import (
-    bool_ as bool,
-)
-from ._einsum import (
-    einsum,
-)
-from ._elementary import (
-    acos,
-    acosh,
-    asin,
-    asinh,
-    atan,
-    atan2,
-    atanh,
-    cos,
-    cosh,
-    exp,
-    expm1,
-    hypot,
-    log,
-    log1p,
-    log2,
-    log10,
-    logaddexp,
-    sin,
-    sinh,
-    sqrt,
-    tan,
-    tanh,
-)
-from ._elementwise import (
-    abs,
-    add,
-    ceil,
-    conj,
-    copysign,
-    divide,
-    floor,
-    floor_divide,
-    imag,
-    multiply,
-    negative,
-    nextafter,
-    positive,
-    pow,
-    real,
-    reciprocal,
-    remainder,
-    round,
-    sign,
-    signbit,
-    square,
-    subtract,
-    trunc,
-)
+
+# First: torch decides on huge pages when it makes its first tensor.
+from ._comm import memory as _memory  # noqa: F401 # isort: split
+from ._comm.communicator import Communicator, world
+from ._comm.gathers import quiet as _quiet
+from ._comm.trace import trace
+from ._compile import compile
+from ._core.array import Array, Device
+from ._core.layout import Layout
+from ._core.operators import bind_namespace as _bind_namespace
+from ._core.redistribute import rebalance, redistribute, resplit
+from ._creation import *
+from ._data_type import *
+from ._data_type import bool_ as bool
+from ._einsum import *
+from ._elementwise import *
 from ._errors import (
     CollectiveMismatchError,
     CommunicatorMismatchError,
@@ -170,133 +58,22 @@ from ._errors import (
     LauncherMismatchError,
     MPIUnavailableError,
 )
-from ._gathers import quiet as _quiet
-from ._indexing import (
-    take,
-    take_along_axis,
-)
-from ._inspection import (
-    __array_namespace_info__,
-)
-from ._layout import (
-    Layout,
-)
-from ._linalg import (
-    matmul,
-    matrix_transpose,
-    tensordot,
-    vecdot,
-)
-from ._manipulation import (
-    concat,
-    expand_dims,
-    moveaxis,
-    permute_dims,
-    squeeze,
-    stack,
-    transpose,
-    unstack,
-)
-from ._nan import (
-    nanargmax,
-    nanargmin,
-    nancumprod,
-    nancumsum,
-    nanmax,
-    nanmean,
-    nanmin,
-    nanprod,
-    nanstd,
-    nansum,
-    nanvar,
-)
-from ._operators import bind_namespace as _bind_namespace
-from ._options import (
-    get_options,
-    set_options,
-)
-from ._quantile import (
-    nanmedian,
-    nanquantile,
-    quantile,
-)
-from ._rearrange import (
-    flip,
-    pad,
-    repeat,
-    roll,
-    tile,
-)
-from ._redistribute import (
-    rebalance,
-    redistribute,
-    resplit,
-)
-from ._repr import (
-    to_string,
-)
-from ._reshape import (
-    broadcast_arrays,
-    broadcast_shapes,
-    broadcast_to,
-    reshape,
-)
-from ._searching import (
-    argmax,
-    argmin,
-    bincount,
-    count_nonzero,
-    nonzero,
-    searchsorted,
-    where,
-)
-from ._set import (
-    UniqueAllResult,
-    UniqueCountsResult,
-    UniqueInverseResult,
-    isin,
-    unique_all,
-    unique_counts,
-    unique_inverse,
-    unique_values,
-)
-from ._sorting import (
-    argsort,
-    median,
-    sort,
-)
-from ._statistical import (
-    cumprod,
-    cumsum,
-    cumulative_prod,
-    cumulative_sum,
-    max,
-    mean,
-    min,
-    prod,
-    std,
-    sum,
-    var,
-)
-from ._trace import trace
-from ._utility import (
-    all,
-    any,
-    diff,
-)
-from ._windows import (
-    gradient,
-)
+from ._indexing import take, take_along_axis
+from ._linalg import *
+from ._manipulation import *
+from ._options import get_options, set_options
+from ._quantile import *
+from ._repr import to_string
+from ._reshape import *
+from ._searching import *
+from ._set import *
+from ._sorting import *
+from ._statistical import *
+from ._utility import *
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __array_api_version__ = "2025.12"
 SUPPORTED_API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
-
-_bind_namespace(_sys.modules[__name__])
-
-# Code that draws from the global generators (``random_state=None``) must draw alike on all ranks.
-random.share_generators()
-_quiet(world().rank)
 
 __all__ = [
     "SUPPORTED_API_VERSIONS",
@@ -311,203 +88,57 @@ __all__ = [
     "LauncherMismatchError",
     "Layout",
     "MPIUnavailableError",
-    "UniqueAllResult",
-    "UniqueCountsResult",
-    "UniqueInverseResult",
     "__array_api_version__",
-    "__array_namespace_info__",
     "__version__",
-    "abs",
-    "acos",
-    "acosh",
-    "add",
-    "all",
-    "any",
-    "arange",
-    "argmax",
-    "argmin",
-    "argsort",
-    "asarray",
-    "asin",
-    "asinh",
-    "astype",
-    "atan",
-    "atan2",
-    "atanh",
     "autograd",
-    "bincount",
-    "bitwise_and",
-    "bitwise_invert",
-    "bitwise_left_shift",
-    "bitwise_or",
-    "bitwise_right_shift",
-    "bitwise_xor",
     "bool",
-    "broadcast_arrays",
-    "broadcast_shapes",
-    "broadcast_to",
-    "can_cast",
-    "ceil",
-    "clip",
     "compile",
-    "complex64",
-    "complex128",
-    "concat",
-    "conj",
-    "copysign",
-    "cos",
-    "cosh",
-    "count_nonzero",
-    "cumprod",
-    "cumsum",
-    "cumulative_prod",
-    "cumulative_sum",
-    "diff",
-    "divide",
-    "e",
-    "einsum",
-    "empty",
-    "empty_like",
-    "equal",
-    "exp",
-    "expand_dims",
-    "expm1",
-    "eye",
     "fft",
-    "finfo",
-    "flip",
-    "float16",
-    "float32",
-    "float64",
-    "floor",
-    "floor_divide",
-    "from_dlpack",
-    "from_local",
-    "full",
-    "full_like",
     "get_options",
-    "gradient",
-    "greater",
-    "greater_equal",
-    "hypot",
-    "iinfo",
-    "imag",
-    "inf",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
     "io",
-    "isdtype",
-    "isfinite",
-    "isin",
-    "isinf",
-    "isnan",
-    "less",
-    "less_equal",
     "lib",
     "linalg",
-    "linspace",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "matmul",
-    "matrix_transpose",
-    "max",
-    "maximum",
-    "mean",
-    "median",
-    "meshgrid",
-    "min",
-    "minimum",
-    "moveaxis",
-    "multiply",
-    "nan",
-    "nanargmax",
-    "nanargmin",
-    "nancumprod",
-    "nancumsum",
-    "nanmax",
-    "nanmean",
-    "nanmedian",
-    "nanmin",
-    "nanprod",
-    "nanquantile",
-    "nanstd",
-    "nansum",
-    "nanvar",
-    "negative",
-    "newaxis",
-    "nextafter",
-    "nonzero",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "pad",
-    "permute_dims",
-    "pi",
-    "positive",
-    "pow",
-    "prod",
-    "quantile",
+    "ml",
     "random",
-    "real",
     "rebalance",
-    "reciprocal",
     "redistribute",
-    "remainder",
-    "repeat",
-    "reshape",
     "resplit",
-    "result_type",
-    "roll",
-    "round",
-    "searchsorted",
     "set_options",
-    "sign",
-    "signbit",
-    "sin",
-    "sinh",
-    "sort",
     "special",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "subtract",
-    "sum",
     "take",
     "take_along_axis",
-    "tan",
-    "tanh",
-    "tensordot",
-    "tile",
     "to_string",
     "trace",
-    "transpose",
-    "tril",
-    "triu",
-    "trunc",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "unique_all",
-    "unique_counts",
-    "unique_inverse",
-    "unique_values",
-    "unstack",
-    "var",
-    "vecdot",
-    "where",
     "world",
-    "zeros",
-    "zeros_like",
 ]
+__all__ += _creation.__all__
+__all__ += _data_type.__all__
+__all__ += _einsum.__all__
+__all__ += _elementwise.__all__
+__all__ += _linalg.__all__
+__all__ += _manipulation.__all__
+__all__ += _quantile.__all__
+__all__ += _reshape.__all__
+__all__ += _searching.__all__
+__all__ += _set.__all__
+__all__ += _sorting.__all__
+__all__ += _statistical.__all__
+__all__ += _utility.__all__
+
+_LAZY = frozenset({"demo", "io", "ml"})  # loaded at first use
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LAZY:
+        return _import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+_bind_namespace(_sys.modules[__name__])
+# Code that draws from the global generators (``random_state=None``) must draw alike on all ranks.
+random.share_generators()
+_quiet(world().rank)

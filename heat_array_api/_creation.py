@@ -18,28 +18,40 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
-from ._array import Array, common_communicator
-from ._comm import as_communicator
-from ._conversion import Split, as_shape, filled, local_device, new_layout, scalar_dtype
-from ._dtypes import (
+from ._comm.communicator import Communicator, as_communicator
+from ._comm.recording import breaks
+from ._core.array import Array, Device, common_communicator
+from ._core.collectives import pvary, shard
+from ._core.dtypes import (
+    ANY,
+    COMPLEX,
     INTEGER_OR_BOOL,
+    WIDE_UNSIGNED,
     carrier,
+    check_conversion,
     default_complex,
     default_float,
+    from_numpy,
+    to_numpy_dtype,
     to_torch_dtype,
     uncarry,
 )
-from ._layout import Layout
-from ._op import check_array
-from ._options import UNSET, Unset
-from ._primitives import pvary, shard
+from ._core.layout import Layout, Shape, normalize_axis
+from ._core.lift import Scalar, check_array
+from ._core.redistribute import resplit
+from ._errors import CommunicatorMismatchError
+from ._options import UNSET, Unset, default_split
 
 __all__ = [
     "arange",
+    "asarray",
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
+    "from_local",
     "full",
     "full_like",
     "linspace",
@@ -344,3 +356,331 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
             line = pvary(line, comm)
         grids.append(Array(line.expand(layout.local_shape), layout))
     return tuple(grids)
+
+
+Split = int | Unset | None
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def local_device(func: str, device: Any, comm: Communicator) -> torch.device:
+    """Return this rank's torch device for the namespace's `device` (None: the CPU)."""
+    if device is None:
+        return torch.device("cpu")
+    kind = device.type if isinstance(device, (Device, torch.device)) else str(device)
+    if kind.split(":")[0] == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"{func}: device is {device!r}, but torch sees no CUDA device")
+        return torch.device("cuda", comm.node_rank % torch.cuda.device_count())
+    if kind != "cpu":
+        raise ValueError(f"{func}: device is {device!r}; expected 'cpu' or 'cuda'")
+    return torch.device("cpu")
+
+
+def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Layout:
+    """Return the balanced layout that ``split=`` asks for, with the default split applied."""
+    if isinstance(split, Unset):
+        return Layout.balanced(shape, default_split(len(shape)), comm)
+    if split is None or not shape:
+        return Layout.replicated(shape, comm)
+    return Layout.balanced(shape, normalize_axis(func, split, len(shape), "split"), comm)
+
+
+def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
+    """Return a shape as a tuple of ints; negative extents raise."""
+    try:
+        extents = (
+            (int(shape.__index__()),)
+            if hasattr(shape, "__index__") and not isinstance(shape, (tuple, list))
+            else tuple(int(n.__index__()) for n in shape)
+        )
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"{func}: {name} is {shape!r}; expected an int or a sequence of ints"
+        ) from None
+    if any(n < 0 for n in extents):
+        raise ValueError(f"{func}: {name} is {shape}; it must not be negative")
+    return extents
+
+
+def scalar_dtype(value: Scalar) -> torch.dtype:
+    """Return the default dtype of an array made from a Python scalar."""
+    if isinstance(value, bool):
+        return torch.bool
+    if isinstance(value, int):
+        return torch.int64
+    return default_float() if isinstance(value, float) else default_complex()
+
+
+def filled(
+    func: str, shape: Shape, value: Scalar, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return a tensor full of `value`; an integer that does not fit the dtype raises."""
+    if not isinstance(value, (bool, int, float, complex)):
+        raise TypeError(f"{func}: the value is {type(value).__name__}; expected a number")
+    if isinstance(value, complex) and dtype not in COMPLEX.all and dtype is not torch.bool:
+        raise TypeError(f"{func}: cannot store {value} in dtype {to_numpy_dtype(dtype)}")
+    if dtype in INTEGER_OR_BOOL.all and dtype is not torch.bool:
+        assert not isinstance(value, complex)
+        info = np.iinfo(to_numpy_dtype(dtype))
+        if not (math.isfinite(value) and info.min <= int(value) <= info.max):
+            raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
+        if dtype in WIDE_UNSIGNED:  # torch's fill takes no integer above int64's
+            bits = torch.from_numpy(np.asarray(int(value), dtype=info.dtype)).to(device)
+            return uncarry(carrier(bits).expand(shape).contiguous(), dtype)
+        value = int(value)
+    elif dtype is not torch.bool:  # torch.full refuses what overflows to infinity
+        value = torch.tensor(value, dtype=dtype).item()
+    return torch.full(shape, value, dtype=dtype, device=device)
+
+
+# ---------------------------------------------------------------------- from values
+
+
+def asarray(
+    obj: Any,
+    /,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
+    split: Split = UNSET,
+    comm: Any = None,
+) -> Array:
+    """Make an array of values that every rank has.
+
+    Parameters
+    ----------
+    obj : Array, scalar, nested sequence, NumPy array or object with the buffer or DLPack protocol
+        The same on every rank.
+    dtype : dtype, optional
+        Inferred if None: Python floats become the default real dtype.
+    device : Device or str, optional
+        "cpu" or "cuda".
+    copy : bool, optional
+        True: always copy. False: raise ValueError if the data must be copied, as that of
+        every object but an Array must. None: copy if needed.
+    split : int or None, optional
+        An Array keeps its layout unless this is given. Other objects: each rank keeps
+        its own shard of the values.
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that hold the array; the world by default.
+
+    Returns
+    -------
+    Array
+        Balanced along `split`. Sends nothing, but for an Array whose `split` changes
+        (see `resplit`).
+    """
+    if isinstance(obj, Array):
+        return _convert(obj, dtype, device, copy, split, comm)
+    if copy is False:
+        raise ValueError(
+            f"asarray: copy=False, but a {type(obj).__name__} must be copied to an array"
+        )
+    communicator = as_communicator(comm)
+    values = _values(obj, None if dtype is None else to_torch_dtype(dtype, "asarray"))
+    layout = new_layout("asarray", tuple(values.shape), split, communicator)
+    where = local_device("asarray", device, communicator)
+    local = uncarry(
+        carrier(shard(values, layout)).clone(memory_format=torch.contiguous_format), values.dtype
+    )
+    return Array(local.to(where), layout)
+
+
+def _convert(
+    x: Array, dtype: Any, device: Any, copy: bool | None, split: Split, comm: Any
+) -> Array:
+    """Return the Array `x` with another dtype, device or split."""
+    if comm is not None and as_communicator(comm) is not x.comm:
+        raise CommunicatorMismatchError(
+            f"asarray: x lives on {x.comm}, not on comm; use from_local with its shards"
+        )
+    target = x._local.dtype if dtype is None else to_torch_dtype(dtype, "asarray")
+    check_conversion("asarray", x._local.dtype, target)
+    where = x._local.device if device is None else local_device("asarray", device, x.comm)
+    moves = (
+        not isinstance(split, Unset)
+        and new_layout("asarray", x.shape, split, x.comm).split != x.split
+    )
+    if copy is False and (target is not x._local.dtype or where != x._local.device or moves):
+        raise ValueError("asarray: copy=False, but another dtype, device or split needs a copy")
+    if target is x._local.dtype and where == x._local.device and not moves:
+        return x.__deepcopy__({}) if copy else x
+    if moves:
+        assert not isinstance(split, Unset)
+        x = resplit(x, split)
+    return Array(x._local.to(device=where, dtype=target, copy=bool(copy)), x._layout)
+
+
+def _values(obj: Any, dtype: torch.dtype | None) -> Tensor:
+    """Return `obj` as one CPU tensor of the whole array."""
+    if isinstance(obj, (bool, int, float, complex)) and not isinstance(obj, np.generic):
+        target = scalar_dtype(obj) if dtype is None else dtype
+        return filled("asarray", (), obj, target, torch.device("cpu"))
+    if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
+        obj = from_dlpack_capsule(obj)
+    if isinstance(obj, Tensor):
+        t = obj.detach().cpu().resolve_conj().resolve_neg()
+        to_numpy_dtype(t.dtype)
+    elif isinstance(obj, (np.ndarray, np.generic)):
+        t = from_numpy("asarray", np.asarray(obj), copy=False)
+    else:
+        t, dtype = _parsed(obj, dtype), None
+    if dtype is None:
+        return t
+    check_conversion("asarray", t.dtype, dtype)
+    return t.to(dtype)
+
+
+def _parsed(obj: Any, dtype: torch.dtype | None) -> Tensor:
+    """Return nested sequences and buffers as NumPy reads them, floats of the default dtype."""
+    if isinstance(obj, (list, tuple)):
+        obj = _stacked(obj)
+    try:
+        values = np.asarray(obj, dtype=None if dtype is None else to_numpy_dtype(dtype))
+    except (OverflowError, TypeError, ValueError) as error:
+        raise type(error)(f"asarray: {error}") from None
+    if isinstance(obj, (str, bytes)) or values.dtype.kind not in "biufcV":
+        raise TypeError(
+            f"asarray: cannot make an array of {type(obj).__name__} of dtype {values.dtype}"
+        )
+    t = from_numpy("asarray", values, copy=False)
+    if dtype is None and t.dtype is torch.float64:
+        return t.to(default_float())
+    return t.to(default_complex()) if dtype is None and t.dtype is torch.complex128 else t
+
+
+def _stacked(obj: Any) -> Any:
+    """Replace the Arrays in nested sequences by their values, and empty lists by float arrays."""
+    if isinstance(obj, (list, tuple)):
+        return [_stacked(item) for item in obj]
+    return obj.__array__() if isinstance(obj, Array) else obj
+
+
+def from_dlpack(
+    x: Any,
+    /,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    split: Split = UNSET,
+    comm: Any = None,
+) -> Array:
+    """Make an array of an object with the DLPack protocol, the same on every rank.
+
+    Parameters and layout as for `asarray`. An Array comes back with its own layout. With
+    ``copy=False`` a replicated result shares the object's memory.
+    """
+    if isinstance(x, Array):
+        return _convert(x, None, device, copy, split, comm)
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"from_dlpack: x is {type(x).__name__}, which has no __dlpack__ method")
+    communicator = as_communicator(comm)
+    # torch refuses read-only NumPy arrays, and those of bfloat16; they are copied instead.
+    if isinstance(x, np.ndarray) and copy is not False:
+        values = from_numpy("from_dlpack", x, copy=False)
+    else:
+        values = from_dlpack_capsule(x)
+    layout = new_layout("from_dlpack", tuple(values.shape), split, communicator)
+    where = values.device if device is None else local_device("from_dlpack", device, communicator)
+    local = shard(values, layout)
+    if copy is not False:
+        return Array(local.to(where, copy=True), layout)
+    if layout.split is not None and communicator.size > 1:
+        raise ValueError("from_dlpack: copy=False, but a split array copies its shard")
+    return Array(local.view_as(local), layout)
+
+
+@breaks
+def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> Array:
+    """Make an array of the shards that the ranks hold.
+
+    Parameters
+    ----------
+    local : torch.Tensor or NumPy array
+        This rank's shard. All ranks: the same dtype, number of axes and extents, save
+        that along `split`, where any length (0 too) may differ. If `split` is None,
+        every rank must pass equal values; they are not compared.
+    split : int or None
+        The axis along which the shards follow one another in rank order.
+    comm : Communicator or mpi4py communicator, optional
+        The ranks that hold the shards; the world by default.
+
+    Returns
+    -------
+    Array
+        Shares the memory of `local`, but never writes into it.
+
+    Raises
+    ------
+    ValueError
+        On every rank, if the shards do not fit together.
+
+    Notes
+    -----
+    Messages: one small allgather of the shards' shapes and dtypes.
+    """
+    communicator = as_communicator(comm)
+    t, problem = _as_shard(local)
+    shapes = _agreed_shapes(t, problem, split, communicator)
+    ndim = len(shapes[0])
+    axis = (
+        None if split is None or ndim == 0 else normalize_axis("from_local", split, ndim, "split")
+    )
+    if len({tuple(n for i, n in enumerate(shape) if i != axis) for shape in shapes}) > 1:
+        raise ValueError(
+            f"from_local: shards of shapes {', '.join(map(str, shapes))} do not fit "
+            f"along split {split}"
+        )
+    view = t.view_as(t)
+    if axis is None:
+        return Array(view, Layout.replicated(shapes[0], communicator))
+    counts = tuple(shape[axis] for shape in shapes)
+    shape = (*view.shape[:axis], sum(counts), *view.shape[axis + 1 :])
+    return Array(view, Layout.of(shape, axis, counts, communicator))
+
+
+def _as_shard(local: Any) -> tuple[Tensor, str]:
+    """Return this rank's shard as a tensor and "", or what is wrong with it: no error yet."""
+    nothing = torch.empty(0)
+    dtypes = "a dtype of the standard, float16 or bfloat16"
+    if isinstance(local, np.ndarray):
+        try:
+            return from_numpy("from_local", local, copy=False), ""
+        except TypeError:
+            return nothing, f"local has dtype {local.dtype}; expected {dtypes}"
+    if not isinstance(local, Tensor):
+        return (
+            nothing,
+            f"local is {type(local).__name__}; expected a torch tensor or a NumPy array",
+        )
+    if local.requires_grad:
+        return (
+            nothing,
+            "local requires a gradient, which messages do not carry yet; pass local.detach()",
+        )
+    if local.dtype not in ANY.all:
+        return nothing, f"local has dtype {local.dtype}; expected {dtypes}"
+    return local, ""
+
+
+def _agreed_shapes(t: Tensor, problem: str, split: int | None, comm: Communicator) -> list[Shape]:
+    """Return the shapes of all ranks' shards; raise on all of them if one cannot be a shard."""
+    shape: Shape = () if problem else tuple(t.shape)
+    dtype = "" if problem else str(t.dtype)
+    everyone = comm.allgather_object((problem, shape, dtype, split))
+    for rank, (text, *_) in enumerate(everyone):
+        if text:
+            raise (ValueError if "gradient" in text else TypeError)(
+                f"from_local: on rank {rank}, {text}"
+            )
+    for name, values in (
+        ("dtypes", [facts[2] for facts in everyone]),
+        ("numbers of axes", [len(facts[1]) for facts in everyone]),
+        ("splits", [facts[3] for facts in everyone]),
+    ):
+        if any(value != values[0] for value in values):
+            raise ValueError(f"from_local: the ranks' {name} differ: {values}")
+    return [facts[1] for facts in everyone]

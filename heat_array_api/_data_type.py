@@ -5,6 +5,7 @@ Dtypes are NumPy's ``dtype`` objects.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
@@ -12,37 +13,42 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ._array import Array
-from ._conversion import asarray, local_device
-from ._dtypes import (
+from ._core.array import Array, Device
+from ._core.dtypes import (
     TO_NUMPY,
     DType,
     check_conversion,
+    default_complex,
+    default_float,
     promote,
     promote_scalar,
     to_numpy_dtype,
     to_torch_dtype,
 )
-from ._op import Scalar, check_array
+from ._core.lift import Scalar, check_array
+from ._creation import asarray, local_device
 
 __all__ = [
+    "__array_namespace_info__",
     "astype",
-    "bool_",
     "can_cast",
     "complex64",
     "complex128",
+    "e",
     "finfo",
-    "finfo_object",
     "float16",
     "float32",
     "float64",
     "iinfo",
-    "iinfo_object",
+    "inf",
     "int8",
     "int16",
     "int32",
     "int64",
     "isdtype",
+    "nan",
+    "newaxis",
+    "pi",
     "result_type",
     "uint8",
     "uint16",
@@ -50,19 +56,46 @@ __all__ = [
     "uint64",
 ]
 
+
 bool_: Final = np.dtype("bool")
+
+
 int8: Final = np.dtype("int8")
+
+
 int16: Final = np.dtype("int16")
+
+
 int32: Final = np.dtype("int32")
+
+
 int64: Final = np.dtype("int64")
+
+
 uint8: Final = np.dtype("uint8")
+
+
 uint16: Final = np.dtype("uint16")
+
+
 uint32: Final = np.dtype("uint32")
+
+
 uint64: Final = np.dtype("uint64")
+
+
 float16: Final = np.dtype("float16")
+
+
 float32: Final = np.dtype("float32")
+
+
 float64: Final = np.dtype("float64")
+
+
 complex64: Final = np.dtype("complex64")
+
+
 complex128: Final = np.dtype("complex128")
 
 
@@ -218,3 +251,73 @@ def isdtype(dtype: Any, kind: Any) -> bool:
             raise ValueError(f"isdtype: kind is {kind!r}; expected one of {', '.join(_KINDS)}")
         return given.kind in _KINDS[kind]
     return given == to_numpy_dtype(to_torch_dtype(kind, "isdtype"))
+
+
+_DTYPES = [
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+]
+
+
+class __array_namespace_info__:
+    """The namespace's capabilities, default dtypes, dtypes and devices. Sends nothing."""
+
+    def capabilities(self) -> dict[str, Any]:
+        """Return what optional behaviours are present: boolean indexing, data-dependent shapes."""
+        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
+
+    def default_device(self) -> Device:
+        """Return the device of arrays made without ``device=``."""
+        return Device("cpu")
+
+    def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
+        """Return the default dtype of each kind."""
+        return {
+            "real floating": to_numpy_dtype(default_float()),
+            "complex floating": to_numpy_dtype(default_complex()),
+            "integral": np.dtype("int64"),
+            "indexing": np.dtype("int64"),
+        }
+
+    def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
+        """Return the standard's dtypes, of `kind` only if it is given."""
+        kinds = (kind,) if isinstance(kind, str) else kind
+        for k in kinds or ():
+            if k not in _KINDS:
+                raise ValueError(f"dtypes: kind is {k!r}; expected one of {', '.join(_KINDS)}")
+        return {
+            name: np.dtype(name)
+            for name in _DTYPES
+            if kinds is None or any(np.dtype(name).kind in _KINDS[k] for k in kinds)
+        }
+
+    def devices(self) -> tuple[Device, ...]:
+        """Return the devices arrays can live on."""
+        cuda = (Device("cuda"),) if torch.cuda.is_available() else ()
+        return (Device("cpu"), *cuda)
+
+
+e: Final = math.e
+
+
+inf: Final = math.inf
+
+
+nan: Final = math.nan
+
+
+newaxis: Final = None
+
+
+pi: Final = math.pi

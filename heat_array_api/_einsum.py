@@ -14,17 +14,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._array import Array
-from ._dtypes import NUMERIC, carrier, promote, to_numpy_dtype, uncarry
+from ._core.array import Array
+from ._core.dtypes import NUMERIC, carrier, promote, to_numpy_dtype, uncarry
+from ._core.layout import Layout
+from ._core.lift import as_operands, cast, check_array
+from ._core.redistribute import redistribute
+from ._core.views import permute
 from ._elementwise import multiply
-from ._layout import Layout
 from ._linalg import contract_axes
-from ._op import as_operands, cast, check_array
-from ._redistribute import redistribute
 from ._statistical import sum as array_sum
-from ._views import permute
 
 __all__ = ["einsum"]
+
 
 Labels = tuple[str, ...]
 

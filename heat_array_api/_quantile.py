@@ -12,24 +12,34 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ._array import Array
-from ._capturing import breaks
-from ._comparison import isnan, logical_not
-from ._dtypes import ORDERED, REAL_FLOATING, default_float, to_torch_dtype
-from ._indexing import take, take_along_axis
-from ._layout import Layout, normalize_axes
+from ._comm.recording import breaks
+from ._core.array import Array
+from ._core.collectives import preduce
+from ._core.dtypes import ORDERED, REAL_FLOATING, default_float, to_torch_dtype
+from ._core.layout import Layout, normalize_axes, normalize_axis
+from ._core.lift import check_array
+from ._core.redistribute import redistribute, resplit
+from ._core.tape import tracked
+from ._elementwise import isnan, logical_not
+from ._indexing.read import take, take_along_axis
 from ._manipulation import moveaxis
-from ._op import check_array
-from ._redistribute import redistribute, resplit
 from ._reshape import reshape
-from ._sorting import as_last_axis, mean_of, median, sort, with_axes
+from ._searching import where
+from ._sorting import _last, as_last_axis, sort, with_axes
+from ._sorting.local import from_raw_keys, raw_keys, sort_keys, sort_last
+from ._sorting.samplesort import find_cuts
 from ._statistical import sum as sum_
 
-__all__ = ["nanmedian", "nanquantile", "quantile"]
+__all__ = ["median", "nanmedian", "nanquantile", "quantile"]
+
 
 Axis = int | Sequence[int] | None
+
+
 Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
 
 # Hyndman and Fan (1996), "Sample quantiles in statistical packages": the constants (alpha,
 # beta) of the continuous definitions, of which the place is q (n + 1 - alpha - beta) + alpha - 1.
@@ -45,6 +55,8 @@ _CONTINUOUS: Final[dict[str, tuple[float, float]]] = {
     "median_unbiased": (1 / 3, 1 / 3),
     "normal_unbiased": (3 / 8, 3 / 8),
 }
+
+
 _ROUNDED: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
     "lower": torch.floor,
     "higher": torch.ceil,
@@ -250,3 +262,145 @@ def _with_last(x: Array, n: int) -> Layout:
 def _without_last(x: Array) -> Layout:
     """Return the layout of `x`, not split along its last axis, without that."""
     return x._layout.with_shape(x.shape[:-1], x.split)
+
+
+@breaks
+def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
+    """Median over axes: the middle element, or the mean of the two middle ones.
+
+    Beyond the standard; values as NumPy's.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout; dtype real (integers and booleans as the default real dtype).
+    axis : int or tuple of int, optional
+        All elements by default.
+    keepdims : bool
+        Keep the reduced axes with length 1.
+
+    Returns
+    -------
+    Array
+        NaN where there is a NaN or no element. Over the split axis: replicated, or split
+        along another axis where that would be more than one rank's share of `x`.
+
+    Notes
+    -----
+    Messages: none if the split axis is kept. Else no data travels: each rank sorts its
+    shard, and the search for splitters (`_samplesort`) finds the middle elements by some
+    small allreduces; where there are at least as many other elements as ranks, one
+    all-to-all of `x` first, which splits it along its longest other axis. While it is being
+    differentiated: those of `sort`, and of taking the middle elements.
+    """
+    check_array("median", "x", x, ORDERED)
+    if x._local.dtype not in REAL_FLOATING.all:
+        x = Array(x._local.to(default_float()), x._layout)
+    if axis is not None and not isinstance(axis, int):
+        axes = normalize_axes("median", axis, x.ndim)
+        result = median(as_last_axis(x, axes), axis=-1)
+        return with_axes(result, axes) if keepdims else result
+    layout = x._layout
+    shape = tuple(1 for _ in x.shape) if keepdims else ()
+    if tracked(x._local) and layout.split is not None and layout.comm.size > 1:
+        if axis is None:
+            return reshape(_median_of_sorted(reshape(x, (-1,)), 0, keepdims), shape)
+        return _median_of_sorted(x, normalize_axis("median", axis, x.ndim), keepdims)
+    if axis is None:
+        if layout.split is None or layout.comm.size == 1:
+            values = _middle(sort_last(x._local.reshape(1, -1)))
+        else:
+            values = _median_split([x._local.reshape(-1)], layout.size, layout)
+        return Array(values.view(shape), Layout.replicated(shape, layout.comm))
+    axis = normalize_axis("median", axis, x.ndim)
+    return _median_along(x, axis, keepdims)
+
+
+def _median_of_sorted(x: Array, axis: int, keepdims: bool) -> Array:
+    """Return the median as a function of the sorted array, which is differentiable."""
+    n = x.shape[axis]
+    ordered = sort(x, axis=axis)
+
+    def at(place: int) -> Array:
+        item = slice(place, place + 1) if keepdims else place
+        found: Array = ordered[(*[slice(None)] * axis, item)]
+        return found
+
+    if n == 0:
+        return _median_along(Array(x._local.detach(), x._layout), axis, keepdims)
+    high, last = at(n // 2), at(n - 1)
+    values = high if n % 2 else (at(n // 2 - 1) + high) / 2
+    result: Array = where(last != last, last, values)
+    return result
+
+
+def _median_along(x: Array, axis: int, keepdims: bool) -> Array:
+    layout = x._layout
+    n = x.shape[axis]
+    rest = tuple(m for i, m in enumerate(x.shape) if i != axis)
+    if layout.split == axis and math.prod(rest) >= layout.comm.size > 1:
+        longest = max((i for i in range(x.ndim) if i != axis), key=lambda i: x.shape[i])
+        x = redistribute(x, Layout.balanced(x.shape, longest, layout.comm))
+        layout = x._layout
+    rows = _last(x._local, axis)
+    kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rest
+    if layout.split == axis and layout.comm.size > 1:
+        if not layout.nonempty:
+            empty = x._local.new_full(kept, math.nan)
+            return Array(empty, Layout.replicated(kept, layout.comm))
+        each = list(rows.reshape(math.prod(rest), layout.count).unbind(0))
+        values = _median_split(each, n, layout)
+        return Array(values.view(kept), Layout.replicated(kept, layout.comm))
+    values = _middle(sort_last(rows))
+    values = values.unsqueeze(axis) if keepdims else values
+    if layout.split is None or layout.split == axis:
+        return Array(values, Layout.replicated(kept, layout.comm))
+    split = layout.split - (0 if keepdims or layout.split < axis else 1)
+    return Array(values, layout.with_shape(kept, split))
+
+
+def mean_of(low: Tensor, high: Tensor) -> Tensor:
+    """Return the mean of the two middle elements, as NumPy rounds it."""
+    wide = torch.float32 if low.dtype.itemsize == 2 else low.dtype
+    return ((low.to(wide) + high.to(wide)) / 2).to(low.dtype)
+
+
+def _middle(rows: Tensor) -> Tensor:
+    """Return the medians of sorted rows (along the last axis)."""
+    n = rows.shape[-1]
+    if n == 0:
+        return rows.new_full(rows.shape[:-1], math.nan)
+    high = rows[..., n // 2]
+    values = high.clone() if n % 2 else mean_of(rows[..., n // 2 - 1], high)
+    last = rows[..., -1]
+    return torch.where(last != last, last, values)
+
+
+def _median_split(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
+    """Return the medians of rows of `n` elements, each held in parts by all ranks: replicated."""
+    comm = layout.comm
+    dtype, device = rows[0].dtype, rows[0].device
+    if n == 0:
+        return rows[0].new_full((1,), math.nan)
+    runs = [sort_keys(raw_keys(row.contiguous())) for row in rows]
+    places = [n // 2] if n % 2 else [n // 2 - 1, n // 2]
+    cuts = find_cuts([(run,) for run in runs], places, n, comm)
+    # The element at a place is the least of those that the ranks have after their cuts.
+    greatest = torch.iinfo(torch.int64).max
+    keys = torch.tensor(
+        [
+            [*(int(run[c]) if c < run.shape[0] else greatest for c in cut), ~_last_key(run)]
+            for run, cut in zip(runs, cuts, strict=True)
+        ],
+        dtype=torch.int64,
+    )
+    keys = preduce(keys, "min", comm)
+    keys[:, -1] = ~keys[:, -1]
+    ordered = from_raw_keys(keys.to(runs[0].dtype), dtype).to(device)
+    last = ordered[:, -1]
+    values = ordered[:, 0] if n % 2 else mean_of(ordered[:, 0], ordered[:, 1])
+    return torch.where(last != last, last, values)
+
+
+def _last_key(run: Tensor) -> int:
+    return int(run[-1]) if run.shape[0] else torch.iinfo(torch.int64).min

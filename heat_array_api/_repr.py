@@ -7,13 +7,13 @@ from html import escape
 import numpy as np
 import torch
 
-from ._array import Array
-from ._capturing import breaks
-from ._dtypes import carrier, uncarry
-from ._layout import Layout
-from ._op import check_array
-from ._primitives import gather
-from ._redistribute import resplit
+from ._comm.recording import breaks
+from ._core.array import Array
+from ._core.collectives import gather
+from ._core.dtypes import carrier, uncarry
+from ._core.layout import Layout
+from ._core.lift import check_array
+from ._core.redistribute import resplit
 
 __all__ = ["html", "short", "to_string"]
 

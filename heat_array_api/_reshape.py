@@ -19,17 +19,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._array import Array, common_communicator
-from ._assemble import overlap
-from ._comm import Communicator
-from ._dtypes import carrier, uncarry
-from ._layout import Layout, Shape, balanced_counts
-from ._op import broadcast_shape, check_array
-from ._primitives import all_to_all, counts_of, shard
-from ._redistribute import redistribute
-from ._views import is_view, linked
+from ._comm.communicator import Communicator
+from ._core.array import Array, common_communicator
+from ._core.collectives import all_to_all, counts_of, shard
+from ._core.dtypes import carrier, uncarry
+from ._core.fetch import overlap
+from ._core.layout import Layout, Shape, balanced_counts
+from ._core.lift import broadcast_shape, check_array
+from ._core.redistribute import redistribute
+from ._core.views import is_view, linked
 
-__all__ = ["as_ints", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
+__all__ = ["broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
 
 
 def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Array:

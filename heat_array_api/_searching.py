@@ -14,29 +14,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._array import Array, common_communicator
-from ._capturing import breaks, may_break
-from ._dtypes import (
-    ANY,
-    BOOL,
-    INTEGER,
-    INTEGER_OR_BOOL,
-    ORDERED,
-    carrier,
-    promote,
-    uncarry,
+from ._comm.recording import breaks, may_break
+from ._comm.trace import note
+from ._core.array import Array, common_communicator
+from ._core.collectives import (
+    counts_of,
+    exchange,
+    gather,
+    preduce,
+    reduce_scatter,
+    ring_shift,
+    shard,
 )
-from ._kernels import flat_nonzero, integers_as, order_keys, searchsorted_local
-from ._layout import Layout, balanced_counts
-from ._op import Scalar, align, as_operands, cast, check_array, plan_reduction, reduction
-from ._operators import namespace
-from ._primitives import counts_of, exchange, gather, preduce, reduce_scatter, ring_shift, shard
-from ._redistribute import move, redistribute
-from ._trace import note
+from ._core.dtypes import ANY, BOOL, INTEGER, INTEGER_OR_BOOL, ORDERED, carrier, promote, uncarry
+from ._core.layout import Layout, balanced_counts
+from ._core.lift import Scalar, align, as_operands, cast, check_array, plan_reduction, reduction
+from ._core.operators import namespace
+from ._core.redistribute import move, redistribute
+from ._sorting.local import flat_nonzero, integers_as, order_keys, searchsorted_local
 
 __all__ = ["argmax", "argmin", "bincount", "count_nonzero", "nonzero", "searchsorted", "where"]
 
+
 NOWHERE = torch.iinfo(torch.int64).max
+
+
 Axis = int | Sequence[int] | None
 
 

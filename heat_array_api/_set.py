@@ -21,10 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._array import Array
-from ._capturing import breaks, may_break
-from ._dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote, uncarry
-from ._kernels import (
+from ._comm.recording import breaks, may_break
+from ._comm.trace import note
+from ._core.array import Array
+from ._core.collectives import counts_of, gather, preduce
+from ._core.dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote, uncarry
+from ._core.layout import Layout
+from ._core.lift import Scalar, as_operands, cast, check_array
+from ._sorting.local import (
     argsort_keys,
     flat_nonzero,
     integers_as,
@@ -35,11 +39,7 @@ from ._kernels import (
     starts_of_groups,
     take_last,
 )
-from ._layout import Layout
-from ._op import Scalar, as_operands, cast, check_array
-from ._primitives import counts_of, gather, preduce
-from ._samplesort import Route, find_cuts
-from ._trace import note
+from ._sorting.samplesort import Route, find_cuts
 
 __all__ = [
     "UniqueAllResult",

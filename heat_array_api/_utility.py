@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ._array import Array
-from ._layout import Shape, normalize_axis
+from ._core.array import Array
+from ._core.dtypes import FLOATING, default_float
+from ._core.layout import Shape, normalize_axes, normalize_axis
+from ._core.lift import check_array, reduction
+from ._creation import asarray
 from ._manipulation import concat
-from ._op import check_array, reduction
-from ._operators import namespace
+from ._reshape import reshape
 
-__all__ = ["all", "any", "array_ufunc", "diff"]
+__all__ = ["all", "any", "diff", "gradient"]
+
 
 Axis = int | Sequence[int] | None
 
@@ -29,6 +32,8 @@ def _truth(torch_kernel: Any) -> Any:
 
 
 _any = _truth(torch.any)
+
+
 _all = _truth(torch.all)
 
 
@@ -92,67 +97,102 @@ def diff(
     return result
 
 
-# NumPy's names where they differ from the standard's.
-_UFUNCS: Final[dict[str, str]] = {
-    "absolute": "abs",
-    "fabs": "abs",
-    "arccos": "acos",
-    "arccosh": "acosh",
-    "arcsin": "asin",
-    "arcsinh": "asinh",
-    "arctan": "atan",
-    "arctan2": "atan2",
-    "arctanh": "atanh",
-    "conjugate": "conj",
-    "invert": "bitwise_invert",
-    "left_shift": "bitwise_left_shift",
-    "mod": "remainder",
-    "power": "pow",
-    "rint": "round",
-    "right_shift": "bitwise_right_shift",
-    "true_divide": "divide",
-}
-_REDUCTIONS: Final[dict[str, str]] = {
-    "add": "sum",
-    "multiply": "prod",
-    "maximum": "max",
-    "minimum": "min",
-    "logical_and": "all",
-    "logical_or": "any",
-}
+# ---------------------------------------------------------------------- slopes
 
 
-def array_ufunc(
-    ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Run a NumPy ufunc as the namespace's function of the same meaning (`Array.__array_ufunc__`).
+def gradient(
+    f: Array, /, *varargs: Any, axis: Axis = None, edge_order: int = 1
+) -> Array | tuple[Array, ...]:
+    """Slopes of samples along axes, by central differences.
 
-    ``np.add(x, 1)``, ``np.float64(2) * x`` and ``np.add.reduce(x)`` stay distributed.
-    SciPy's ufuncs are looked up in `heat_array_api.special`. What has no counterpart
-    here returns NotImplemented, and NumPy raises TypeError.
+    Parameters
+    ----------
+    f : Array
+        Any layout; dtype floating-point (integers as the default real dtype).
+    *varargs : number or 1-D array
+        For all axes or for each: the distance of neighbours, or the places of the samples.
+        NumPy arrays count as replicated. By default the distance is 1.
+    axis : int or sequence of int, optional
+        All axes by default.
+    edge_order : {1, 2}
+        At the ends: of the difference of two samples, or of the parabola through three.
+
+    Returns
+    -------
+    Array, or tuple of Array
+        Of the shape of `f`, for each axis; one for a single one. Split along the same axis, with
+        even counts where that is `axis`.
+
+    Raises
+    ------
+    ValueError
+        If an axis has less than ``edge_order + 1`` samples, or the numbers of places do not fit.
+
+    Notes
+    -----
+    Messages along the split axis: exchanges of boundary rows, and one all-to-all of the
+    rows that change rank.
     """
-    xp = namespace()
-    if kwargs.get("where") is True:
-        del kwargs["where"]
-    if _any_given(kwargs, "out", "where", "casting", "order", "signature"):
-        return NotImplemented
-    name = ufunc.__name__
-    if method == "reduce" and name in _REDUCTIONS and len(inputs) == 1:
-        options = {k: v for k, v in kwargs.items() if k in ("axis", "keepdims")}
-        return getattr(xp, _REDUCTIONS[name])(inputs[0], **{"axis": 0, **options})
-    if method != "__call__":
-        return NotImplemented
-    name = _UFUNCS.get(name, name)
-    function = getattr(xp, name, None) or getattr(xp.special, name, None)
-    if function is None or isinstance(function, np.dtype):
-        return NotImplemented
-    if ufunc.__name__ in ("fabs", "rint") and xp.isdtype(inputs[0].dtype, "integral"):
-        inputs = (xp.astype(inputs[0], xp.get_options()["default_dtype"]),)  # floats, as NumPy's
-    result = function(*inputs)
-    dtype = kwargs.get("dtype")
-    return result if dtype is None else xp.astype(result, dtype, copy=False)
+    check_array("gradient", "f", f)
+    if edge_order not in (1, 2):
+        raise ValueError(f"gradient: edge_order is {edge_order!r}; expected 1 or 2")
+    if f._local.dtype not in FLOATING.all:
+        f = Array(f._local.to(default_float()), f._layout)
+    axes = normalize_axes("gradient", axis, f.ndim)
+    if isinstance(axis, (tuple, list)):
+        axes = tuple(normalize_axis("gradient", a, f.ndim) for a in axis)
+    steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
+    if len(steps) != len(axes):
+        raise ValueError(f"gradient: {len(varargs)} distances for {len(axes)} axes")
+    slopes = tuple(
+        _slopes(f, a, _distances(f, a, step), edge_order)
+        for a, step in zip(axes, steps, strict=True)
+    )
+    return slopes[0] if len(slopes) == 1 else slopes
 
 
-def _any_given(kwargs: dict[str, Any], *names: str) -> bool:
-    """Return whether any of the named keyword arguments was given and is not None."""
-    return next((True for name in names if kwargs.get(name) is not None), False)
+def _distances(f: Array, axis: int, step: Any) -> Array:
+    """Return the distances of the samples along an axis: one, where all are equal."""
+    n = f.shape[axis]
+    places = step if isinstance(step, Array) else np.asarray(step)
+    if places.ndim and places.shape != (n,):
+        raise ValueError(f"gradient: places of shape {places.shape} for axis {axis} of length {n}")
+    if not places.ndim:
+        steps = places
+    elif isinstance(places, Array):
+        steps = diff(places)
+        steps = steps[:1] if n > 2 and bool(all(steps == steps[0])) else steps
+    else:
+        steps = np.diff(places)
+        steps = steps[:1] if n > 2 and np.all(steps == steps[0]) else steps
+    if not isinstance(steps, Array):
+        steps = asarray(steps, split=None, comm=f.comm, device=f.device)
+    steps = Array(steps._local.to(f._local.real.dtype), steps._layout)
+    return reshape(steps, (*(1,) * axis, -1, *(1,) * (f.ndim - axis - 1)))
+
+
+def _slopes(f: Array, axis: int, distances: Array, edge_order: int) -> Array:
+    n = f.shape[axis]
+    if n <= edge_order:
+        raise ValueError(
+            f"gradient: axis {axis} has length {n}; expected at least {edge_order + 1}"
+        )
+
+    def rows(x: Array, begin: int | None, end: int | None) -> Array:
+        if x.shape[axis] == 1 and n > 2:  # the only distance
+            return x
+        return x[(*(slice(None),) * axis, slice(begin, end))]
+
+    slopes = diff(f, axis=axis) / distances
+    before, after = rows(distances, None, -1), rows(distances, 1, None)
+    low, high = rows(slopes, None, -1), rows(slopes, 1, None)
+    if distances.shape[axis] == 1:  # the element between does not count, be it NaN
+        inside = (rows(f, 2, None) - rows(f, None, -2)) / (2 * distances)
+    else:
+        inside = (after * low + before * high) / (before + after)
+    first, last = rows(slopes, None, 1), rows(slopes, -1, None)
+    if edge_order == 2:  # the parabola's slope goes on with the change of the slopes
+        bend = (high - low) / (before + after)
+        first = first - rows(bend, None, 1) * rows(distances, None, 1)
+        last = last + rows(bend, -1, None) * rows(distances, -1, None)
+    return concat([first, inside, last], axis=axis)

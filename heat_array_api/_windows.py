@@ -9,22 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
+from ._core.array import Array
+from ._core.dtypes import carrier, uncarry
+from ._core.fetch import Fetch, Want, fetch, plan_fetch
+from ._core.layout import Layout, normalize_axis
+from ._core.lift import check_array
+from ._reshape import as_ints
 
-from ._array import Array
-from ._assemble import Fetch, Want, fetch, plan_fetch
-from ._conversion import asarray
-from ._dtypes import FLOATING, carrier, default_float, uncarry
-from ._layout import Layout, normalize_axes, normalize_axis
-from ._manipulation import concat
-from ._op import check_array
-from ._reshape import as_ints, reshape
-from ._utility import all as all_
-from ._utility import diff
+__all__ = ["sliding_window_view"]
 
-__all__ = ["gradient", "sliding_window_view"]
 
 Axis = int | Sequence[int] | None
 
@@ -116,104 +110,3 @@ def _plan_windows(layout: Layout, length: int) -> tuple[Fetch, tuple[int, ...]]:
         for begin, end in ranges
     ]
     return plan_fetch([layout], axis, wants), tuple(end - begin for begin, end in ranges)
-
-
-# ---------------------------------------------------------------------- slopes
-
-
-def gradient(
-    f: Array, /, *varargs: Any, axis: Axis = None, edge_order: int = 1
-) -> Array | tuple[Array, ...]:
-    """Slopes of samples along axes, by central differences.
-
-    Parameters
-    ----------
-    f : Array
-        Any layout; dtype floating-point (integers as the default real dtype).
-    *varargs : number or 1-D array
-        For all axes or for each: the distance of neighbours, or the places of the samples.
-        NumPy arrays count as replicated. By default the distance is 1.
-    axis : int or sequence of int, optional
-        All axes by default.
-    edge_order : {1, 2}
-        At the ends: of the difference of two samples, or of the parabola through three.
-
-    Returns
-    -------
-    Array, or tuple of Array
-        Of the shape of `f`, for each axis; one for a single one. Split along the same axis, with
-        even counts where that is `axis`.
-
-    Raises
-    ------
-    ValueError
-        If an axis has less than ``edge_order + 1`` samples, or the numbers of places do not fit.
-
-    Notes
-    -----
-    Messages along the split axis: exchanges of boundary rows, and one all-to-all of the
-    rows that change rank.
-    """
-    check_array("gradient", "f", f)
-    if edge_order not in (1, 2):
-        raise ValueError(f"gradient: edge_order is {edge_order!r}; expected 1 or 2")
-    if f._local.dtype not in FLOATING.all:
-        f = Array(f._local.to(default_float()), f._layout)
-    axes = normalize_axes("gradient", axis, f.ndim)
-    if isinstance(axis, (tuple, list)):
-        axes = tuple(normalize_axis("gradient", a, f.ndim) for a in axis)
-    steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
-    if len(steps) != len(axes):
-        raise ValueError(f"gradient: {len(varargs)} distances for {len(axes)} axes")
-    slopes = tuple(
-        _slopes(f, a, _distances(f, a, step), edge_order)
-        for a, step in zip(axes, steps, strict=True)
-    )
-    return slopes[0] if len(slopes) == 1 else slopes
-
-
-def _distances(f: Array, axis: int, step: Any) -> Array:
-    """Return the distances of the samples along an axis: one, where all are equal."""
-    n = f.shape[axis]
-    places = step if isinstance(step, Array) else np.asarray(step)
-    if places.ndim and places.shape != (n,):
-        raise ValueError(f"gradient: places of shape {places.shape} for axis {axis} of length {n}")
-    if not places.ndim:
-        steps = places
-    elif isinstance(places, Array):
-        steps = diff(places)
-        steps = steps[:1] if n > 2 and bool(all_(steps == steps[0])) else steps
-    else:
-        steps = np.diff(places)
-        steps = steps[:1] if n > 2 and np.all(steps == steps[0]) else steps
-    if not isinstance(steps, Array):
-        steps = asarray(steps, split=None, comm=f.comm, device=f.device)
-    steps = Array(steps._local.to(f._local.real.dtype), steps._layout)
-    return reshape(steps, (*(1,) * axis, -1, *(1,) * (f.ndim - axis - 1)))
-
-
-def _slopes(f: Array, axis: int, distances: Array, edge_order: int) -> Array:
-    n = f.shape[axis]
-    if n <= edge_order:
-        raise ValueError(
-            f"gradient: axis {axis} has length {n}; expected at least {edge_order + 1}"
-        )
-
-    def rows(x: Array, begin: int | None, end: int | None) -> Array:
-        if x.shape[axis] == 1 and n > 2:  # the only distance
-            return x
-        return x[(*(slice(None),) * axis, slice(begin, end))]
-
-    slopes = diff(f, axis=axis) / distances
-    before, after = rows(distances, None, -1), rows(distances, 1, None)
-    low, high = rows(slopes, None, -1), rows(slopes, 1, None)
-    if distances.shape[axis] == 1:  # the element between does not count, be it NaN
-        inside = (rows(f, 2, None) - rows(f, None, -2)) / (2 * distances)
-    else:
-        inside = (after * low + before * high) / (before + after)
-    first, last = rows(slopes, None, 1), rows(slopes, -1, None)
-    if edge_order == 2:  # the parabola's slope goes on with the change of the slopes
-        bend = (high - low) / (before + after)
-        first = first - rows(bend, None, 1) * rows(distances, None, 1)
-        last = last + rows(bend, -1, None) * rows(distances, -1, None)
-    return concat([first, inside, last], axis=axis)

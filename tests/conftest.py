@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def comm():
     """Return the communicator of all ranks."""
-    from heat_array_api._comm import world
+    from heat_array_api._comm.communicator import world
 
     return world()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import heat_array_api as xp
 from comparing import comparison
-from heat_array_api._layout import Layout, balanced_counts
+from heat_array_api._core.layout import Layout, balanced_counts
 from layouts import divide, layouts, make
 
 NAMES = "bool int8 uint8 uint16 uint32 uint64 int64 float16 float32 complex64 complex128"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
-from heat_array_api._layout import Layout
+from heat_array_api._core.layout import Layout
 from layouts import assert_equal, layouts, make
 
 SHAPE = (7, 3, 4)

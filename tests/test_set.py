@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import heat_array_api as xp
-from heat_array_api._layout import Layout
+from heat_array_api._core.layout import Layout
 from layouts import assert_consistent, assert_exact, divide, layouts, make
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]

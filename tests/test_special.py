@@ -9,7 +9,7 @@ import scipy.special as sc
 
 import heat_array_api as xp
 from heat_array_api import special
-from heat_array_api._layout import Layout
+from heat_array_api._core.layout import Layout
 from layouts import assert_equal, describe, divide, layouts, make
 
 N = 120

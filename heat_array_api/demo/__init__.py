@@ -7,9 +7,10 @@ grid cells by k-means and writes the zones to NetCDF and PNG. `kmeans` and the f
 
 from __future__ import annotations
 
-from .._attribution import register_program
+from .._comm.attribution import register_program
 from ._kmeans import Clusters, kmeans, kmeans_plus_plus
 
 __all__ = ["Clusters", "kmeans", "kmeans_plus_plus"]
+
 
 register_program(__name__)

@@ -13,7 +13,9 @@ from ..io._agreement import missing_package
 
 __all__ = ["Grid", "describe", "sample_file", "write_zones"]
 
+
 Values = np.ndarray[Any, Any]
+
 
 KELVIN = 273.15
 

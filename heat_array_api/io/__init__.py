@@ -38,3 +38,7 @@ __all__ = [
     "save_npy",
     "save_zarr",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .._comm import Communicator
+from .._comm.communicator import Communicator
 from ._agreement import at_root, attempt
 
 __all__ = ["flush", "replacing"]
 
+
 SUFFIX = ".unfinished"
+
 
 _numbers = itertools.count()
 

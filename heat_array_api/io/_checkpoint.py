@@ -11,22 +11,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._array import Array, common_communicator
-from .._capturing import breaks
-from .._comm import Communicator, as_communicator
-from .._conversion import local_device
+from .._comm.communicator import Communicator, as_communicator
+from .._comm.recording import breaks
+from .._core.array import Array, common_communicator
+from .._creation import local_device
 from ._agreement import at_root
+from ._agreement import progress as bar
 from ._atomic import replacing
-from ._datasets import Storage, Target, h5py_module, write_all
 from ._hdf5 import load_hdf5
-from ._progress import progress as bar
-from ._stream import writing
-from ._variables import as_array
+from ._hdf5_datasets import Storage, Target, h5py_module, write_all
+from ._hdf5_stream import writing
+from ._save_arguments import as_array
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
+
 FILE = "checkpoint.h5"
+
+
 TREE = "tree"
+
+
 VERSION = 1
 
 

@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._array import Array
-from .._capturing import breaks
-from .._comm import Communicator, as_communicator
-from .._conversion import Split, local_device
-from .._dtypes import to_numpy_dtype, to_torch_dtype
-from .._layout import Layout, normalize_axis
+from .._comm.communicator import Communicator, as_communicator
+from .._comm.recording import breaks
+from .._comm.trace import note
+from .._core.array import Array
+from .._core.dtypes import to_numpy_dtype, to_torch_dtype
+from .._core.layout import Layout, normalize_axis
+from .._core.redistribute import redistribute
+from .._creation import Split, local_device
 from .._options import UNSET, Unset, default_split
-from .._redistribute import redistribute
-from .._trace import note
 from ._agreement import at_root, attempt
+from ._agreement import progress as bar
 from ._atomic import replacing
-from ._flat import as_numpy
-from ._progress import progress as bar
-from ._variables import as_array
+from ._save_arguments import as_array
+from ._write import as_numpy
 
 __all__ = ["load_csv", "save_csv"]
+
 
 BLOCK = 1 << 12
 """Rows that are turned into Python's numbers at once, on their way into text."""

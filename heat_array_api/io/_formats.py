@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .._array import Array
-from .._capturing import breaks
+from .._comm.recording import breaks
+from .._core.array import Array
 from ._csv import load_csv, save_csv
 from ._hdf5 import load_hdf5, save_hdf5
+from ._info import format_of
 from ._netcdf import load_netcdf
 from ._netcdf_save import save_netcdf
 from ._npy import load_npy, save_npy
-from ._suffixes import format_of
 from ._zarr import load_zarr, save_zarr
 
 __all__ = ["load", "save"]

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from .._array import Array
-from .._capturing import breaks
-from .._conversion import Split
-from .._layout import Shape
+from .._comm.recording import breaks
+from .._core.array import Array
+from .._core.layout import Shape
+from .._creation import Split
 from .._options import UNSET
 from ._agreement import at_root, members
+from ._agreement import progress as bar
 from ._atomic import replacing
-from ._datasets import Storage, Target, h5py_module, write_all
-from ._load import Slab, Source, load
-from ._progress import progress as bar
-from ._stream import writing
-from ._variables import as_variables, by_name, storage_of
+from ._hdf5_datasets import Storage, Target, h5py_module, write_all
+from ._hdf5_stream import writing
+from ._read import Slab, Source, load
+from ._save_arguments import as_variables, by_name, storage_of
 
 __all__ = ["load_hdf5", "save_hdf5"]
 

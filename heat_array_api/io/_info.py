@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from .._capturing import breaks
-from .._comm import as_communicator
-from .._layout import Shape
+from .._comm.communicator import as_communicator
+from .._comm.recording import breaks
+from .._core.layout import Shape
 from ._agreement import at_root, missing_package
-from ._classic import ends_of
-from ._suffixes import format_of
+from ._netcdf_classic import ends_of
 
-__all__ = ["FileInfo", "VariableInfo", "info"]
+__all__ = ["FileInfo", "VariableInfo", "format_of", "info"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _plain(value: Any) -> Any:
 
 
 def _hdf5(path: str) -> FileInfo:
-    from ._datasets import h5py_module
+    from ._hdf5_datasets import h5py_module
 
     h5py = h5py_module()
     variables: dict[str, VariableInfo] = {}
@@ -248,3 +247,33 @@ def _csv(path: str) -> FileInfo:
         head = file.readline(1 << 20)
     columns = head.count(b",") + 1
     return FileInfo({"data": VariableInfo("data", (-1, columns), None)}, {})
+
+
+SUFFIXES = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".hdf": "hdf5",
+    ".he5": "hdf5",
+    ".h5ad": "hdf5",
+    ".mnc": "hdf5",
+    ".nc": "netcdf",
+    ".nc4": "netcdf",
+    ".cdf": "netcdf",
+    ".netcdf": "netcdf",
+    ".zarr": "zarr",
+    ".npy": "npy",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+}
+
+
+def format_of(func: str, path: str | os.PathLike[str]) -> str:
+    """Return the format that a file's suffix stands for."""
+    suffix = os.path.splitext(os.fspath(path).rstrip("/"))[1].lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"{func}: {os.fspath(path)!r} has the suffix {suffix!r}; expected one of "
+            f"{', '.join(SUFFIXES)}, or call the function of its format"
+        )
+    return SUFFIXES[suffix]

@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from .._array import Array
-from .._capturing import breaks
-from .._conversion import Split
-from .._layout import Shape
+from .._comm.recording import breaks
+from .._core.array import Array
+from .._core.layout import Shape
+from .._creation import Split
 from .._options import UNSET
 from ._agreement import members, missing_package
-from ._classic import ends_of
-from ._load import Slab, Source, load
+from ._netcdf_classic import ends_of
+from ._read import Slab, Source, load
 
 __all__ = ["COMPLEX_DIMENSION", "load_netcdf"]
 
+
 COMPLEX_DIMENSION = "complex"
 """A last dimension of this name and of length 2 holds real and imaginary parts (nc-complex)."""
+
 
 Values = np.ndarray[Any, Any]
 

@@ -13,18 +13,18 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.lib import format as npy_format
 
-from .._array import Array
-from .._capturing import breaks
-from .._conversion import Split
-from .._layout import Shape
+from .._comm.recording import breaks
+from .._comm.trace import note
+from .._core.array import Array
+from .._core.layout import Shape
+from .._creation import Split
 from .._options import UNSET
-from .._trace import note
 from ._agreement import at_root
+from ._agreement import progress as bar
 from ._atomic import replacing
-from ._flat import write_at
-from ._load import Slab, Source, load
-from ._progress import progress as bar
-from ._variables import as_array
+from ._read import Slab, Source, load
+from ._save_arguments import as_array
+from ._write import write_at
 
 __all__ = ["Header", "load_npy", "read_header", "save_npy"]
 

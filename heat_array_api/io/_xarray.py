@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from .._array import Array
-from .._capturing import breaks
-from .._comm import as_communicator
-from .._conversion import asarray
+from .._comm.communicator import as_communicator
+from .._comm.recording import breaks
+from .._core.array import Array
+from .._creation import asarray
 from ._agreement import at_root, missing_package
+from ._cf_encoding import ENCODING
 from ._info import info
 from ._netcdf import load_netcdf
-from ._packing import ENCODING
-from ._variables import SaveArguments
+from ._save_arguments import SaveArguments
 
 __all__ = ["as_save_arguments", "open_dataset"]
 

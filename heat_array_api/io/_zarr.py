@@ -12,21 +12,22 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .._array import Array
-from .._capturing import breaks
-from .._comm import Communicator
-from .._conversion import Split
-from .._layout import Shape
+from .._comm.communicator import Communicator
+from .._comm.recording import breaks
+from .._comm.trace import note
+from .._core.array import Array
+from .._core.layout import Shape
+from .._creation import Split
 from .._options import UNSET
-from .._trace import note
 from ._agreement import at_root, attempt, members, missing_package
+from ._agreement import progress as bar
 from ._atomic import replacing
-from ._flat import as_numpy, box, whole_chunks
-from ._load import Slab, Source, load
-from ._progress import progress as bar
-from ._variables import as_variables, by_name
+from ._read import Slab, Source, load
+from ._save_arguments import as_variables, by_name
+from ._write import as_numpy, box, whole_chunks
 
 __all__ = ["load_zarr", "save_zarr", "zarr_module"]
+
 
 CHUNK = 16 << 20
 """Bytes of a chunk, where none is asked for."""

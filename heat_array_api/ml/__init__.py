@@ -14,13 +14,10 @@ except ImportError as error:
         "heat_array_api.ml: scikit-learn is not installed; pip install heat_array_api[ml]"
     ) from error
 
-from ._decomposition import TruncatedSVD
-from ._incremental import IncrementalPCA
-from ._kmeans import KMeans
-from ._lasso import Lasso, lasso_path
-from ._linear import LinearRegression
-from ._minibatch import MiniBatchKMeans
-from ._neighbors import KNeighborsClassifier, KNeighborsRegressor
+from .cluster import KMeans, MiniBatchKMeans
+from .decomposition import IncrementalPCA, TruncatedSVD
+from .linear_model import Lasso, LinearRegression, lasso_path
+from .neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 if tuple(map(int, _sklearn.__version__.split(".")[:2])) < (1, 6):
     raise ImportError(
@@ -38,3 +35,7 @@ __all__ = [
     "TruncatedSVD",
     "lasso_path",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

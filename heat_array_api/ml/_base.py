@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import beside, name_of, namespace, rank_of, sample_weights
+from ._validation import beside, name_of, namespace, rank_of, sample_weights
 
 __all__ = ["AccuracyMixin", "R2Mixin", "Report", "flag", "one_of", "real", "report", "whole"]
 

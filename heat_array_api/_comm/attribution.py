@@ -1,0 +1,101 @@
+"""Which operation and which line of the user's program a message belongs to.
+
+The library's modules are known by their names: those of the package, less the programs that
+live in it. Two kinds of modules register themselves: programs, and wrappers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["adjoint_of", "caller", "named", "register_program", "register_wrapper"]
+
+
+_LIBRARY = __name__.partition(".")[0]
+
+
+_programs: tuple[str, ...] = ()
+
+
+_wrappers: set[str] = set()
+
+
+def register_program(module: str) -> None:
+    """Count a module of the library, and those below it, as the user's code.
+
+    Parameters
+    ----------
+    module : str
+        Its dotted name: a module registers itself, with ``__name__``.
+    """
+    global _programs
+    _programs = (*_programs, module)
+
+
+def register_wrapper(module: str) -> None:
+    """Let a module's functions pass for what they call: they stand around the operation.
+
+    Parameters
+    ----------
+    module : str
+        Its dotted name: a module registers itself, with ``__name__``.
+    """
+    _wrappers.add(module)
+
+
+def _is_program(module: str) -> bool:
+    return any(module == program or module.startswith(f"{program}.") for program in _programs)
+
+
+def caller() -> tuple[str, str]:
+    """Return the operation that the user called, and the line ``"file:number"`` of the call.
+
+    The operation is the outermost function of the library below the user's frame, wrappers
+    left out (`register_wrapper`). Frames of torch in between (its backward engine, compiled
+    code) belong to neither. Modules are known by their names, not by where their files lie.
+    """
+    if _origins:
+        return _origins[-1]
+    frame: FrameType | None = sys._getframe(1)
+    operation = ""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        top = module.partition(".")[0]
+        if top == _LIBRARY and not _is_program(module):
+            if module not in _wrappers and not frame.f_code.co_name.startswith("<"):
+                operation = frame.f_code.co_name
+        elif top != "torch":
+            return operation, f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return operation, "?"
+
+
+_origins: list[tuple[str, str]] = []
+
+
+@contextmanager
+def adjoint_of(origin: tuple[str, str] | None) -> Iterator[None]:
+    """Name the messages of a backward pass after the operation and line of the forward one."""
+    if origin is None:
+        yield
+        return
+    operation, line = origin
+    prefix = "" if operation.startswith("adjoint of ") else "adjoint of "
+    _origins.append((prefix + operation, line))
+    try:
+        yield
+    finally:
+        _origins.pop()
+
+
+@contextmanager
+def named(origin: tuple[str, str]) -> Iterator[None]:
+    """Name the messages of compiled code after the operation and line they were captured at."""
+    _origins.append(origin)
+    try:
+        yield
+    finally:
+        _origins.pop()

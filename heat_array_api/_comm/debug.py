@@ -1,0 +1,112 @@
+"""Debug mode: every collective is compared over the ranks before it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from .._errors import CollectiveMismatchError
+
+__all__ = ["DEBUG", "Call", "Checker"]
+
+
+DEBUG = os.environ.get("HEAT_ARRAY_API_DEBUG", "") not in ("", "0")
+
+
+TIMEOUT = float(os.environ.get("HEAT_ARRAY_API_DEBUG_TIMEOUT", "300"))
+"""Seconds that a rank waits for the others to come to the same call."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One rank's part in a collective.
+
+    Parameters
+    ----------
+    operation, collective, line : str
+        The package's function that the user called, what it sends, and where.
+    detail : str
+        What must be the same on every rank: shape, dtype, counts, operation, root.
+    sends, expects : mapping of int to int
+        How much goes to each rank and how much is expected of each.
+    """
+
+    operation: str
+    collective: str
+    line: str
+    detail: str = ""
+    sends: Mapping[int, int] = field(default_factory=dict)
+    expects: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What must be the same on every rank."""
+        name = f"{self.operation}: {self.collective}" if self.operation else self.collective
+        return f"{name} {self.detail}".rstrip()
+
+
+class Checker:
+    """Compares calls over the ranks of a communicator, on a private duplicate of it."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.number = 0
+
+    def check(self, call: Call) -> None:
+        """Raise on every rank if the ranks' calls do not match."""
+        self.number += 1
+        self._wait(call)
+        calls: list[Call] = self.comm.allgather(call)
+        title = f"call {self.number} on a communicator of {len(calls)} ranks"
+        if len({other.text for other in calls}) > 1:
+            raise CollectiveMismatchError(
+                f"the ranks make different collective calls ({title}):\n{self._table(calls)}"
+            )
+        for sender, other in enumerate(calls):
+            for receiver, sent in other.sends.items():
+                expected = calls[receiver].expects.get(sender, 0)
+                if sent != expected:
+                    raise CollectiveMismatchError(
+                        f"rank {sender} sends {sent} elements to rank {receiver}, which expects "
+                        f"{expected} ({title}):\n{self._table(calls)}"
+                    )
+
+    def _wait(self, call: Call) -> None:
+        """Wait for the other ranks to come to this call, for a limited time."""
+        request = self.comm.Ibarrier()
+        started = time.monotonic()
+        while not request.Test():
+            waited = time.monotonic() - started
+            if waited > TIMEOUT:
+                raise CollectiveMismatchError(
+                    f"after {TIMEOUT:g} s (HEAT_ARRAY_API_DEBUG_TIMEOUT) some rank has still not "
+                    f"come to call {self.number} on a communicator of {self.comm.size} ranks; "
+                    f"rank {self.comm.rank} is there:\n  {call.text} at {call.line}"
+                )
+            time.sleep(0.0 if waited < 0.01 else 0.001)
+
+    def end_of_program(self, abort: Callable[[int], NoReturn]) -> None:
+        """Compare the end of the program, so that a rank which ends early is seen.
+
+        An exception would be lost at interpreter exit: show it, and end all ranks.
+        """
+        try:
+            self.check(Call("", "end of the program", "interpreter exit"))
+        except CollectiveMismatchError as error:
+            sys.stderr.write(f"[rank {self.comm.rank} of {self.comm.size}] {error}\n")
+            sys.stderr.flush()
+            time.sleep(1.0)  # let the other ranks show where they are
+            abort(1)
+
+    def _table(self, calls: list[Call]) -> str:
+        groups: dict[tuple[str, str], list[int]] = {}
+        for rank, call in enumerate(calls):
+            groups.setdefault((call.text, call.line), []).append(rank)
+        return "\n".join(
+            f"  rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}: {text}\n    at {line}"
+            for (text, line), ranks in groups.items()
+        )

@@ -1,0 +1,322 @@
+"""Communication events: what `trace` records of every message that this rank takes part in.
+
+Watching costs one truth test of the list `active` per message while nobody watches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from .attribution import caller
+from .debug import DEBUG
+from .recording import captures
+
+__all__ = [
+    "IMPLICIT_GATHER",
+    "Event",
+    "Trace",
+    "active",
+    "join",
+    "note",
+    "origin",
+    "record",
+    "trace",
+    "unrecorded",
+]
+
+
+IMPLICIT_GATHER = "implicit gather"
+"""The rule under which traces note that code outside the package asked for a whole split array."""
+
+
+active: list[Trace] = []
+"""The traces in force, outermost first. Never rebound: other modules hold this list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One communication as this rank saw it.
+
+    Parameters
+    ----------
+    operation : str
+        The package's function that the user called, such as ``"sum"``.
+    collective : str
+        What was sent: ``"allreduce"``, ``"allgather"``, ... (see `Communicator`).
+    bytes : int
+        What this rank sends, by the rule of that collective (see `Trace`).
+    seconds : float
+        How long this rank was in the call, waiting for others included.
+    start : float
+        When it began, in seconds since the epoch.
+    line : str
+        ``"file:line"`` of the user's call.
+    nranks : int
+        The size of the communicator.
+    result : int
+        The bytes that this rank has got by it: its result (0 for pickled objects).
+    """
+
+    operation: str
+    collective: str
+    bytes: int
+    seconds: float
+    start: float
+    line: str
+    nranks: int
+    result: int = 0
+
+
+@dataclass
+class _Ranks:
+    """What a trace must know of the world; `_comm` fills it in."""
+
+    rank: int = 0
+    gather: Callable[[Any], list[Any]] = field(default=lambda mine: [mine])
+
+
+_ranks = _Ranks()
+
+
+def join(rank: int, gather: Callable[[Any], list[Any]]) -> None:
+    """Tell traces this process's rank, and how to gather an object from all ranks."""
+    _ranks.rank, _ranks.gather = rank, gather
+
+
+def origin() -> tuple[str, str] | None:
+    """Return whose derivative a node of the tape is, `caller()`; None while nobody watches."""
+    return caller() if active or DEBUG or captures else None
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Keep messages of debug mode's own out of the traces."""
+    watching = active[:]
+    active.clear()
+    try:
+        yield
+    finally:
+        active[:] = watching
+
+
+def record(event: Event) -> None:
+    """Give an event to every trace in force."""
+    for one in active:
+        one.events.append(event)
+
+
+def note(rule: str, nbytes: int = 0, nranks: int = 1) -> None:
+    """Note that a named rule took effect, such as a fallback that gathers; not a message."""
+    if active:
+        operation, line = caller()
+        event = Event(operation, rule, nbytes, 0.0, 0.0, line, nranks)
+        for one in active:
+            one.notes.append(event)
+
+
+class Trace:
+    """A record of the communication between ``__enter__`` and ``__exit__``; see `trace`.
+
+    Attributes
+    ----------
+    events : list of Event
+        This rank's communications, in order.
+    notes : list of Event
+        Named rules that took effect (implicit gathers, fallbacks); no messages of their own.
+
+    Notes
+    -----
+    ``Event.bytes`` is what this rank hands to MPI:
+
+    ================== =================================================================
+    collective         bytes
+    ================== =================================================================
+    allreduce          the tensor (float16, bfloat16: as the float32 that is summed)
+    reduce_scatter     the whole input tensor, of which this rank keeps its rows
+    exscan             the tensor
+    bcast              the tensor, on every rank
+    allgather          what this rank contributes
+    alltoall           what goes to the other ranks; the own block is not counted
+    sendrecv           the tensor sent (0 without a destination)
+    allgather_ints     8 bytes for each of this rank's numbers
+    allgather_object   this rank's pickle
+    bcast_object       the pickle, on the root; 0 elsewhere
+    barrier            0
+    ================== =================================================================
+
+    On a communicator of one rank nothing is sent and nothing recorded. Traces nest: an
+    event goes to every trace in force.
+    """
+
+    __slots__ = ("events", "notes")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.notes: list[Event] = []
+
+    def __enter__(self) -> Trace:
+        active.append(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # By identity: traces compare so, and the same trace may be entered twice.
+        del active[len(active) - 1 - active[::-1].index(self)]
+
+    @property
+    def gathers(self) -> list[Event]:
+        """The implicit gathers of whole split arrays: operation, bytes of the array, line."""
+        return [note for note in self.notes if note.collective == IMPLICIT_GATHER]
+
+    @property
+    def collectives(self) -> list[str]:
+        """The collectives' names, in order."""
+        return [event.collective for event in self.events]
+
+    def _select(self, collective: str | None, operation: str | None) -> list[Event]:
+        return [
+            event
+            for event in self.events
+            if (collective is None or event.collective == collective)
+            and (operation is None or event.operation == operation)
+        ]
+
+    def count(self, collective: str | None = None, operation: str | None = None) -> int:
+        """Return how many communications there were, of a collective or by an operation."""
+        return len(self._select(collective, operation))
+
+    def bytes(self, collective: str | None = None, operation: str | None = None) -> int:
+        """Return how many bytes this rank sent, by a collective or by an operation."""
+        return sum(event.bytes for event in self._select(collective, operation))
+
+    def summary(self) -> str:
+        """Return a table of this rank's communications, the most bytes first.
+
+        One row for each (operation, collective, line): calls, bytes, and seconds in them.
+        """
+        groups: dict[tuple[str, str, str], list[Event]] = {}
+        for event in self.events:
+            key = (event.operation, event.collective, event.line)
+            groups.setdefault(key, []).append(event)
+        rows = [
+            (*key[:2], len(group), sum(e.bytes for e in group), sum(e.seconds for e in group), key)
+            for key, group in groups.items()
+        ]
+        rows.sort(key=lambda row: -row[3])
+        table: list[tuple[str, ...]] = [
+            ("operation", "collective", "calls", "bytes", "seconds", "line")
+        ]
+        table += [
+            (operation, collective, str(calls), _size(nbytes), f"{seconds:.6f}", _short(key[2]))
+            for operation, collective, calls, nbytes, seconds, key in rows
+        ]
+        seconds = sum(event.seconds for event in self.events)
+        title = (
+            f"rank {_ranks.rank}: {len(self.events)} communications, "
+            f"{_size(self.bytes())} sent, {seconds:.6f} s"
+        )
+        notes = [f"note: {n.operation}: {n.collective} at {_short(n.line)}" for n in self.notes]
+        return "\n".join([title, *(_aligned(table) if rows else []), *dict.fromkeys(notes)])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return f"<Trace of {len(self.events)} communications, {self.bytes()} bytes>"
+
+    def to_chrome(self, path: str | os.PathLike[str]) -> None:
+        """Write all ranks' events as Chrome trace JSON (chrome://tracing, ui.perfetto.dev).
+
+        Parameters
+        ----------
+        path : path-like
+            The file, written by rank 0. A process of the picture is a rank.
+
+        Notes
+        -----
+        Collective over all ranks of the job: one gather of the events, not itself traced.
+        """
+        parts = _ranks.gather(_chrome_events(_ranks.rank, self.events))
+        if _ranks.rank == 0:
+            document = {
+                "traceEvents": [event for part in parts for event in part],
+                "displayTimeUnit": "ms",
+            }
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(document, file)
+
+
+def trace() -> Trace:
+    """Record every message of the ``with`` block.
+
+    Returns
+    -------
+    Trace
+        With the events, their counts and bytes, a table (``print(t)``) and a Chrome export.
+
+    Notes
+    -----
+    Sends nothing. Each rank records what it takes part in itself.
+
+    Examples
+    --------
+    >>> with xp.trace() as t:
+    ...     total = xp.sum(x)
+    >>> t.collectives
+    ['allreduce']
+    """
+    return Trace()
+
+
+def _chrome_events(rank: int, events: list[Event]) -> list[dict[str, Any]]:
+    name = {"name": "process_name", "ph": "M", "pid": rank, "args": {"name": f"rank {rank}"}}
+    return [
+        name,
+        *(
+            {
+                "name": f"{event.operation}: {event.collective}",
+                "cat": event.collective,
+                "ph": "X",
+                "ts": event.start * 1e6,
+                "dur": event.seconds * 1e6,
+                "pid": rank,
+                "tid": 0,
+                "args": {"bytes": event.bytes, "ranks": event.nranks, "line": event.line},
+            }
+            for event in events
+        ),
+    ]
+
+
+def _size(nbytes: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= scale:
+            return f"{nbytes / scale:.1f} {unit}"
+    return f"{nbytes} B"
+
+
+def _short(line: str) -> str:
+    path, _, number = line.rpartition(":")
+    return f"{os.path.basename(path)}:{number}" if path else line
+
+
+def _aligned(table: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    numbers = range(2, 5)  # calls, bytes, seconds
+    return [
+        "  ".join(
+            cell.rjust(width) if i in numbers else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]

@@ -1,0 +1,385 @@
+"""Capture: one call of a function of arrays, as a graph of local operations and of messages.
+
+The function runs once on tensors without values (torch's fake tensors): the library's own
+Python decides from layouts alone what each rank computes and sends, as always, and a dispatch
+mode records it. So whatever has a static layout can be captured, derivatives too; what asks for
+a value (`float(x)`, a mask, `unique`) raises `NotCapturable`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+)
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_map
+
+from .._comm.attribution import caller
+from .._comm.communicator import Communicator
+from .._comm.recording import NotCapturable, captures
+from .._core.array import Array
+from .._core.layout import Layout, Shape
+from .collective_ops import MESSAGE, Message
+
+__all__ = ["METHODS", "Capture", "Recorder", "captured", "holding", "not_capturable", "recording"]
+
+
+@dataclass
+class Capture:
+    """What one call of a function does on this rank.
+
+    Attributes
+    ----------
+    mode : FakeTensorMode
+        To which the tensors without values belong.
+    graph : torch.fx.Graph
+        Placeholders for the shards and then for the constants; `MESSAGE` nodes; the output is
+        the list of tensors that the function makes.
+    messages : list of Message
+        In the order of the program.
+    constants : list of Tensor
+        Values that the function brings with it.
+    fakes : list of Tensor
+        The tensors without values of the placeholders.
+    shards : list of bool
+        Which of them are this rank's own part of an array: others are the same on all ranks.
+    checks : list
+        Numbers that must be false, which are the last outputs, and the errors if they are not.
+    """
+
+    mode: FakeTensorMode = field(default_factory=FakeTensorMode)
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    messages: list[Message] = field(default_factory=list)
+    constants: list[Tensor] = field(default_factory=list)
+    fakes: list[Tensor] = field(default_factory=list)
+    shards: list[bool] = field(default_factory=list)
+    checks: list[tuple[Tensor, Exception]] = field(default_factory=list)
+
+
+_CONSTANTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
+
+
+_SAME = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
+
+
+# Tensors made like another need its shape only: they must not wait for its values.
+_LIKE = {
+    torch.ops.aten.zeros_like.default: 0,
+    torch.ops.aten.ones_like.default: 1,
+    torch.ops.aten.new_zeros.default: 0,
+    torch.ops.aten.new_ones.default: 1,
+}
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records every operation of torch on tensors without values."""
+
+    def __init__(self, capture: Capture) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.capture = capture
+        self.mode = capture.mode
+        self.checks = capture.checks
+        self.nodes: dict[int, fx.Node] = {}
+        self.kept: list[Tensor] = []  # ids stay theirs
+        # Placeholders come first, those of constants last among them.
+        self.last = capture.graph._root
+
+    def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
+        """Call what might break the graph (see `_capturing.breaks`): here it is one whole."""
+        return f(*args, **kwargs)
+
+    def bind(self, t: Tensor, node: fx.Node) -> None:
+        """Let `node` stand for a tensor."""
+        node.meta["val"] = t
+        self.nodes[id(t)] = node
+        self.kept.append(t)
+
+    def node(self, t: Any) -> Any:
+        """Return the node that stands for a tensor; anything else as it is."""
+        if not isinstance(t, Tensor):
+            return t
+        found = self.nodes.get(id(t))
+        if found is None:
+            raise NotCapturable(
+                "it uses an array that is neither an argument of it, nor a variable of its module "
+                "or of the functions around it"
+            )
+        return found
+
+    def placeholder(self, t: Tensor, layout: Layout | None = None) -> None:
+        """Add an input: a constant, or the shard of an array."""
+        self.capture.fakes.append(t)
+        own = layout is not None and (layout.split is not None or layout.comm.size == 1)
+        self.capture.shards.append(own)
+        self.last = self.capture.graph.placeholder(f"t{len(self.capture.fakes)}")
+        self.bind(t, self.last)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _CONSTANTS and not isinstance(args[0], FakeTensor):
+            return self.constant(args[0])
+        given, named = tree_map(self.node, (tuple(args), dict(kwargs)))
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor):
+            if id(result) not in self.nodes or func not in _SAME:
+                self._made(func, given, named, result)
+        elif isinstance(result, (tuple, list)):
+            node = self.capture.graph.call_function(func, given, named)
+            for number, one in enumerate(result):
+                if isinstance(one, Tensor) and id(one) not in self.nodes:
+                    self.bind(
+                        one, self.capture.graph.call_function(operator.getitem, (node, number))
+                    )
+        elif func._schema.is_mutable:
+            self.capture.graph.call_function(func, given, named)
+        return result
+
+    def _made(self, func: Any, given: Any, named: Any, result: Tensor) -> None:
+        if func in _LIKE and result.is_contiguous():
+            func, given = torch.ops.aten.full.default, (list(result.shape), _LIKE[func])
+            named = {"dtype": result.dtype, "device": result.device}
+        node = self.capture.graph.call_function(func, given, named)
+        if id(result) not in self.nodes:  # what works in place returns its argument
+            self.bind(result, node)
+
+    def constant(self, value: Tensor) -> Tensor:
+        """Return a tensor made of Python's numbers: a 0-d one stands in the graph itself."""
+        with _disable_current_modes():
+            value = value.clone()
+            fake = self.mode.from_tensor(value)
+            if value.ndim == 0:
+                fake.constant = value  # may be asked for
+                where = {"dtype": value.dtype, "device": value.device}
+                args: tuple[Any, ...] = ([], value.item())
+                self.bind(fake, self.call(torch.ops.aten.full.default, args, where))
+                return fake
+            self.capture.constants.append(value)
+            with self.capture.graph.inserting_after(self.last):
+                self.placeholder(fake)
+        return fake
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> fx.Node:
+        """Add a node."""
+        return self.capture.graph.call_function(func, args, kwargs)
+
+    # ------------------------------------------------------------------ messages
+
+    def send(
+        self, comm: Communicator, method: str, t: Tensor, args: tuple[Any, ...], shape: Shape
+    ) -> Tensor:
+        """Record a message that this rank takes part in; return its result, of `shape`."""
+        with _disable_current_modes(), self.mode:
+            result = torch.empty(shape, dtype=t.dtype, device=t.device)
+        number = len(self.capture.messages)
+        self.capture.messages.append(Message(method, args, comm, caller(), t.dtype, tuple(t.shape)))
+        node = self.capture.graph.call_function(MESSAGE, (self.node(t), list(shape), number))
+        self.bind(result, node)
+        return result
+
+
+# ---------------------------------------------------------------------- communicators that record
+
+
+def _recorder() -> Recorder:
+    found: Recorder = captures[-1]
+    return found
+
+
+def _fresh(t: Tensor) -> Tensor:
+    return t.clone(memory_format=torch.contiguous_format)
+
+
+def _allreduce(comm: Communicator, t: Tensor, op: str = "sum") -> Tensor:
+    if comm.size == 1 or t.numel() == 0:
+        return _fresh(t)
+    return _recorder().send(comm, "allreduce", t, (op,), tuple(t.shape))
+
+
+def _reduce_scatter(
+    comm: Communicator, t: Tensor, counts: Sequence[int], op: str = "sum"
+) -> Tensor:
+    if comm.size == 1 or t.numel() == 0:
+        return _fresh(t.narrow(0, sum(counts[: comm.rank]), counts[comm.rank]))
+    shape = (counts[comm.rank], *t.shape[1:])
+    return _recorder().send(comm, "reduce_scatter", t, (tuple(counts), op), shape)
+
+
+def _exscan(comm: Communicator, t: Tensor, op: str = "sum") -> Tensor:
+    if comm.size == 1 or t.numel() == 0:
+        raise NotCapturable("an exscan of nothing")
+    return _recorder().send(comm, "exscan", t, (op,), tuple(t.shape))
+
+
+def _bcast(comm: Communicator, t: Tensor, root: int = 0) -> Tensor:
+    if comm.size == 1 or t.numel() == 0:
+        return _fresh(t)
+    return _recorder().send(comm, "bcast", t, (root,), tuple(t.shape))
+
+
+def _allgatherv(comm: Communicator, t: Tensor, counts: Sequence[int]) -> Tensor:
+    shape = (sum(counts), *t.shape[1:])
+    if comm.size == 1:
+        return _fresh(t)
+    if math.prod(shape) == 0:
+        return t.new_empty(shape)
+    return _recorder().send(comm, "allgatherv", t, (tuple(counts),), shape)
+
+
+def _alltoallv(
+    comm: Communicator, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]
+) -> Tensor:
+    if comm.size == 1:
+        return _fresh(t)
+    args = (tuple(send_counts), tuple(recv_counts))
+    return _recorder().send(comm, "alltoallv", t, args, (sum(recv_counts),))
+
+
+def _sendrecv(
+    comm: Communicator, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
+) -> Tensor:
+    if comm.size == 1 and dest is not None and source is not None:
+        return _fresh(t).view(tuple(recv_shape))
+    args = (dest, source, tuple(recv_shape))
+    return _recorder().send(comm, "sendrecv", t, args, tuple(recv_shape))
+
+
+def _refused(method: str) -> Callable[..., Any]:
+    def refuse(comm: Communicator, *args: Any, **kwargs: Any) -> Any:
+        raise NotCapturable(f"its layouts depend on values ({caller()[0]}: {method})")
+
+    return refuse
+
+
+_RECORDED: dict[str, Callable[..., Any]] = {
+    "allreduce": _allreduce,
+    "reduce_scatter": _reduce_scatter,
+    "exscan": _exscan,
+    "bcast": _bcast,
+    "allgatherv": _allgatherv,
+    "alltoallv": _alltoallv,
+    "sendrecv": _sendrecv,
+    **{
+        name: _refused(name)
+        for name in ("allgather_ints", "allgather_object", "bcast_object", "barrier", "split")
+    },
+}
+
+
+METHODS: dict[str, Callable[..., Any]] = {name: getattr(Communicator, name) for name in _RECORDED}
+"""The methods that send."""
+
+
+@contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """Record what torch and the communicators are asked for in a block.
+
+    Communicators do not ask in each call whether to record: it stays as fast as it was.
+    """
+    sending = {name: getattr(Communicator, name) for name in METHODS}
+    captures.append(recorder)
+    for name, method in _RECORDED.items():
+        setattr(Communicator, name, method)
+    try:
+        with recorder.mode, recorder:
+            yield
+    finally:
+        for name, method in sending.items():
+            setattr(Communicator, name, method)
+        captures.pop()
+
+
+# ---------------------------------------------------------------------- the capture
+
+
+@contextmanager
+def holding(arrays: Sequence[Array], tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Let arrays hold other tensors as their shards for the length of a block."""
+    before = [(x._local, x._layout) for x in arrays]
+    for x, t in zip(arrays, tensors, strict=True):
+        x._local = t
+    try:
+        yield
+    finally:
+        for x, (value, layout) in zip(arrays, before, strict=True):
+            x._local, x._layout = value, layout
+            if hasattr(x, "_varying"):
+                del x._varying
+
+
+_OUTSIDE = (".numpy() is not supported", "Cannot access data pointer")
+"""What torch says where code outside it asks for the memory of a tensor without values."""
+
+
+def not_capturable(error: Exception) -> NotCapturable | None:
+    """Return what an error says about what was recorded; None if it is the function's own."""
+    if isinstance(error, NotCapturable):
+        return error
+    if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
+        return NotCapturable(f"it depends on values ({error})")
+    if isinstance(error, UnsupportedOperatorException):
+        return NotCapturable(f"torch cannot trace {error}")
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in _OUTSIDE):
+        return NotCapturable("part of it runs outside torch (sorting, for example)")
+    return None
+
+
+def captured(
+    call: Callable[[], Any], arrays: Sequence[Array], finish: Callable[[Any], Sequence[Tensor]]
+) -> Capture:
+    """Call a function once on tensors without values, and return what it did.
+
+    Parameters
+    ----------
+    call : callable
+        Without arguments.
+    arrays : sequence of Array
+        What it depends on: each of them an input of the graph, in this order.
+    finish : callable
+        Of its result, while the arrays are as it left them: the tensors that are outputs.
+
+    Raises
+    ------
+    NotCapturable
+        If what the function does depends on values.
+    """
+    capture = Capture()
+    mode = capture.mode
+    recorder = Recorder(capture)
+    with mode:
+        fakes = [
+            torch.empty(tuple(x._local.shape), dtype=x._local.dtype, device=x._local.device)
+            for x in arrays
+        ]
+        # A second owner of each storage: operators that write do so into a copy.
+        owners = [fake.detach() for fake in fakes]
+    for x, fake in zip(arrays, fakes, strict=True):
+        recorder.placeholder(fake, x._layout)
+    try:
+        with holding(arrays, fakes):
+            with recording(recorder):
+                result = call()
+            checks = [bad for bad, _ in capture.checks]
+            outputs = [recorder.node(t) for t in (*finish(result), *checks)]
+    except Exception as error:
+        reason = not_capturable(error)
+        if reason is None or reason is error:
+            raise
+        raise reason from error
+    del owners
+    capture.graph.output(outputs)
+    return capture

@@ -1,0 +1,191 @@
+"""The messages of captured functions, as operators with shape rules, and how a program sends them.
+
+What a message is (its communicator, method, counts) is no argument of the operator: the program
+in force knows its steps, in order. So the code that a compiler makes is the same on ranks whose
+shards have the same shapes, and in every job.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._comm.attribution import named
+from .._comm.communicator import Communicator
+from .._core.layout import Shape
+
+__all__ = ["COMBINE", "MESSAGE", "TRANSFER", "Message", "executed"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One communication of a captured function.
+
+    Attributes
+    ----------
+    method : str
+        The method of `Communicator`.
+    args : tuple
+        Its arguments but the tensor.
+    comm : Communicator
+        The ranks that take part.
+    origin : tuple of str
+        The operation and the user's line, as `trace` shows them.
+    dtype, shape
+        Of the tensor that this rank brings.
+    """
+
+    method: str
+    args: tuple[Any, ...]
+    comm: Communicator
+    origin: tuple[str, str]
+    dtype: torch.dtype
+    shape: Shape
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the tensor that this rank brings."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What messages have in common that can travel together."""
+        return self.method, self.args, self.comm, self.dtype
+
+    def common(self) -> tuple[Any, ...]:
+        """Return what must be the same on every rank."""
+        facts: tuple[Any, ...] = (self.method, self.origin, str(self.dtype), self.comm.size)
+        if self.method in ("allreduce", "exscan", "bcast"):
+            return (*facts, self.args, self.shape)
+        return facts if self.method in ("alltoallv", "sendrecv") else (*facts, self.args)
+
+
+# ---------------------------------------------------------------------- operators
+
+# `message` stands in captured graphs; in scheduled ones there are `combine` (as many results of
+# the same shapes) and `transfer` (a result of another shape). A token goes through all of
+# them, so that their order is one of data, which no compiler changes.
+_library: Any = torch.library.Library("heat_array_api", "DEF")  # type: ignore[no-untyped-call]
+
+
+_library.define("message(Tensor tensor, SymInt[] shape, int number) -> Tensor")
+
+
+_library.define("combine(Tensor[] tensors, Tensor token) -> Tensor[]")
+
+
+_library.define("transfer(Tensor tensor, Tensor token, SymInt[] shape) -> Tensor[]")
+
+
+MESSAGE: Any = torch.ops.heat_array_api.message.default
+
+
+COMBINE: Any = torch.ops.heat_array_api.combine.default
+
+
+TRANSFER: Any = torch.ops.heat_array_api.transfer.default
+
+
+def _like(t: Tensor, shape: Sequence[int]) -> Tensor:
+    return torch.empty(shape, dtype=t.dtype, device=t.device)
+
+
+def _fake_message(tensor: Tensor, shape: Sequence[int], number: int) -> Tensor:
+    return _like(tensor, shape)
+
+
+def _fake_combine(tensors: list[Tensor], token: Tensor) -> list[Tensor]:
+    return [*(_like(t, t.shape) for t in tensors), torch.empty_like(token)]
+
+
+def _fake_transfer(tensor: Tensor, token: Tensor, shape: Sequence[int]) -> list[Tensor]:
+    return [_like(tensor, shape), torch.empty_like(token)]
+
+
+def _combine(tensors: list[Tensor], token: Tensor) -> list[Tensor]:
+    return [*_send(next(_pending[-1]), tensors), token.clone()]
+
+
+def _transfer(tensor: Tensor, token: Tensor, shape: Sequence[int]) -> list[Tensor]:
+    return [*_send(next(_pending[-1]), [tensor]), token.clone()]
+
+
+torch.library.register_fake("heat_array_api::message", _fake_message, lib=_library)
+
+
+torch.library.register_fake("heat_array_api::combine", _fake_combine, lib=_library)
+
+
+torch.library.register_fake("heat_array_api::transfer", _fake_transfer, lib=_library)
+
+
+_library.impl("combine", _combine, "CompositeExplicitAutograd")
+
+
+_library.impl("transfer", _transfer, "CompositeExplicitAutograd")
+
+
+# ---------------------------------------------------------------------- sending
+
+_pending: list[Iterator[Sequence[Message]]] = []
+"""The steps still to come of the programs in force, innermost last."""
+
+
+def executed(
+    function: Callable[..., Sequence[Tensor]],
+    tensors: Sequence[Tensor],
+    steps: Sequence[Sequence[Message]],
+    errors: Sequence[Exception],
+) -> tuple[Sequence[Tensor], Exception | None]:
+    """Run a scheduled graph.
+
+    Parameters
+    ----------
+    function : callable
+        The graph, or what was compiled of it.
+    tensors : sequence of Tensor
+        Its inputs, the token last.
+    steps : sequence
+        Its messages, in order, those that travel together as one step.
+    errors : sequence of Exception
+        Of its checks: the last outputs before the token are numbers that must be false.
+
+    Returns
+    -------
+    outputs : sequence of Tensor
+    error : Exception or None
+        Of the first check that has failed, the one that is raised eagerly.
+    """
+    _pending.append(iter(steps))
+    try:
+        with torch.no_grad():
+            outputs = function(*tensors)
+    finally:
+        _pending.pop()
+    n = len(outputs) - len(errors) - 1
+    error = next((e for bad, e in zip(outputs[n:], errors, strict=False) if bad), None)
+    return outputs[:n], error
+
+
+def _send(step: Sequence[Message], tensors: list[Tensor]) -> list[Tensor]:
+    """Send what travels together: the message itself, or all sums as one."""
+    first = step[0]
+    names = dict.fromkeys(one.origin[0] for one in step)
+    with named((" + ".join(names), first.origin[1])):
+        if len(step) > 1:
+            flat = first.comm.allreduce(torch.cat([t.reshape(-1) for t in tensors]), *first.args)
+            parts = flat.split([t.numel() for t in tensors])  # type: ignore[no-untyped-call]
+            # Operators return tensors that share no memory.
+            return [p.view(t.shape).clone() for p, t in zip(parts, tensors, strict=True)]
+        t = tensors[0]
+        if first.method == "bcast" and first.comm.rank != first.args[0]:
+            t = torch.empty_like(t, memory_format=torch.contiguous_format)
+        # mpi4py takes a tuple of two counts for counts and displacements.
+        args = [list(arg) if isinstance(arg, tuple) else arg for arg in first.args]
+        result: Tensor = getattr(first.comm, first.method)(t, *args)
+        return [result]

@@ -1,0 +1,202 @@
+"""What a function depends on: its arguments, and the variables that it and its helpers refer to.
+
+A compiled function must see every array as an input, also those that it takes from the functions
+around it, from its module, or from the object whose method it is; and it must be captured anew
+when something else of that changes: a number, a flag, a layout, a dtype.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import operator
+import sysconfig
+from collections.abc import Hashable, Iterator
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._comm.communicator import Communicator
+from .._core.array import Array, Device
+from .._core.layout import Layout
+from .._options import get_options
+
+__all__ = ["Environment", "put_back"]
+
+
+_PLAIN = (str, bytes, bool, int, type(None), type(Ellipsis), type(NotImplemented), range)
+
+
+_CONTAINERS = (tuple, list, set, frozenset, dict, slice)
+
+
+_FIXED = (
+    *(ModuleType, BuiltinFunctionType, type, Layout, Communicator, Device, np.dtype),
+    *(torch.dtype, torch.device, np.ufunc, CodeType),
+)
+
+
+# Whose module's variables are nobody's data.
+_LIBRARIES = tuple(
+    path for key, path in sysconfig.get_paths().items() if key in ("stdlib", "purelib", "platlib")
+)
+
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+_DEEPEST = 12
+
+
+class Environment:
+    """The arrays that a call depends on, and all else that does not change without a new capture.
+
+    Parameters
+    ----------
+    *roots : object
+        The function, its arguments.
+    holders : list, optional
+        Gets the lists and dicts that were looked at, each with a copy.
+
+    Attributes
+    ----------
+    arrays : list of Array
+        Each once, in the order in which they are found.
+    key : tuple
+        Equal for calls that do the same on other values of the arrays; equal on all ranks as far
+        as the program is.
+    """
+
+    __slots__ = ("_parts", "_seen", "arrays", "holders", "key")
+
+    def __init__(self, *roots: Any, holders: list[Any] | None = None) -> None:
+        self.arrays: list[Array] = []
+        self.holders = holders
+        self._seen: dict[int, int] = {}
+        self._parts: list[Hashable] = [*get_options().values()]
+        for root in roots:
+            self._add(root, 0)
+        self.key = tuple(self._parts)
+
+    def _add(self, value: Any, depth: int) -> None:
+        kind = type(value)
+        if kind is Array:
+            if not self._known(value):
+                self.arrays.append(value)
+                t = value._local
+                self._parts.append((value._layout, t.dtype, t.device.type))
+        elif isinstance(value, _PLAIN):
+            self._parts.append((kind, value))
+        elif isinstance(value, (float, complex, np.generic)):
+            self._parts.append((kind, repr(value)))  # a NaN does not equal itself
+        elif isinstance(value, _CONTAINERS):
+            self._add_container(value, depth)
+        elif isinstance(value, np.ndarray):
+            content = hashlib.blake2b(np.ascontiguousarray(value).tobytes()).digest()
+            self._parts.append((value.shape, value.dtype, content))
+        elif isinstance(value, _FIXED) or depth > _DEEPEST:
+            self._parts.append(_as_key(value))
+        elif not self._known(value):
+            self._add_object(value, depth + 1)
+
+    def _add_container(self, value: Any, depth: int) -> None:
+        items: Any = value
+        if isinstance(value, dict):
+            self._parts.append((type(value), *map(_as_key, value)))
+            items = value.values()
+        elif isinstance(value, slice):
+            self._parts.append(_as_key(slice))
+            items = (value.start, value.stop, value.step)
+        else:
+            self._parts.append((type(value), len(value)))
+        if self.holders is not None and isinstance(value, (list, dict)):
+            self.holders.append((value, value.copy()))
+        for item in items:
+            self._add(item, depth)
+
+    def _known(self, value: Any) -> bool:
+        """Return whether a value was there before; then its number stands for it."""
+        number = self._seen.get(id(value))
+        if number is None:
+            self._seen[id(value)] = len(self._seen)
+            return False
+        self._parts.append(("again", number))
+        return True
+
+    def _add_object(self, value: Any, depth: int) -> None:
+        if isinstance(value, FunctionType):
+            self._parts.append(value.__code__)
+            for item in _variables(value):
+                self._add(item, depth)
+        elif isinstance(value, MethodType):
+            self._add(value.__func__, depth)
+            self._add(value.__self__, depth)
+        elif isinstance(value, functools.partial):
+            for item in (value.func, value.args, value.keywords):
+                self._add(item, depth)
+        elif hasattr(value, "__wrapped__") and not hasattr(value, "__dict__"):
+            self._add(value.__wrapped__, depth)
+        else:  # an object of a class of the user's: its attributes
+            attributes = getattr(value, "__dict__", None)
+            if attributes is None:
+                self._parts.append(_as_key(value))
+            else:
+                self._parts.append(_as_key(type(value)))
+                self._add(attributes, depth)
+
+
+def put_back(holders: list[Any]) -> bool:
+    """Give lists and dicts the items that they had; return whether they still had them."""
+    same = True
+    for value, items in holders:
+        if isinstance(value, list):
+            if len(value) != len(items) or any(map(operator.is_not, value, items)):
+                value[:] = items
+                same = False
+        elif value.keys() != items.keys() or any(value[k] is not items[k] for k in items):
+            value.clear()
+            value.update(items)
+            same = False
+    return same
+
+
+def _as_key(value: Any) -> Hashable:
+    """Return what stands for a value: itself where it is hashable, and lives as long."""
+    try:
+        hash(value)
+    except TypeError:
+        return ("id", id(value))
+    key: Hashable = value
+    return key
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield the names that a function's code, and the functions inside it, may look up."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_of(code: CodeType) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_names(code)))
+
+
+def _variables(function: FunctionType) -> Iterator[Any]:
+    """Yield the values of a function's variables: of the functions around it, of its module."""
+    yield function.__defaults__
+    yield function.__kwdefaults__
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not yet bound
+            yield None
+    around = function.__globals__
+    file = around.get("__file__") or ""
+    if function.__module__.partition(".")[0] != _PACKAGE and not file.startswith(_LIBRARIES):
+        for name in _names_of(function.__code__):
+            if name in around:
+                yield around[name]

@@ -1,0 +1,319 @@
+"""The closed set of communications on shards: every message of the namespace starts here.
+
+Each function takes and returns torch tensors, and is differentiable: where a tensor is on
+torch's tape, it becomes a node (`_tape.linear`) whose backward pass is another function of
+this module, its adjoint, so that derivatives of every order exist. What is not on the tape is
+sent at once. Tensors are of three kinds, R: replicated, one value on all ranks; S: shards of
+one array; V: varying, each rank's own part of a sum (inside an operation only).
+
+===========================  ========  ==============================  ========
+function                     kind      adjoint                         kind
+===========================  ========  ==============================  ========
+`preduce` (sum)              V to R    `pvary`                         R to V
+`pvary`: identity            R to V    `preduce` (sum)                 V to R
+`gather`                     S to R    `shard`                         R to S
+`reduce_scatter`             V to S    `gather_varying`                S to V
+`broadcast` of one's rows    S to R    the owner's cotangent           R to S
+`exchange`, `all_to_all`     S to S    itself, with counts swapped     S to S
+`ring_shift`                 S to S    itself, the other way           S to S
+===========================  ========  ==============================  ========
+
+The cotangent of an R tensor is one value too, the same on all ranks, never a part of a sum: so
+whatever is R and meets S in an operation must pass `pvary` first.
+
+`preduce` of other operations and `exscan` are for tensors off the tape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .._comm.communicator import Communicator
+from .dtypes import carrier, uncarry
+from .layout import Layout, Shape
+from .tape import linear, tracked, with_batch
+
+__all__ = [
+    "all_to_all",
+    "broadcast",
+    "broadcast_rows",
+    "cat",
+    "counts_of",
+    "exchange",
+    "exscan",
+    "gather",
+    "gather_varying",
+    "pair_exchange",
+    "preduce",
+    "pvary",
+    "reduce_scatter",
+    "ring_shift",
+    "shard",
+]
+
+
+# ---------------------------------------------------------------------- sums, and their adjoint
+
+
+def preduce(t: Tensor, op: str, comm: Communicator) -> Tensor:
+    """Combine the ranks' tensors ("sum", "prod", "max", "min"), V to R: one allreduce."""
+    if comm.size == 1:
+        return t
+    if op == "sum" and tracked(t):
+        return linear(t, _allreduce, pvary, comm)
+    return comm.allreduce(t, op)
+
+
+def pvary(t: Tensor, comm: Communicator) -> Tensor:
+    """Return a replicated tensor as each rank's own, R to V: no message, but one going back."""
+    if comm.size == 1 or not tracked(t):
+        return t
+    return linear(t, _same, _psum, comm)
+
+
+def _allreduce(t: Tensor, comm: Communicator) -> Tensor:
+    return comm.allreduce(t.detach(), "sum")
+
+
+def _same(t: Tensor, comm: Communicator) -> Tensor:
+    return t.view_as(t)
+
+
+def _psum(g: Tensor, comm: Communicator) -> Tensor:
+    return preduce(g, "sum", comm)
+
+
+def reduce_scatter(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+    """Sum the ranks' tensors, V to S; rank r keeps its `counts` rows: one reduce-scatter."""
+    if comm.size == 1:
+        return t
+    if tracked(t):
+        return linear(t, _reduce_scatter, gather_varying, counts, comm)
+    return comm.reduce_scatter(t, counts)
+
+
+def _reduce_scatter(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+    return comm.reduce_scatter(t.detach(), counts)
+
+
+def gather_varying(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+    """Return the rows of all ranks as each rank's own tensor, S to V: one allgather."""
+    if comm.size == 1:
+        return t
+    if tracked(t):
+        return linear(t, _allgather, reduce_scatter, counts, comm)
+    return comm.allgatherv(t, counts)
+
+
+def _allgather(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+    return comm.allgatherv(t.detach(), counts)
+
+
+# ---------------------------------------------------------------------- whole and shard
+
+
+def gather(t: Tensor, layout: Layout, *, varying: bool = False) -> Tensor:
+    """Return the full array of which `t` is this rank's shard: one allgather.
+
+    S to R, or, as each rank's own, S to V.
+    """
+    split, comm = layout.split, layout.comm
+    if split is None or comm.size == 1:
+        return t
+    rows_of_all = gather_varying if varying else _gather_rows
+    if split == 0:
+        return rows_of_all(t, layout.counts, comm)
+    rows = carrier(t).movedim(split, 0)
+    full = rows_of_all(uncarry(rows.contiguous(), t.dtype), layout.counts, comm)
+    return uncarry(carrier(full).movedim(0, split).contiguous(), t.dtype)
+
+
+def _gather_rows(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+    if tracked(t):
+        return linear(t, _allgather, _own_rows, counts, comm)
+    return comm.allgatherv(t, counts)
+
+
+def shard(full: Tensor, layout: Layout) -> Tensor:
+    """Return this rank's part of a replicated tensor, R to S: a view, no message."""
+    if layout.split is None:
+        return full
+    if layout.comm.size > 1 and tracked(full):
+        rows = full.movedim(layout.split, 0)
+        return _own_rows(rows, layout.counts, layout.comm).movedim(0, layout.split)
+    return full.narrow(layout.split, layout.start, layout.count)
+
+
+def _own_rows(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+    """Return this rank's rows of a replicated tensor, R to S."""
+    if tracked(t):
+        return linear(t, _slice_rows, _gather_rows, counts, comm)
+    return _slice_rows(t, counts, comm)
+
+
+def _slice_rows(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+    return t.narrow(0, sum(counts[: comm.rank]), counts[comm.rank])
+
+
+def broadcast(
+    t: Tensor | None,
+    shape: Shape,
+    dtype: torch.dtype,
+    device: torch.device,
+    root: int,
+    comm: Communicator,
+) -> Tensor:
+    """Return the tensor `t` of rank `root` (None elsewhere) on every rank: one broadcast.
+
+    Off the tape; `broadcast_rows` is for tensors that may be on it.
+    """
+    if comm.size == 1:
+        assert t is not None
+        return t
+    if comm.rank != root or t is None:
+        t = torch.empty(shape, dtype=dtype, device=device)
+    return comm.bcast(t, root)
+
+
+def broadcast_rows(t: Tensor, shape: Shape, root: int, comm: Communicator) -> Tensor:
+    """Return on every rank the tensor that rank `root` holds, S to R: one broadcast.
+
+    The other ranks bring an empty part of their own shard, so that all stay on the tape.
+    """
+    if comm.size == 1:
+        return t
+    if tracked(t):
+        return linear(t, _bcast, _keep_at_root, shape, root, comm, tuple(t.shape))
+    return _bcast(t, shape, root, comm, ())
+
+
+def _bcast(t: Tensor, shape: Shape, root: int, comm: Communicator, own: Shape) -> Tensor:
+    t = t.detach() if comm.rank == root else t.new_empty(shape)
+    return comm.bcast(t, root)
+
+
+def _keep_at_root(g: Tensor, shape: Shape, root: int, comm: Communicator, own: Shape) -> Tensor:
+    """Return the cotangent on the root, nothing elsewhere, R to S."""
+    if tracked(g):
+        return linear(g, _slice_at_root, _spread_from_root, shape, root, comm, own)
+    return _slice_at_root(g, shape, root, comm, own)
+
+
+def _slice_at_root(g: Tensor, shape: Shape, root: int, comm: Communicator, own: Shape) -> Tensor:
+    return g.view_as(g) if comm.rank == root else g.new_zeros(own)
+
+
+def _spread_from_root(t: Tensor, shape: Shape, root: int, comm: Communicator, own: Shape) -> Tensor:
+    return broadcast_rows(t, shape, root, comm)
+
+
+# ---------------------------------------------------------------------- exchanges
+
+
+def cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
+    """Return `torch.cat`, of which empty tensors of one axis stay on the tape.
+
+    torch takes a tensor of shape (0,) for "nothing" and gives it a constant as its cotangent; the
+    next order of derivative would then miss a collective on that rank.
+    """
+    if tensors[0].ndim == 1 and tracked(tensors[0]):
+        return torch.cat([t[None] for t in tensors], dim=1)[0]
+    return torch.cat(list(tensors), dim=dim)
+
+
+def all_to_all(
+    blocks: Sequence[Tensor], recv_shapes: Sequence[Shape], comm: Communicator
+) -> list[Tensor]:
+    """Send ``blocks[r]`` to rank r, receive one of ``recv_shapes[r]``, S to S: one all-to-all."""
+    if comm.size == 1:
+        return [blocks[0]]
+    send = cat([block.reshape(-1) for block in blocks], 0)
+    sizes = [math.prod(shape) for shape in recv_shapes]
+    received = exchange(send, [block.numel() for block in blocks], sizes, comm)
+    # Split as a row: the backward pass of a split of one axis is a `torch.cat` of one (see `cat`).
+    parts = torch.split(received[None], sizes, dim=1)
+    return [part.view(shape) for part, shape in zip(parts, recv_shapes, strict=True)]
+
+
+def exchange(
+    t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int], comm: Communicator
+) -> Tensor:
+    """Send consecutive pieces of the one-dimensional `t` to the ranks in turn: one all-to-all.
+
+    As `all_to_all`, without the copy that brings separate blocks together.
+    """
+    if comm.size == 1:
+        return t
+    if tracked(t):
+        return linear(t, _alltoall, _exchange_back, tuple(send_counts), tuple(recv_counts), comm)
+    return comm.alltoallv(t, list(send_counts), list(recv_counts))
+
+
+def _alltoall(t: Tensor, sends: Shape, receives: Shape, comm: Communicator) -> Tensor:
+    width = math.prod(t.shape[1:])
+    received = comm.alltoallv(
+        t.detach().reshape(-1), [n * width for n in sends], [n * width for n in receives]
+    )
+    return received.view(sum(receives), *t.shape[1:])
+
+
+def _exchange_back(g: Tensor, sends: Shape, receives: Shape, comm: Communicator) -> Tensor:
+    return exchange(g, receives, sends, comm)
+
+
+def ring_shift(t: Tensor, recv_shape: Shape, comm: Communicator, step: int = 1) -> Tensor:
+    """Send `t` to rank + `step`, receive from rank - `step`, round the ring: one message each."""
+    if comm.size == 1:
+        return t
+    if tracked(t):
+        return linear(t, _shift, _shift_back, recv_shape, comm, step, tuple(t.shape))
+    return _shift(t, recv_shape, comm, step, ())
+
+
+def _shift(t: Tensor, recv_shape: Shape, comm: Communicator, step: int, own: Shape) -> Tensor:
+    return comm.sendrecv(
+        t.detach(), (comm.rank + step) % comm.size, (comm.rank - step) % comm.size, recv_shape
+    )
+
+
+def _shift_back(g: Tensor, recv_shape: Shape, comm: Communicator, step: int, own: Shape) -> Tensor:
+    return ring_shift(g, own, comm, -step)
+
+
+# With a batch as the last axis, the shapes among the arguments of a rule grow by one axis.
+with_batch.update(
+    {
+        _bcast: lambda n, shape, root, comm, own: ((*shape, n), root, comm, (*own, n)),
+        _slice_at_root: lambda n, shape, root, comm, own: ((*shape, n), root, comm, (*own, n)),
+        _shift: lambda n, shape, comm, step, own: ((*shape, n), comm, step, (*own, n)),
+    }
+)
+
+
+def pair_exchange(t: Tensor, partner: int | None, recv_shape: Shape, comm: Communicator) -> Tensor:
+    """Swap tensors with another rank (None: with none), all ranks at once: one message each.
+
+    Off the tape.
+    """
+    return comm.sendrecv(t, partner, partner, recv_shape)
+
+
+def exscan(t: Tensor, op: str, comm: Communicator) -> Tensor:
+    """Combine the tensors of the ranks before this one (the identity on rank 0): one exscan.
+
+    Off the tape.
+    """
+    if comm.size == 1:
+        return torch.full_like(t, 1 if op == "prod" else 0)
+    return comm.exscan(t, op)
+
+
+def counts_of(n: int, comm: Communicator) -> Shape:
+    """Return every rank's `n`: the one small allgather that completes a data-dependent layout."""
+    if comm.size == 1:
+        return (n,)
+    return tuple(values[0] for values in comm.allgather_ints((n,)))

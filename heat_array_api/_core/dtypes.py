@@ -1,0 +1,292 @@
+"""Dtypes: NumPy's ``dtype`` objects outside, torch's inside, one table between them.
+
+torch stores uint16, uint32 and uint64 but has no arithmetic for them. Data movement
+therefore *carries* them as the signed dtype of the same width (`carrier`), and
+arithmetic runs NumPy's kernels on the same memory (`_op`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from .._options import default_dtype
+
+__all__ = [
+    "ANY",
+    "BOOL",
+    "COMPLEX",
+    "FLOATING",
+    "INTEGER",
+    "INTEGER_OR_BOOL",
+    "NUMERIC",
+    "ORDERED",
+    "REAL",
+    "REAL_FLOATING",
+    "TO_NUMPY",
+    "TO_TORCH",
+    "WIDE_UNSIGNED",
+    "DType",
+    "Kind",
+    "carrier",
+    "check_conversion",
+    "default_complex",
+    "default_float",
+    "from_numpy",
+    "numpy_kernel",
+    "promote",
+    "promote_scalar",
+    "to_numpy_dtype",
+    "to_torch_dtype",
+    "uncarry",
+]
+
+
+DType = np.dtype[Any]
+
+
+_TABLE: Final[tuple[tuple[str, torch.dtype], ...]] = (
+    ("bool", torch.bool),
+    ("int8", torch.int8),
+    ("int16", torch.int16),
+    ("int32", torch.int32),
+    ("int64", torch.int64),
+    ("uint8", torch.uint8),
+    ("uint16", torch.uint16),
+    ("uint32", torch.uint32),
+    ("uint64", torch.uint64),
+    ("float16", torch.float16),
+    ("float32", torch.float32),
+    ("float64", torch.float64),
+    ("complex64", torch.complex64),
+    ("complex128", torch.complex128),
+)
+
+
+TO_NUMPY: Final[dict[torch.dtype, DType]] = {t: np.dtype(name) for name, t in _TABLE}
+
+
+TO_TORCH: Final[dict[DType, torch.dtype]] = {np.dtype(name): t for name, t in _TABLE}
+
+
+try:  # NumPy has no bfloat16; ml_dtypes registers one
+    import ml_dtypes
+except ImportError:
+    pass
+else:
+    TO_NUMPY[torch.bfloat16] = np.dtype(ml_dtypes.bfloat16)
+    TO_TORCH[np.dtype(ml_dtypes.bfloat16)] = torch.bfloat16
+
+
+WIDE_UNSIGNED: Final = frozenset({torch.uint16, torch.uint32, torch.uint64})
+
+
+_CARRIERS: Final[dict[torch.dtype, torch.dtype]] = {
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+}
+
+
+class Kind(NamedTuple):
+    """A set of dtypes that a function accepts, with the standard's name for it."""
+
+    name: str
+    all: frozenset[torch.dtype]
+    direct: frozenset[torch.dtype]  # those torch has kernels for
+
+
+def _kind(name: str, *dtypes: torch.dtype) -> Kind:
+    members = frozenset(dtypes)
+    return Kind(name, members, members - WIDE_UNSIGNED)
+
+
+_SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+_UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+
+
+_REAL_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+_COMPLEX = (torch.complex64, torch.complex128)
+
+
+BOOL: Final = _kind("boolean", torch.bool)
+
+
+INTEGER: Final = _kind("integer", *_SIGNED, *_UNSIGNED)
+
+
+INTEGER_OR_BOOL: Final = _kind("integer or boolean", torch.bool, *_SIGNED, *_UNSIGNED)
+
+
+REAL_FLOATING: Final = _kind("real floating-point", *_REAL_FLOATING)
+
+
+COMPLEX: Final = _kind("complex floating-point", *_COMPLEX)
+
+
+FLOATING: Final = _kind("floating-point", *_REAL_FLOATING, *_COMPLEX)
+
+
+REAL: Final = _kind("real numeric", *_SIGNED, *_UNSIGNED, *_REAL_FLOATING)
+
+
+NUMERIC: Final = _kind("numeric", *_SIGNED, *_UNSIGNED, *_REAL_FLOATING, *_COMPLEX)
+
+
+ORDERED: Final = _kind("real", torch.bool, *_SIGNED, *_UNSIGNED, *_REAL_FLOATING)
+
+
+ANY: Final = _kind("any", torch.bool, *_SIGNED, *_UNSIGNED, *_REAL_FLOATING, *_COMPLEX)
+
+
+def to_numpy_dtype(dtype: torch.dtype) -> DType:
+    """Return the NumPy dtype of a torch dtype.
+
+    Raises
+    ------
+    TypeError
+        For bfloat16 where ml_dtypes is not installed, and for torch's exotic dtypes.
+    """
+    try:
+        return TO_NUMPY[dtype]
+    except KeyError:
+        hint = "; install ml_dtypes" if dtype is torch.bfloat16 else ""
+        raise TypeError(f"{dtype} has no NumPy dtype{hint}") from None
+
+
+def to_torch_dtype(dtype: Any, func: str = "dtype") -> torch.dtype:
+    """Return the torch dtype of a NumPy dtype, of a name, or of a Python scalar type.
+
+    Raises
+    ------
+    TypeError
+        If no array can have that dtype.
+    """
+    try:
+        return TO_TORCH[dtype]
+    except (KeyError, TypeError):
+        pass
+    if isinstance(dtype, torch.dtype):
+        if dtype in TO_NUMPY or dtype is torch.bfloat16:
+            return dtype
+        raise TypeError(f"{func}: dtype {dtype} is not supported")
+    if dtype is None:  # float64 to NumPy
+        raise TypeError(f"{func}: dtype is None; name a dtype")
+    try:
+        # NumPy's native byte order: torch has no other.
+        return TO_TORCH[np.dtype(dtype).newbyteorder("=")]
+    except (KeyError, TypeError):
+        raise TypeError(f"{func}: dtype {dtype!r} is not supported") from None
+
+
+def check_conversion(func: str, source: torch.dtype, target: torch.dtype) -> None:
+    """Raise TypeError if converting `source` to `target` would drop imaginary parts."""
+    if source in COMPLEX.all and target not in COMPLEX.all and target is not torch.bool:
+        raise TypeError(
+            f"{func}: {to_numpy_dtype(source)} to {to_numpy_dtype(target)} loses the imaginary "
+            f"part; use real or abs"
+        )
+
+
+def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) -> torch.Tensor:
+    """Return NumPy values as a tensor: of any strides and byte order, bfloat16 too.
+
+    Parameters
+    ----------
+    copy : bool
+        False: share the memory where torch can.
+
+    Raises
+    ------
+    TypeError
+        If no array can have their dtype.
+    """
+    dtype = to_torch_dtype(values.dtype, func)
+    own = np.array(values, dtype=TO_NUMPY[dtype], order="C", copy=copy or None)
+    if not own.flags.writeable:  # torch would warn
+        own = own.copy()
+    if dtype is torch.bfloat16:
+        return torch.from_numpy(own.view(np.int16)).view(dtype)
+    return torch.from_numpy(own)
+
+
+def carrier(t: torch.Tensor) -> torch.Tensor:
+    """View a wide unsigned tensor as the signed dtype of its width; others stay as they are."""
+    signed = _CARRIERS.get(t.dtype)
+    return t if signed is None else t.view(signed)
+
+
+def uncarry(t: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Undo `carrier`: view `t` as `dtype` again where that is a wide unsigned dtype."""
+    return t.view(dtype) if dtype in _CARRIERS else t
+
+
+_promoted: dict[tuple[torch.dtype, torch.dtype], torch.dtype] = {}
+
+
+def promote(a: torch.dtype, b: torch.dtype) -> torch.dtype:
+    """Return the dtype of an operation on arrays of dtypes `a` and `b`.
+
+    The standard's table ("Type Promotion Rules"); where that is silent, as for an
+    integer with a float, NumPy's.
+    """
+    if a is b:
+        return a
+    key = (a, b)
+    if key not in _promoted:
+        if torch.bfloat16 in key:
+            other = b if a is torch.bfloat16 else a
+            _promoted[key] = torch.promote_types(_CARRIERS.get(other, other), torch.bfloat16)
+        else:
+            _promoted[key] = TO_TORCH[np.result_type(TO_NUMPY[a], TO_NUMPY[b])]
+    return _promoted[key]
+
+
+def promote_scalar(dtype: torch.dtype, value: complex) -> torch.dtype:
+    """Return the dtype of an operation on an array of `dtype` and a Python scalar.
+
+    The scalar takes the array's dtype ("Mixing arrays with Python scalars"); a scalar
+    of a higher kind lifts the array's, as in NumPy.
+    """
+    if isinstance(value, bool) or dtype in COMPLEX.all:
+        return dtype
+    if isinstance(value, int):
+        return torch.int64 if dtype is torch.bool else dtype
+    if isinstance(value, float):
+        if dtype in REAL_FLOATING.all:
+            return dtype
+        return default_float()
+    if dtype in INTEGER_OR_BOOL.all:
+        return default_complex()
+    return torch.complex128 if dtype is torch.float64 else torch.complex64
+
+
+def default_float() -> torch.dtype:
+    """Return the default real floating-point dtype, as torch's."""
+    return TO_TORCH[default_dtype()]
+
+
+def default_complex() -> torch.dtype:
+    """Return the default complex dtype, as torch's."""
+    return torch.complex128 if default_float() is torch.float64 else torch.complex64
+
+
+def numpy_kernel(func: str, *args: torch.Tensor | complex, **kwargs: Any) -> torch.Tensor:
+    """Run NumPy's function `func` on the tensors' own memory; return a tensor."""
+    device = torch.device("cpu")
+    values: list[Any] = []
+    for arg in args:
+        if isinstance(arg, torch.Tensor):
+            device = arg.device
+            values.append(arg.cpu().numpy())
+        else:
+            values.append(arg)
+    with np.errstate(all="ignore"):
+        result = getattr(np, func)(*values, **kwargs)
+    return torch.from_numpy(np.asarray(result)).to(device)

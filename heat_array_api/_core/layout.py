@@ -1,0 +1,229 @@
+"""Where an array's elements lie: the global shape, the split axis, every rank's count.
+
+Pure metadata: nothing here communicates, and equal layouts mean the same thing on
+every rank.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate
+
+from .._comm.communicator import Communicator
+
+__all__ = ["Layout", "balanced_counts", "has_overlap", "normalize_axes", "normalize_axis"]
+
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The layout of a distributed array, complete and identical on every rank.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The global shape.
+    split : int or None
+        The axis along which the array is cut into shards, or None: every rank holds a
+        full copy (the array is *replicated*). Never negative.
+    counts : tuple of int
+        The length of every rank's shard along `split`; ``()`` when replicated. Any
+        counts with the right sum are allowed, zeros too.
+    comm : Communicator
+        The ranks that hold the array.
+    offsets : tuple of int
+        ``size + 1`` running sums of `counts`; ``()`` when replicated.
+    local_shape : tuple of int
+        The shape of this rank's shard.
+    """
+
+    shape: Shape
+    split: int | None
+    counts: Shape
+    comm: Communicator
+    offsets: Shape = field(init=False, compare=False, repr=False)
+    local_shape: Shape = field(init=False, compare=False, repr=False)
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Layouts are keys of caches on the hot path: hash once.
+        facts = (self.shape, self.split, self.counts, self.comm)
+        object.__setattr__(self, "_hash", hash(facts))
+        if self.split is not None and not 0 <= self.split < len(self.shape):
+            raise ValueError(
+                f"Layout: split is {self.split}; expected None or an axis of shape {self.shape}, "
+                f"counted from the front"
+            )
+        if self.split is None:
+            if self.counts:
+                raise ValueError(f"Layout: split is None, but counts are {self.counts}; pass ()")
+            object.__setattr__(self, "offsets", ())
+            object.__setattr__(self, "local_shape", self.shape)
+            return
+        object.__setattr__(self, "offsets", (0, *accumulate(self.counts)))
+        if (
+            len(self.counts) != self.comm.size
+            or self.offsets[-1] != self.shape[self.split]
+            or min(self.counts) < 0
+        ):
+            raise ValueError(
+                f"Layout: counts {self.counts} do not divide axis {self.split} of shape "
+                f"{self.shape} over {self.comm.size} ranks"
+            )
+        object.__setattr__(self, "local_shape", self.shape_of(self.comm.rank))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @staticmethod
+    def replicated(shape: Shape, comm: Communicator) -> Layout:
+        """Return the layout of a full copy on every rank."""
+        return _replicated(shape, comm)
+
+    @staticmethod
+    def balanced(shape: Shape, split: int | None, comm: Communicator) -> Layout:
+        """Return the layout with even counts: the first ``n % P`` ranks hold one more."""
+        return _balanced(shape, split, comm)
+
+    @staticmethod
+    def of(shape: Shape, split: int | None, counts: Shape, comm: Communicator) -> Layout:
+        """Return the layout of given counts (the shared object, where there is one)."""
+        if split is None:
+            return _replicated(shape, comm)
+        return _with_counts(shape, split, counts, comm)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the global array."""
+        return math.prod(self.shape)
+
+    @property
+    def start(self) -> int:
+        """The global index, along the split axis, of this rank's first row; 0 if replicated."""
+        return 0 if self.split is None else self.offsets[self.comm.rank]
+
+    @property
+    def end(self) -> int:
+        """The global index after this rank's last row along the split axis."""
+        return self.start + self.count
+
+    @property
+    def count(self) -> int:
+        """The length of this rank's shard along the split axis (of axis 0 if replicated)."""
+        if self.split is None:
+            return self.shape[0] if self.shape else 1
+        return self.counts[self.comm.rank]
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the counts are those of `balanced` (a replicated array is balanced)."""
+        return self == _balanced(self.shape, self.split, self.comm)
+
+    @property
+    def nonempty(self) -> bool:
+        """Whether the global array has at least one element."""
+        return 0 not in self.shape
+
+    def shape_of(self, rank: int) -> Shape:
+        """Return the shape of the shard of `rank`."""
+        if self.split is None:
+            return self.shape
+        return (*self.shape[: self.split], self.counts[rank], *self.shape[self.split + 1 :])
+
+    def with_shape(self, shape: Shape, split: int | None) -> Layout:
+        """Return these counts on axis `split` of another shape (replicated stays so)."""
+        if self.split is None or split is None:
+            return _replicated(shape, self.comm)
+        return _with_counts(shape, split, self.counts, self.comm)
+
+    def permuted(self, order: Shape) -> Layout:
+        """Return the layout with its axes in another order; the split follows its axis."""
+        return _permuted(self, order)
+
+
+@lru_cache(maxsize=4096)
+def _replicated(shape: Shape, comm: Communicator) -> Layout:
+    return Layout(shape, None, (), comm)
+
+
+@lru_cache(maxsize=4096)
+def _with_counts(shape: Shape, split: int, counts: Shape, comm: Communicator) -> Layout:
+    return Layout(shape, split, counts, comm)
+
+
+@lru_cache(maxsize=4096)
+def _permuted(layout: Layout, order: Shape) -> Layout:
+    split = None if layout.split is None else order.index(layout.split)
+    return layout.with_shape(tuple(layout.shape[i] for i in order), split)
+
+
+@lru_cache(maxsize=4096)
+def _balanced(shape: Shape, split: int | None, comm: Communicator) -> Layout:
+    if split is None:
+        return _replicated(shape, comm)
+    return _with_counts(shape, split, balanced_counts(shape[split], comm.size), comm)
+
+
+def balanced_counts(n: int, size: int) -> Shape:
+    """Divide `n` rows over `size` ranks: the first ``n % size`` ranks hold one more."""
+    quotient, remainder = divmod(n, size)
+    return (quotient + 1,) * remainder + (quotient,) * (size - remainder)
+
+
+def normalize_axis(func: str, axis: int, ndim: int, name: str = "axis") -> int:
+    """Return `axis` counted from the front; raise an error that names `func` if it is out of range.
+
+    Raises
+    ------
+    IndexError
+        If the axis is not in ``[-ndim, ndim)``.
+    """
+    try:
+        index = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{func}: {name} is {axis!r}; expected an int") from None
+    if not -ndim <= index < ndim:
+        raise IndexError(f"{func}: {name} {index} is out of range for an array of {ndim} axes")
+    return index + ndim if index < 0 else index
+
+
+def normalize_axes(
+    func: str, axis: int | Sequence[int] | None, ndim: int, name: str = "axis"
+) -> Shape:
+    """Return axes counted from the front and sorted; None means all of them.
+
+    Raises
+    ------
+    ValueError
+        If an axis is repeated.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        axes = tuple(normalize_axis(func, a, ndim, name) for a in axis)
+        if len(set(axes)) != len(axes):
+            raise ValueError(f"{func}: {name} {tuple(axis)} names an axis twice")
+        return tuple(sorted(axes))
+    return (normalize_axis(func, axis, ndim, name),)  # type: ignore[arg-type]
+
+
+def has_overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Return whether elements of a view may share memory, as windows and broadcasts do."""
+    reach = 0
+    for stride, n in sorted(zip(strides, shape, strict=True)):
+        if n > 1:
+            if stride <= reach:
+                return True
+            reach += stride * (n - 1)
+    return False

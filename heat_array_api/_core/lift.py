@@ -1,0 +1,445 @@
+"""The lifts: how a local torch kernel becomes a function of distributed arrays.
+
+Every lift has the same four steps: *promote* the dtypes, *align* the layouts, run the
+*local* kernel on the shards, *complete* the result over the ranks. The first line of each
+is the fast path: operands that need no alignment go straight to the kernel.
+
+For uint16, uint32 and uint64, which torch stores but does not compute with, the local
+kernel is NumPy's function of the same name, on the same memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .array import Array, common_communicator
+from .collectives import gather, preduce, pvary
+from .dtypes import (
+    FLOATING,
+    INTEGER_OR_BOOL,
+    REAL_FLOATING,
+    WIDE_UNSIGNED,
+    Kind,
+    default_float,
+    from_numpy,
+    numpy_kernel,
+    promote,
+    promote_scalar,
+    to_numpy_dtype,
+    to_torch_dtype,
+)
+from .layout import Layout, Shape, normalize_axes
+from .redistribute import move, redistribute
+from .tape import noted, replaced, tracked, transforming
+
+__all__ = [
+    "ReductionPlan",
+    "Scalar",
+    "align",
+    "aligned",
+    "as_operands",
+    "binary",
+    "broadcast_shape",
+    "cast",
+    "check_array",
+    "elementwise",
+    "numpy_kernel",
+    "plan_reduction",
+    "reduction",
+    "spread_reduction",
+    "unary",
+    "varying",
+]
+
+
+_REAL_FLOATING = REAL_FLOATING.all
+
+
+# Python integers that torch's kernels take.
+_WORD = 2**63
+
+
+_COMPARISONS = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"})
+
+
+Scalar = bool | int | float | complex
+
+
+Kernel = Callable[..., Tensor]
+
+
+# ---------------------------------------------------------------------- arguments
+
+
+def check_array(func: str, name: str, x: object, kind: Kind | None = None) -> Array:
+    """Return `x` if it is an Array of dtype `kind`; else raise a TypeError that says what it is."""
+    if not isinstance(x, Array):
+        raise TypeError(f"{func}: {name} is {type(x).__name__}; expected a heat_array_api array")
+    if kind is not None and x._local.dtype not in kind.all:
+        article = "an" if kind.name[0] in "aeiou" else "a"
+        raise TypeError(f"{func}: {name} has dtype {x.dtype}; expected {article} {kind.name} dtype")
+    return x
+
+
+def broadcast_shape(func: str, *shapes: Shape) -> Shape:
+    """Return the shape that `shapes` broadcast to (the standard, "Broadcasting")."""
+    try:
+        return tuple(np.broadcast_shapes(*shapes))
+    except ValueError:
+        listed = ", ".join(str(shape) for shape in shapes)
+        raise ValueError(f"{func}: shapes {listed} do not broadcast together") from None
+
+
+def cast(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `t` as `dtype`, itself if it is so already."""
+    return t if t.dtype is dtype else t.to(dtype)
+
+
+def _scalar_tensor(func: str, value: Scalar, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a Python scalar as a 0-d tensor of `dtype`.
+
+    An integer that does not fit raises; comparisons see it as infinite, and are right as NumPy's.
+    """
+    if dtype in INTEGER_OR_BOOL.all and dtype is not torch.bool:
+        info = np.iinfo(to_numpy_dtype(dtype))
+        if not info.min <= int(value.real) <= info.max:
+            if func not in _COMPARISONS:
+                raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
+            beyond = math.inf if value.real > 0 else -math.inf
+            return torch.tensor(beyond, dtype=torch.float64, device=device)
+        if dtype in WIDE_UNSIGNED:
+            return torch.from_numpy(np.asarray(value, dtype=info.dtype)).to(device)
+    elif isinstance(value, int) and value.bit_length() > 1023:
+        raise OverflowError(f"{func}: an integer of {value.bit_length()} bits does not fit a float")
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+def as_operands(func: str, *values: Any, names: Sequence[str] | None = None) -> list[Array]:
+    """Return the operands as arrays.
+
+    Python and NumPy scalars become 0-d, NumPy arrays replicated.
+    A scalar takes the dtype that the standard gives it beside the arrays. At least one
+    operand must be an Array.
+    """
+    arrays = [value for value in values if isinstance(value, Array)]
+    if not arrays:
+        raise TypeError(f"{func}: expected at least one array, got {_types(values)}")
+    comm = common_communicator(func, *arrays)
+    device = arrays[0]._local.device
+    strong = [value._local.dtype for value in arrays]
+    strong += [to_torch_dtype(v.dtype, func) for v in values if isinstance(v, np.ndarray)]
+    base = strong[0]
+    for dtype in strong[1:]:
+        base = promote(base, dtype)
+    operands = []
+    for i, value in enumerate(values):
+        if isinstance(value, Array):
+            operands.append(value)
+            continue
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, np.ndarray):
+            local = from_numpy(func, value).to(device)
+        elif isinstance(value, (bool, int, float, complex)):
+            local = _scalar_tensor(func, value, promote_scalar(base, value), device)
+        else:
+            name = names[i] if names else f"x{i + 1}"
+            raise TypeError(
+                f"{func}: {name} is {type(value).__name__}; expected an array or a Python scalar"
+            )
+        operands.append(Array(local, Layout.replicated(tuple(local.shape), comm)))
+    return operands
+
+
+def _types(values: Sequence[object]) -> str:
+    return ", ".join(type(value).__name__ for value in values)
+
+
+# ---------------------------------------------------------------------- alignment
+
+
+def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
+    """Bring operands to one layout: return their shards and the result's layout.
+
+    The result takes the split and the counts of the operand with more bytes, seen through
+    broadcasting; on a tie the first one's, but shifted slices meet half the way (`_meeting`).
+    A replicated operand is sliced locally; a split one is redistributed by an all-to-all; one
+    whose extent along the split axis is 1, or that lacks the axis, is replicated, being then
+    no bigger than a row of the result.
+    """
+    comm = common_communicator(func, *arrays)
+    shape = broadcast_shape(func, *(x._layout.shape for x in arrays))
+    ndim = len(shape)
+    leader = None
+    most = -1
+    for x in arrays:
+        split = x._layout.split
+        if split is not None and x.shape[split] == shape[split + ndim - x.ndim] and x.nbytes > most:
+            leader, most = x, x.nbytes
+    if leader is None:
+        return [x.full_tensor() for x in arrays], Layout.replicated(shape, comm)
+    assert leader._layout.split is not None
+    axis = leader._layout.split + ndim - leader.ndim
+    counts = leader._layout.counts
+    for x in arrays:
+        if x.nbytes == most and (x.shape, x.split) == (leader.shape, leader.split):
+            counts = _meeting(leader._layout, x._layout)
+    layout = Layout.of(shape, axis, counts, comm)
+    return [aligned(x, axis - ndim, layout) for x in arrays], layout
+
+
+@lru_cache(maxsize=4096)
+def _meeting(first: Layout, second: Layout) -> Shape:
+    """Return the counts in which two operands of one shape and split meet.
+
+    Shifted slices, ``x[:-2] + x[2:]``, come half the way each: no more rows move in all, and the
+    result needs no message to meet ``x[1:-1]`` or to be written there.
+    """
+    bounds = list(zip(first.offsets, second.offsets, strict=True))
+    shift = max(abs(a - b) for a, b in bounds)
+    if 4 * shift > min(*first.counts, *second.counts):
+        return first.counts
+    middle = [(a + b + 1) // 2 for a, b in bounds]
+    return tuple(b - a for a, b in pairwise(middle))
+
+
+def aligned(x: Array, axis: int, layout: Layout) -> Tensor:
+    """Return the shard of `x` that broadcasts against that of `layout` (`axis` negative)."""
+    own = axis + x.ndim
+    if own < 0 or (x.shape[own] == 1 and layout.shape[axis] != 1):
+        return varying(x) if x._layout.split is None else gather(x._local, x._layout, varying=True)
+    return move(x._local, x._layout, Layout.of(x.shape, own, layout.counts, layout.comm))
+
+
+def varying(x: Array) -> Tensor:
+    """Return a replicated array as each rank's own, for an operation with a split one.
+
+    However often an array is used so, its cotangents are summed over the ranks at once: the
+    array keeps the tensor (until it is written to).
+    """
+    t = x._local
+    if x._layout.comm.size == 1 or not tracked(t):
+        return t
+    kept: tuple[Tensor, int, Tensor] | None = getattr(x, "_varying", None)
+    if kept is not None and kept[0] is t and kept[1] == t._version and not transforming():
+        return noted(kept[2])
+    own = pvary(t, x._layout.comm)
+    if not transforming():
+        x._varying = (t, t._version, own)
+    return own
+
+
+# ---------------------------------------------------------------------- elementwise
+
+
+def unary(func: str, kernel: Kernel, x: Array, kind: Kind) -> Array:
+    """Apply a kernel element by element; the result has the layout of `x`. Sends nothing."""
+    if type(x) is Array and x._local.dtype in kind.direct:
+        return Array(kernel(x._local), x._layout)
+    check_array(func, "x", x)
+    t = x._local
+    if kind in (FLOATING, REAL_FLOATING) and t.dtype in INTEGER_OR_BOOL.all:
+        return Array(kernel(t.to(default_float())), x._layout)  # as NumPy: exp(2) is a float
+    check_array(func, "x", x, kind)
+    return Array(numpy_kernel(func, t), x._layout)
+
+
+def binary(
+    func: str,
+    kernel: Kernel,
+    x1: Array | Scalar,
+    x2: Array | Scalar,
+    kind: Kind,
+    takes_scalar: bool = False,
+) -> Array:
+    """Apply a kernel of two operands element by element, with promotion and broadcasting.
+
+    `takes_scalar` says that the kernel accepts a Python number as its second argument; it
+    does for real floating-point dtypes, all of which are of `kind`.
+
+    Messages: none where the layouts are equal or one operand is replicated; else one
+    all-to-all of the operand with fewer bytes.
+    """
+    if type(x1) is Array:
+        t1 = x1._local
+        if type(x2) is Array:
+            t2 = x2._local
+            if x1._layout is x2._layout and t1.dtype is t2.dtype and t1.dtype in kind.direct:
+                return Array(kernel(t1, t2), x1._layout)
+        elif (
+            takes_scalar
+            and t1.dtype in _REAL_FLOATING
+            and (type(x2) is float or (type(x2) is int and -_WORD <= x2 < _WORD))
+        ):
+            return Array(kernel(t1, x2), x1._layout)
+    return elementwise(func, kernel, (x1, x2), kind)
+
+
+def _common_dtype(given: Sequence[Any], arrays: Sequence[Array]) -> torch.dtype:
+    """Return the dtype of an operation on `arrays`, made of the operands as `given`.
+
+    A Python scalar of a higher kind than integer arrays brings the default dtype of its kind.
+    """
+    strong: list[torch.dtype] = []
+    weak: list[torch.dtype] = []
+    for value, x in zip(given, arrays, strict=True):
+        (strong if isinstance(value, (Array, np.ndarray)) else weak).append(x._local.dtype)
+    dtype: torch.dtype = reduce(promote, strong)
+    for other in weak:
+        lifts = dtype in INTEGER_OR_BOOL.all and other not in INTEGER_OR_BOOL.all
+        dtype = other if lifts else promote(dtype, other)
+    return dtype
+
+
+def elementwise(
+    func: str,
+    kernel: Kernel,
+    operands: Sequence[Any],
+    kind: Kind,
+    names: Sequence[str] | None = None,
+) -> Array:
+    """Apply a kernel of any number of operands element by element: the general path of `binary`."""
+    arrays = as_operands(func, *operands, names=names)
+    dtype = _common_dtype(operands, arrays)
+    if kind in (FLOATING, REAL_FLOATING) and dtype in INTEGER_OR_BOOL.all:
+        dtype = default_float()
+    if dtype not in kind.all:
+        given = ", ".join(str(x.dtype) for x in arrays)
+        raise TypeError(f"{func}: got {given}; expected {kind.name} dtypes")
+    tensors, layout = align(func, *arrays)
+    tensors = [cast(t, dtype) for t in tensors]
+    if dtype in WIDE_UNSIGNED:
+        return Array(numpy_kernel(func, *tensors), layout)
+    return Array(kernel(*tensors), layout)
+
+
+# ---------------------------------------------------------------------- reductions
+
+
+class ReductionPlan(NamedTuple):
+    """How a reduction goes: decided once for a layout and its axes, from metadata alone."""
+
+    axes: Shape
+    source: Layout  # of the operand, once it is where it should be
+    result: Layout
+    combines: bool  # whether the ranks' partial results must be combined
+
+
+@lru_cache(maxsize=4096)
+def _plan_reduction(
+    func: str, layout: Layout, axis: int | tuple[int, ...] | None, keepdims: bool
+) -> ReductionPlan:
+    axes = normalize_axes(func, axis, layout.ndim)
+    source = _spread(layout, axes)
+    split = source.split
+    shape = tuple(
+        1 if i in axes else n for i, n in enumerate(layout.shape) if keepdims or i not in axes
+    )
+    if split is None or split in axes:
+        result = Layout.replicated(shape, layout.comm)
+    else:
+        kept = split if keepdims else split - sum(i < split for i in axes)
+        result = source.with_shape(shape, kept)
+    return ReductionPlan(axes, source, result, split in axes and layout.comm.size > 1)
+
+
+def _spread(layout: Layout, axes: Shape) -> Layout:
+    """Return the layout in which reducing `axes` leaves no rank with more than its share.
+
+    A reduction over the split axis leaves a replicated result. Where that would be bigger
+    than one rank's share of the operand (fewer rows than ranks), the longest kept axis
+    becomes the split axis first, and the result is born split.
+    """
+    if layout.split is None or layout.split not in axes or layout.comm.size == 1:
+        return layout
+    kept = [i for i in range(layout.ndim) if i not in axes]
+    size = math.prod(layout.shape[i] for i in kept)
+    if not kept or size <= 1 or size * layout.comm.size <= layout.size or not layout.nonempty:
+        return layout
+    axis = max(kept, key=lambda i: layout.shape[i])
+    return Layout.balanced(layout.shape, axis, layout.comm)
+
+
+def plan_reduction(
+    func: str, layout: Layout, axis: int | Sequence[int] | None, keepdims: bool
+) -> ReductionPlan:
+    """Return how to reduce an array of `layout` over `axis`; errors name `func`."""
+    if axis is not None and type(axis) is not int and type(axis) is not tuple:
+        axis = normalize_axes(func, axis, layout.ndim)
+    return _plan_reduction(func, layout, axis, keepdims)
+
+
+def spread_reduction(x: Array, axes: Shape) -> Array:
+    """Return `x` in the layout in which reducing `axes` leaves no rank with more than its share."""
+    return redistribute(x, _spread(x._layout, axes))
+
+
+def reduction(
+    func: str,
+    kernel: Kernel,
+    x: Array,
+    axis: int | Sequence[int] | None,
+    keepdims: bool,
+    *,
+    combine: str,
+    identity: Scalar | None = None,
+) -> Array:
+    """Reduce axes by a local kernel, then combine the ranks' partial results.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(tensor, axes, keepdims) -> tensor``.
+    combine : {"sum", "prod", "max", "min"}
+        How partial results of different ranks combine.
+    identity : scalar, optional
+        The partial result of an empty shard, for kernels that refuse one.
+
+    Notes
+    -----
+    Messages: none if the split axis is kept; else one allreduce of the result, or, where
+    the result is bigger than one rank's share of `x`, one all-to-all of `x`.
+    """
+    plan = plan_reduction(func, x._layout, axis, keepdims)
+    t = x._local if plan.source is x._layout else move(x._local, x._layout, plan.source)
+    if identity is not None and t.numel() == 0:
+        partial = t.new_full(plan.result.local_shape, identity)
+        if tracked(t):  # it must stay on the tape, like those of the other ranks
+            partial = partial + torch.sum(t, dim=plan.axes, keepdim=keepdims)
+    else:
+        partial = kernel(t, plan.axes, keepdims)
+    if plan.combines:
+        if combine != "sum" and tracked(partial):
+            partial = _combine_tracked(t, partial, plan, combine)
+        else:
+            partial = preduce(partial, combine, plan.result.comm)
+    return Array(partial, plan.result)
+
+
+def _combine_tracked(t: Tensor, partial: Tensor, plan: ReductionPlan, combine: str) -> Tensor:
+    """Combine the ranks' products or extrema, differentiably.
+
+    A product is one of all ranks' partial products, so that torch's rule for zeros holds. The
+    cotangent of an extremum is shared evenly by all elements that attain it, on whatever rank.
+    """
+    comm = plan.result.comm
+    if combine == "prod":
+        shape = (comm.size, *partial.shape)
+        everyone = gather(partial[None], Layout.of(shape, 0, (1,) * comm.size, comm))
+        return torch.prod(everyone, dim=0)
+    extremum = preduce(partial.detach(), combine, comm)
+    kept = tuple(1 if i in plan.axes else n for i, n in enumerate(t.shape))
+    attained = extremum.reshape(kept)
+    mask = (t.detach() == attained) | (torch.isnan(t.detach()) & torch.isnan(attained))
+    count = preduce(torch.sum(mask, dim=plan.axes, keepdim=True), "sum", comm)
+    shares = torch.where(mask, t, torch.zeros((), dtype=t.dtype, device=t.device)) / count
+    mean = preduce(torch.sum(shares, dim=plan.axes), "sum", comm).reshape(extremum.shape)
+    return replaced(mean, extremum)

@@ -1,0 +1,406 @@
+"""Reading by index: `x[key]`, `take`, `take_along_axis` (the standard's chapters on indexing).
+
+A slice keeps the split, with the counts that fall to each rank, and sends nothing; an
+integer on the split axis is one broadcast of its row. Integer arrays on other axes are
+local; on the split axis rows are fetched from their owners (`_routing`) and the result is
+split like the index. A mask that covers the split axis selects locally.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._comm.recording import breaks, capturing, checked_later, may_break
+from .._core.array import Array, common_communicator
+from .._core.collectives import counts_of, gather, preduce, pvary, shard
+from .._core.dtypes import ANY, INTEGER, carrier, uncarry
+from .._core.layout import Layout, Shape, normalize_axis
+from .._core.lift import broadcast_shape, check_array
+from .._core.redistribute import move, redistribute, resplit
+from .._core.routing import fetch, pick
+from .._core.views import linked, permute
+from .._creation import asarray, zeros
+from .._reshape import broadcast_to
+from .._searching import nonzero
+from .basic import hashable, plan_view, select
+from .keys import Key, Range, is_mask, parse, parse_basic
+
+__all__ = [
+    "aligned_indices",
+    "as_mask",
+    "check_bounds",
+    "getitem",
+    "indexed_first",
+    "mask_in_order",
+    "take",
+    "take_along_axis",
+]
+
+
+FEW = 1024
+"""Up to so many rows that a replicated index takes are replicated, more are split."""
+
+
+def getitem(x: Array, key: Any) -> Array:
+    """Return `x[key]`: NumPy's indexing, of which the standard's is a part.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout.
+    key : int, slice, None, Ellipsis, integer array, boolean mask, or a tuple of these
+        Arrays may have any layout; NumPy arrays and lists count as replicated.
+
+    Returns
+    -------
+    Array
+        Basic keys: split as `x`, with the counts that fall to each rank; replicated where
+        an integer selects from the split axis. Integer arrays on the split axis: split
+        like the index; for a replicated index replicated if no bigger than one rank's
+        share of `x` and no longer than 1024 (a choice of rows, not a part of the data), else
+        split along the index's longest axis. Masks: split along the first masked axis, unevenly.
+
+        What is later written into the result of a basic key, or added to it in place, is
+        written into `x` too, as into NumPy's views. The result does not see later writes to `x`.
+
+    Raises
+    ------
+    IndexError
+        On every rank.
+
+    Notes
+    -----
+    Messages: none for slices of positive step; one all-to-all for a negative step on the
+    split axis; one broadcast for an integer there. Integer arrays on the split axis: three
+    all-to-alls (numbers, indices, rows), or one allgather of a small result. Masks: one
+    small allgather of counts, after one all-to-all if the split axis is not the first
+    masked one.
+    """
+    items = hashable(key)
+    if items is not None:
+        view = plan_view(x._layout, items)
+        if view is not None and x._local.dtype in ANY.direct:
+            result = Array(x._local[view.where], view.result)
+        else:
+            result = select(x, parse_basic(key, x._layout.shape))
+        return linked(result, x, "index", key)
+    if is_mask(key):
+        return _masked(x, as_mask(key, x))
+    parsed = parse(key, x.shape, x.comm, nonzero)
+    box = select(x, parsed.basic)
+    if not parsed.arrays:  # integers and slices of NumPy's integers
+        return linked(box, x, "index", key)
+    return _pick_points(box, parsed)
+
+
+# ---------------------------------------------------------------------- points
+
+
+def check_bounds(index: Array, n: int, axis: int) -> Tensor:
+    """Return this rank's index values counted from the front; raise on all ranks if one is out.
+
+    One small allreduce if the index is split.
+    """
+    t = index._local.to(torch.int64)
+    bad = torch.any((t < -n) | (t >= n))
+    if index.split is not None:
+        bad = preduce(bad.reshape(1), "max", index.comm)
+    error = IndexError(f"index: the array for axis {axis}, of length {n}, has a value out of range")
+    t = torch.where(t < 0, t + n, t)
+    if checked_later(bad, error):
+        return t.clamp(0, max(n - 1, 0))
+    if bad:
+        raise error
+    return t
+
+
+def aligned_indices(parsed: Key, shape: Shape) -> tuple[list[Tensor], Layout]:
+    """Broadcast the index arrays together: return this rank's part of each, and their layout."""
+    common_communicator("index", *parsed.arrays)
+    common = broadcast_shape("index", *(index.shape for index in parsed.arrays))
+    checked = [
+        Array(check_bounds(index, shape[axis], axis), index._layout)
+        for index, axis in zip(parsed.arrays, parsed.axes, strict=True)
+    ]
+    grown = [broadcast_to(index, common) for index in checked]
+    layout = next((g._layout for g in grown if g.split is not None), grown[0]._layout)
+    return [move(g._local, g._layout, layout) for g in grown], layout
+
+
+def indexed_first(layout: Layout, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the permutation that puts the indexed axes first."""
+    return (*axes, *(i for i in range(layout.ndim) if i not in axes))
+
+
+@may_break
+def _pick_points(x: Array, parsed: Key) -> Array:
+    indices, layout = aligned_indices(parsed, x.shape)
+    k = len(indices)
+    order = indexed_first(x._layout, parsed.axes)
+    rows = x._layout.permuted(order)
+    rest = rows.shape[k:]
+    comm = rows.comm
+    inner = rows.split is not None and rows.split >= k
+    if inner and layout.split is not None:
+        if layout.size * k * comm.size <= x.size:  # a small index goes to every rank
+            indices = [gather(index, layout) for index in indices]
+            layout = Layout.replicated(layout.shape, comm)
+        else:
+            x = resplit(x, parsed.axes[0])
+            rows = x._layout.permuted(order)
+            inner = False
+    t = carrier(x._local).permute(order)
+    if rows.split is None and layout.split is not None:
+        t = pvary(t, comm)
+    shape = (*layout.shape, *rest)
+    if rows.split is None or inner:
+        values = t[tuple(indices)]
+        split = layout.split if not inner else rows.split - k + layout.ndim  # type: ignore[operator]
+        result = (rows if inner else layout).with_shape(shape, split)
+    else:
+        values, result = _fetch_points(t, rows, indices, layout, shape)
+    found = Array(uncarry(values, x._local.dtype), result)
+    return _placed(found, parsed, layout.ndim)
+
+
+def _fetch_points(
+    t: Tensor, rows: Layout, indices: list[Tensor], layout: Layout, shape: Shape
+) -> tuple[Tensor, Layout]:
+    """Fetch from the owners along the split axis, one of the indexed ones."""
+    comm = rows.comm
+    few = layout.size <= FEW and math.prod(shape) * comm.size <= rows.size
+    if layout.split is None and (few or not layout.ndim):
+        return _gather_points(t, rows, indices, shape), Layout.replicated(shape, comm)
+    if layout.split is None:
+        longest = max(range(layout.ndim), key=lambda i: layout.shape[i])
+        layout = Layout.balanced(layout.shape, longest, comm)
+        indices = [shard(index, layout) for index in indices]
+    values = fetch(t, rows, [index.reshape(-1) for index in indices])
+    result = layout.with_shape(shape, layout.split)
+    return values.reshape(result.local_shape), result
+
+
+def _gather_points(t: Tensor, rows: Layout, indices: list[Tensor], shape: Shape) -> Tensor:
+    """Return the points of a replicated index on every rank: one allgather from the owners."""
+    split = rows.split
+    assert split is not None
+    columns = [index.reshape(-1) for index in indices]
+    ends = torch.tensor(rows.offsets[1:], device=t.device)
+    owner = torch.searchsorted(ends, columns[split].contiguous(), right=True)
+    mine = owner == rows.comm.rank
+    if capturing():
+        return _sum_points(t, rows, columns, mine).reshape(shape)
+    asked = [column[mine] for column in columns]
+    asked[split] = asked[split] - rows.start
+    counts = tuple(torch.bincount(owner, minlength=rows.comm.size).tolist())
+    found = pick(t, asked)
+    layout = Layout.of((len(owner), *found.shape[1:]), 0, counts, rows.comm)
+    everything = gather(found, layout)
+    result = torch.empty_like(everything)
+    result[torch.argsort(owner, stable=True)] = everything
+    return result.reshape(shape)
+
+
+def _sum_points(t: Tensor, rows: Layout, columns: list[Tensor], mine: Tensor) -> Tensor:
+    """Return the same by a sum over the ranks, whose message does not depend on the index."""
+    split = rows.split
+    assert split is not None
+    if rows.count == 0:  # something to pick, on the tape still
+        t = torch.cat([t, t.new_zeros((*t.shape[:split], 1, *t.shape[split + 1 :]))], dim=split)
+    asked = list(columns)
+    asked[split] = torch.where(mine, asked[split] - rows.start, torch.zeros_like(asked[split]))
+    found = pick(t, asked)
+    # -0.0 is the number that changes none in a sum.
+    nothing = torch.full((), -0.0 if found.is_floating_point() else 0, dtype=found.dtype)
+    mask = mine.reshape(-1, *(1 for _ in found.shape[1:]))
+    return preduce(torch.where(mask, found, nothing.to(found.device)), "sum", rows.comm)
+
+
+def _placed(found: Array, parsed: Key, ndim: int) -> Array:
+    """Move the index axes, which are first, to where NumPy puts them."""
+    at = 0 if parsed.front else parsed.axes[0]
+    if at == 0:
+        return found
+    order = (*range(ndim, ndim + at), *range(ndim), *range(ndim + at, found.ndim))
+    return permute(found, order)
+
+
+# ---------------------------------------------------------------------- masks
+
+
+def as_mask(key: Any, x: Array) -> Array:
+    """Return a boolean key as an array that covers the first axes of `x`.
+
+    An axis of length 0 fits any other, as in NumPy: such a mask selects nothing.
+    """
+    mask = key if isinstance(key, Array) else asarray(key, split=None, comm=x.comm)
+    common_communicator("index", x, mask)
+    shape = x.shape[: mask.ndim]
+    if mask.shape == shape:
+        return mask
+    if mask.ndim > x.ndim or any(m not in (n, 0) for m, n in zip(mask.shape, shape, strict=True)):
+        raise IndexError(f"index: a mask of shape {mask.shape} for an array of shape {x.shape}")
+    return zeros(shape, dtype="bool", device=x.device, split=None, comm=x.comm)
+
+
+def mask_in_order(x: Array, mask: Array) -> tuple[Array, Tensor]:
+    """Bring array and mask to layouts in which every rank's selection is a run of the result.
+
+    Selections are in row-major order, so where a masked axis is split it must be the
+    first. Returns the array so laid out and this rank's mask.
+    """
+    split = x._layout.split
+    masked = mask._layout.split
+    if split is None and masked is None:
+        return x, mask._local
+    if split is not None and split >= mask.ndim:
+        return x, mask.full_tensor()
+    if split is None:
+        layout = mask._layout
+        if masked != 0:
+            layout = Layout.balanced(mask.shape, 0, x.comm)
+    else:
+        x = resplit(x, 0)
+        layout = x._layout.with_shape(mask.shape, 0)
+    x = redistribute(x, layout.with_shape(x.shape, 0))
+    return x, move(mask._local, mask._layout, layout)
+
+
+@breaks
+def _masked(x: Array, mask: Array) -> Array:
+    if mask.ndim == 0:
+        mask = Array(mask._local.reshape(1), Layout.replicated((1,), x.comm))
+        x = select(x, (None, *(Range(0, 1, n) for n in x.shape)))
+    x, local = mask_in_order(x, mask)
+    values = uncarry(carrier(x._local)[local], x._local.dtype)
+    rest = x.shape[mask.ndim :]
+    layout = x._layout
+    if layout.split is None:
+        return Array(values, Layout.replicated((values.shape[0], *rest), x.comm))
+    if layout.split >= mask.ndim:
+        shape = (values.shape[0], *rest)
+        return Array(values, layout.with_shape(shape, layout.split - mask.ndim + 1))
+    counts = counts_of(values.shape[0], x.comm)
+    return Array(values, Layout.of((sum(counts), *rest), 0, counts, x.comm))
+
+
+# ---------------------------------------------------------------------- functions
+
+
+@may_break
+def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
+    """Return the elements of an axis at given indices.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout.
+    indices : Array of integers
+        Any layout; NumPy arrays and lists count as replicated. Negative ones count from
+        the end.
+    axis : int, optional
+        May be omitted for one axis only.
+
+    Returns
+    -------
+    Array
+        Layout and messages as for integer arrays in `getitem`.
+
+    Raises
+    ------
+    IndexError
+        On every rank, if an index is out of range.
+
+    Notes
+    -----
+    The standard: "Indexing Functions", take.
+    """
+    check_array("take", "x", x)
+    if axis is None:
+        if x.ndim != 1:
+            raise ValueError(f"take: x has {x.ndim} axes; name one with axis=")
+        axis = 0
+    axis = normalize_axis("take", axis, x.ndim)
+    index = indices if isinstance(indices, Array) else asarray(indices, split=None, comm=x.comm)
+    if index.size == 0 and not isinstance(indices, Array):
+        index = asarray(index, dtype="int64")
+    check_array("take", "indices", index, INTEGER)
+    common_communicator("take", x, index)
+    basic = tuple(Range(0, 1, n) for n in x.shape)
+    return _pick_points(x, Key(basic, (index,), (axis,), False))
+
+
+@may_break
+def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
+    """Return the elements along an axis at indices that differ from line to line.
+
+    Parameters
+    ----------
+    x : Array
+        Any layout.
+    indices : Array of integers
+        As many axes as `x`; the others broadcast with those of `x`.
+    axis : int
+
+    Returns
+    -------
+    Array
+        Of the shape of `indices`, broadcast; split as `x` where that axis is not `axis`,
+        else like the index.
+
+    Notes
+    -----
+    Messages: none where `x` is split along another axis and `indices` likewise, else one
+    all-to-all of `indices`; along the split axis as for integer arrays in `getitem`.
+    """
+    check_array("take_along_axis", "x", x)
+    check_array("take_along_axis", "indices", indices, INTEGER)
+    common_communicator("take_along_axis", x, indices)
+    if indices.ndim != x.ndim:
+        raise ValueError(
+            f"take_along_axis: indices has {indices.ndim} axes but x has {x.ndim}; they must agree"
+        )
+    axis = normalize_axis("take_along_axis", axis, x.ndim)
+    others = [(*a.shape[:axis], 1, *a.shape[axis + 1 :]) for a in (x, indices)]
+    common = broadcast_shape("take_along_axis", *others)
+    with_axis = [(*common[:axis], a.shape[axis], *common[axis + 1 :]) for a in (x, indices)]
+    x, indices = broadcast_to(x, with_axis[0]), broadcast_to(indices, with_axis[1])
+    if x.split == axis:
+        return _along_split(x, indices, axis)
+    layout = x._layout
+    if layout.split is None:
+        if indices.split == axis:  # every index of a line sees the same full line
+            target = indices._layout
+        else:
+            target = indices._layout
+            x = redistribute(x, target.with_shape(x.shape, target.split))
+    else:
+        target = layout.with_shape(indices.shape, layout.split)
+    local = move(indices._local, indices._layout, target)
+    index = check_bounds(Array(local, target), x.shape[axis], axis)
+    t = torch.take_along_dim(carrier(x._local), index, dim=axis)
+    return Array(uncarry(t, x._local.dtype), target)
+
+
+def _along_split(x: Array, indices: Array, axis: int) -> Array:
+    """Take along the split axis: ask the owners, by an index for every axis."""
+    if indices.split is None:
+        longest = max(range(x.ndim), key=lambda i: indices.shape[i])
+        indices = resplit(indices, longest)
+    layout = indices._layout
+    wanted = check_bounds(indices, x.shape[axis], axis)
+    columns = []
+    for i in range(x.ndim):
+        if i == axis:
+            columns.append(wanted.reshape(-1))
+            continue
+        first = layout.start if layout.split == i else 0
+        line = torch.arange(first, first + wanted.shape[i], device=wanted.device)
+        line = line.reshape([-1 if j == i else 1 for j in range(x.ndim)])
+        columns.append(line.expand(wanted.shape).reshape(-1))
+    values = fetch(x._local, x._layout, columns)
+    return Array(uncarry(carrier(values).reshape(wanted.shape), x._local.dtype), layout)

@@ -1,0 +1,421 @@
+"""One-dimensional Fourier transforms of shards: local, or along the split axis.
+
+Along the split axis the array is seen as B *lines* of the axis, B being the product of
+the other axes. What happens depends on B, the length n and the number of ranks P:
+
+- B at least P: whole lines are dealt out to the ranks by one all-to-all, transformed there,
+  and brought back by another.
+- fewer lines, n = n1 * n2 with n1 and n2 at least P: the four-step algorithm (Bailey, 1990,
+  "FFTs in external or hierarchical memory"), three all-to-alls.
+- n without such factors, as primes: Bluestein's chirp transform (1970), a convolution by
+  two four-step transforms of a length that has them, four all-to-alls.
+- fewer lines, and n short (less than 4 P * P): one allgather.
+
+Cropping and padding with zeros are part of the dealing: what is cropped is not sent, nor
+are the zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._comm.communicator import Communicator
+from .._core.collectives import exchange, gather
+from .._core.fetch import join, overlap
+from .._core.layout import Layout, Shape, balanced_counts
+from .._core.redistribute import move
+
+__all__ = ["Step", "transform", "zeros_of"]
+
+
+Kernel = Callable[..., Tensor]
+
+
+_KERNELS: Final[dict[str, Kernel]] = {
+    "fft": torch.fft.fft,
+    "ifft": torch.fft.ifft,
+    "rfft": torch.fft.rfft,
+    "irfft": torch.fft.irfft,
+}
+
+
+class Step(NamedTuple):
+    """A one-dimensional transform of an array along one axis."""
+
+    kind: str  # "fft", "ifft", "rfft" or "irfft"
+    axis: int
+    n: int  # the logical length, at least 1
+    norm: str
+
+    @property
+    def n_in(self) -> int:
+        """How many elements of each line are used: a longer line is cropped, a shorter padded."""
+        return self.n // 2 + 1 if self.kind == "irfft" else self.n
+
+    @property
+    def n_out(self) -> int:
+        """The length of the axis in the result."""
+        return self.n // 2 + 1 if self.kind == "rfft" else self.n
+
+    @property
+    def sign(self) -> int:
+        """The sign of the exponent."""
+        return 1 if self.kind in ("ifft", "irfft") else -1
+
+    @property
+    def scale(self) -> float:
+        """The factor by which `norm` multiplies the sum."""
+        if self.norm == "ortho":
+            return 1 / math.sqrt(self.n)
+        return 1 / self.n if (self.norm == "forward") == (self.sign < 0) else 1.0
+
+    def kernel(self, t: Tensor, axis: int) -> Tensor:
+        """Transform a tensor along `axis`."""
+        shape = (*t.shape[:axis], self.n_out, *t.shape[axis + 1 :])
+        if 0 in shape:  # MKL refuses a stack of no lines
+            return zeros_of(t, shape, self.kind)
+        return _KERNELS[self.kind](t, n=self.n, dim=axis, norm=self.norm)
+
+
+def zeros_of(t: Tensor, shape: Shape, kind: str) -> Tensor:
+    """Return the transform of no elements: zeros of `shape`, or none, that depend on `t`."""
+    dtype = t.dtype
+    if kind == "irfft":
+        dtype = dtype.to_real() if dtype.is_complex else dtype
+    else:
+        dtype = dtype.to_complex()
+    total = t.sum()
+    total = total.real if total.is_complex() and not dtype.is_complex else total
+    return total.to(dtype).expand(shape)
+
+
+# ---------------------------------------------------------------------- any axis
+
+
+def transform(t: Tensor, layout: Layout, step: Step) -> tuple[Tensor, Layout]:
+    """Transform the array of shard `t` along one axis; return the shard and layout of the result.
+
+    Along the split axis the result has even counts; else the layout's counts stay.
+    """
+    axis, comm = step.axis, layout.comm
+    shape = (*layout.shape[:axis], step.n_out, *layout.shape[axis + 1 :])
+    if layout.split != axis:
+        return step.kernel(t, axis), layout.with_shape(shape, layout.split)
+    target = Layout.balanced(shape, axis, comm)
+    if comm.size == 1:
+        return step.kernel(t, axis), target
+    others = (*shape[:axis], *shape[axis + 1 :])
+    lines = math.prod(others)
+    if lines == 0:
+        return zeros_of(t, target.local_shape, step.kind), target
+    kept = min(step.n_in, layout.shape[axis])
+    bounds = tuple(min(offset, kept) for offset in layout.offsets)
+    here = bounds[comm.rank + 1] - bounds[comm.rank]
+    t = t.movedim(axis, -1).reshape(lines, layout.count)[:, :here]
+    if lines >= comm.size:
+        t = _whole_lines(t, bounds, target, step)
+    elif step.n < 4 * comm.size**2:
+        t = _gathered(t, bounds, target, step)
+    else:
+        t = _long_lines(t, bounds, target, step)
+    return t.reshape(*others, target.count).movedim(-1, axis), target
+
+
+# ---------------------------------------------------------------------- many or short lines
+
+
+def _whole_lines(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+    """Deal out whole lines to the ranks, transform them, bring the results back.
+
+    `t` has this rank's part of every line, the elements ``bounds[rank]:bounds[rank + 1]``;
+    the result its part under `target`.
+    """
+    comm = target.comm
+    shares = balanced_counts(len(t), comm.size)
+    mine = shares[comm.rank]
+    parts = [end - begin for begin, end in pairwise(bounds)]
+    sent = [share * t.shape[1] for share in shares]
+    received = exchange(t.reshape(-1), sent, [mine * part for part in parts], comm)
+    pieces = torch.split(received, [mine * part for part in parts])
+    lines = torch.cat(
+        [piece.view(mine, part) for piece, part in zip(pieces, parts, strict=True)], dim=1
+    )
+    lines = step.kernel(lines, 1)
+    blocks = torch.split(lines, list(target.counts), dim=1)
+    send = torch.cat([block.reshape(-1) for block in blocks])
+    here = target.count
+    counts = [mine * count for count in target.counts], [share * here for share in shares]
+    return exchange(send, *counts, comm).view(len(t), here)
+
+
+def _gathered(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+    """Gather a few short lines, transform them on every rank, keep this rank's part."""
+    counts = tuple(end - begin for begin, end in pairwise(bounds))
+    layout = Layout.of((len(t), bounds[-1]), 1, counts, target.comm)
+    lines = gather(t, layout, varying=True)  # each rank keeps another part of the result
+    return step.kernel(lines, 1).narrow(1, target.start, target.count)
+
+
+# ---------------------------------------------------------------------- few long lines
+
+
+def _long_lines(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+    """Transform lines of which every rank holds a part, none a whole one."""
+    complex_dtype = t.dtype.to_complex()
+    if step.kind == "irfft":
+        # The real part of twice the sum over the half spectrum, less what has no mirror image.
+        k = _range(t, bounds[target.comm.rank], t.shape[1])
+        t = t * torch.where((k > 0) & (2 * k != step.n), 2.0, 1.0).to(t.dtype.to_real())
+    grid = _factored(step.n, target.comm.size)
+    if grid is None:
+        result = _bluestein(t.to(complex_dtype), bounds, target, step)
+    else:
+        result = _four_step(t, bounds, target, step, grid)
+    return result.real if step.kind == "irfft" else result
+
+
+class _Grid(NamedTuple):
+    """A line of n1 * n2 elements as a matrix of n1 rows."""
+
+    n1: int
+    n2: int
+
+
+@lru_cache(maxsize=1024)
+def _factored(n: int, size: int) -> _Grid | None:
+    """Factor `n` in two that are both at least `size`, so that no rank has too much; or None."""
+    best = None
+    least = math.inf
+    for n1 in range(size, math.isqrt(n) + 1):
+        n2, rest = divmod(n, n1)
+        if rest == 0:
+            load = -(-n1 // size) * n2 + -(-n2 // size) * n1
+            if load <= least:  # of equal ones, the last is nearest to a square
+                best, least = _Grid(n1, n2), load
+    return best
+
+
+@lru_cache(maxsize=1024)
+def _convolution_length(least: int, size: int) -> int:
+    """Return the first length from `least` on of small prime factors that `_factored` can do."""
+    found = []
+    fives = 1
+    while fives < 2 * least:
+        threes = fives
+        while threes < 2 * least:
+            twos = threes << max(-(-least // threes) - 1, 0).bit_length()
+            found.append(twos)
+            threes *= 3
+        fives *= 5
+    return next(length for length in sorted(found) if _factored(length, size) is not None)
+
+
+def _four_step(t: Tensor, bounds: Shape, target: Layout, step: Step, grid: _Grid) -> Tensor:
+    """Transform lines of n1 * n2 elements: columns, twiddle factors, rows.
+
+    Element j is at (j // n2, j % n2); element k of the result at (k % n1, k // n1).
+    """
+    n1, n2 = grid
+    comm = target.comm
+    matrix = _deal(t, bounds, n2, n1, comm)
+    if not matrix.is_complex():
+        matrix = matrix.to(matrix.dtype.to_complex())
+    rows = _columns_to_rows(matrix, grid, step.sign, comm)
+    return _collect(rows.transpose(1, 2) * step.scale, target, n1)
+
+
+def _bluestein(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+    """Transform lines of any length: X[k] = c[k] sum_j (x[j] c[j]) / c[k - j], a convolution.
+
+    c[k] is exp(-+ i pi k^2 / n). The chirp 1 / c is transformed as one more line.
+    """
+    comm, n, sign = target.comm, step.n, step.sign
+    used, wanted = bounds[-1], step.n_out
+    length = _convolution_length(max(used + wanted - 1, 2 * comm.size**2), comm.size)
+    grid = _factored(length, comm.size)
+    assert grid is not None
+    n1, n2 = grid
+    begin = bounds[comm.rank]
+    t = t * _chirp(_range(t, begin, t.shape[1]), n, sign, t.dtype)
+    matrix = _deal(t, bounds, n2, n1, comm)
+    first, width = _columns(n2, comm)
+    place = _range(t, 0, n1)[:, None] * n2 + _range(t, first, width)
+    place = torch.where(place < wanted, place, length - place)
+    chirp = _chirp(place, n, -sign, t.dtype)
+    rows = _columns_to_rows(torch.cat([matrix, chirp[None]]), grid, -1, comm)
+    matrix = _rows_to_columns(rows[:-1] * rows[-1:], grid, 1, comm)
+    result = _collect(matrix, target, n2)
+    factor = _chirp(_range(t, target.start, target.count), n, sign, t.dtype)
+    return result * (factor * (step.scale / length))
+
+
+def _columns_to_rows(matrix: Tensor, grid: _Grid, sign: int, comm: Communicator) -> Tensor:
+    """Transform, unscaled, lines that lie as (n1, n2) matrices split along the columns.
+
+    The result is split along the rows, and element k of it is at (k % n1, k // n1).
+    """
+    columns, rows = _layouts(len(matrix), grid, comm)
+    matrix = _unscaled(matrix, 1, sign) * _twiddle(matrix, grid, sign, comm)
+    return _unscaled(move(matrix, columns, rows), 2, sign)
+
+
+def _rows_to_columns(rows: Tensor, grid: _Grid, sign: int, comm: Communicator) -> Tensor:
+    """Undo `_columns_to_rows` with the opposite sign, unscaled: all its steps backwards."""
+    columns, source = _layouts(len(rows), grid, comm)
+    matrix = move(_unscaled(rows, 2, sign), source, columns)
+    return _unscaled(matrix * _twiddle(matrix, grid, sign, comm), 1, sign)
+
+
+def _layouts(lines: int, grid: _Grid, comm: Communicator) -> tuple[Layout, Layout]:
+    shape = (lines, *grid)
+    return Layout.balanced(shape, 2, comm), Layout.balanced(shape, 1, comm)
+
+
+def _unscaled(t: Tensor, axis: int, sign: int) -> Tensor:
+    result: Tensor = (
+        torch.fft.fft(t, dim=axis) if sign < 0 else torch.fft.ifft(t, dim=axis, norm="forward")
+    )
+    return result
+
+
+def _twiddle(t: Tensor, grid: _Grid, sign: int, comm: Communicator) -> Tensor:
+    """Return exp(+- 2 pi i k1 j2 / n) for the columns j2 of this rank."""
+    n1, n2 = grid
+    first, width = _columns(n2, comm)
+    product = _range(t, 0, n1)[:, None] * _range(t, first, width)  # below n: no reduction
+    return _root(product, n1 * n2, sign, t.dtype)
+
+
+def _chirp(k: Tensor, n: int, sign: int, dtype: torch.dtype) -> Tensor:
+    """Return exp(+- i pi k^2 / n), k^2 taken modulo 2 n in integers."""
+    if n < 2**29:  # k is below 4 n, and its square below 2**62
+        square = k * k % (2 * n)
+    else:  # Horner's rule over the digits of k
+        square = torch.zeros_like(k)
+        for shift in reversed(range(0, (4 * n).bit_length(), 15)):
+            square = ((square << 15) + ((k >> shift) & 0x7FFF) * k) % (2 * n)
+    return _root(square, 2 * n, sign, dtype)
+
+
+def _root(power: Tensor, n: int, sign: int, dtype: torch.dtype) -> Tensor:
+    """Return exp(+- 2 pi i power / n) for integers in ``[0, n)``: angles in float64."""
+    angle = power.to(torch.float64) * (sign * 2 * math.pi / n)
+    return torch.polar(torch.ones_like(angle), angle).to(dtype)
+
+
+def _range(t: Tensor, first: int, length: int) -> Tensor:
+    return torch.arange(first, first + length, device=t.device)
+
+
+# ---------------------------------------------------------------------- intervals and columns
+
+
+def _columns(n: int, comm: Communicator) -> tuple[int, int]:
+    """Return the first of this rank's columns, of n dealt out evenly, and how many they are."""
+    layout = Layout.balanced((n,), 0, comm)
+    return layout.start, layout.count
+
+
+class _Windows(NamedTuple):
+    """The elements of an interval of a line, in rows of some length, that lie in some columns."""
+
+    head: Shape  # in a row that the interval has only in part: places [begin, end)
+    body: Shape  # whole rows [first, last)
+    tail: Shape
+
+
+def _windows(begin: int, end: int, length: int, columns: Shape) -> _Windows:
+    """Find the elements of ``[begin, end)`` whose place in their row is in ``columns``."""
+    low, high = columns
+    first, last = -(-begin // length), end // length
+    head = overlap(begin, end, (first - 1) * length + low, (first - 1) * length + high)
+    if first > last:  # all in one row
+        return _Windows(head, (first, first), (end, end))
+    tail = overlap(begin, end, last * length + low, last * length + high)
+    return _Windows(head, (first, last), tail)
+
+
+def _sizes(windows: _Windows, width: int) -> list[int]:
+    """Return the numbers of elements in the head, the body and the tail."""
+    (a, b), (first, last), (c, d) = windows
+    return [b - a, (last - first) * width, d - c]
+
+
+def _deal(t: Tensor, bounds: Shape, length: int, rows: int, comm: Communicator) -> Tensor:
+    """Bring lines, of which each rank has an interval, to matrices split along the columns.
+
+    The first ``bounds[-1]`` elements of a line are given; the rest of ``rows * length`` are
+    zeros, which are not sent. One all-to-all.
+    """
+    me, lines = comm.rank, len(t)
+    offsets = Layout.balanced((length,), 0, comm).offsets
+    begin, end = bounds[me], bounds[me + 1]
+    pieces = []
+    sent = []
+    for low, high in pairwise(offsets):
+        head, (first, last), tail = _windows(begin, end, length, (low, high))
+        body = t[:, first * length - begin : last * length - begin]
+        body = body.reshape(lines, last - first, length)[:, :, low:high]
+        piece = [
+            t[:, head[0] - begin : head[1] - begin],
+            body.reshape(lines, (last - first) * (high - low)),
+            t[:, tail[0] - begin : tail[1] - begin],
+        ]
+        pieces += [part.reshape(-1) for part in (piece if lines == 1 else [torch.cat(piece, 1)])]
+        sent.append(sum(part.numel() for part in piece))
+    mine = (offsets[me], offsets[me + 1])
+    width = mine[1] - mine[0]
+    parts = [sum(_sizes(_windows(a, b, length, mine), width)) for a, b in pairwise(bounds)]
+    counts = [lines * part for part in parts]
+    received = exchange(torch.cat(pieces), sent, counts, comm)
+    # The ranks' intervals follow each other: so do the elements, row by row.
+    cells = [
+        block.view(lines, part)
+        for block, part in zip(torch.split(received, counts), parts, strict=True)
+    ]
+    zeros = rows * width - sum(parts)
+    if zeros:
+        cells.append(t.new_zeros((lines, zeros)))
+    joined = received if lines == 1 and not zeros else torch.cat(cells, dim=1)
+    return joined.view(lines, rows, width)
+
+
+def _collect(matrix: Tensor, target: Layout, length: int) -> Tensor:
+    """Undo `_deal`: bring matrices split along their `length` columns to intervals of the lines.
+
+    Each rank gets its interval under `target`, along the axis that the lines have there;
+    elements beyond are dropped. One all-to-all.
+    """
+    comm = target.comm
+    offsets = Layout.balanced((length,), 0, comm).offsets
+    columns = [(low, high) for low, high in pairwise(offsets)]
+    mine = columns[comm.rank]
+    lines = len(matrix)
+    flat = matrix.reshape(lines, -1)
+    width = mine[1] - mine[0]
+    sent = [sum(_sizes(_windows(a, b, length, mine), width)) for a, b in pairwise(target.offsets)]
+    blocks = torch.split(flat[:, : sum(sent)], sent, dim=1)
+    send = join([block.reshape(-1) for block in blocks], 0)
+    begin, end = target.start, target.start + target.count
+    windows = [_windows(begin, end, length, pair) for pair in columns]
+    sizes = [_sizes(w, high - low) for w, (low, high) in zip(windows, columns, strict=True)]
+    received = exchange(
+        send, [lines * n for n in sent], [lines * sum(three) for three in sizes], comm
+    )
+    heads, bodies, tails = [], [], []
+    first, last = windows[0].body
+    pieces = torch.split(received, [lines * sum(three) for three in sizes])
+    for piece, three, (low, high) in zip(pieces, sizes, columns, strict=True):
+        head, body, tail = torch.split(piece.view(lines, sum(three)), three, dim=1)
+        heads.append(head)
+        bodies.append(body.reshape(lines, last - first, high - low))
+        tails.append(tail)
+    body = torch.cat(bodies, dim=2).reshape(lines, -1)
+    return torch.cat([*heads, body, *tails], dim=1)

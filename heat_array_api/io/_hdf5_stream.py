@@ -1,0 +1,110 @@
+"""HDF5 files on disks that may be full.
+
+HDF5 cannot close a file that it has failed to write to: it keeps what is left, and ends the process
+by a segmentation fault some time later. So it writes through a stream that remembers the first
+error in place of raising it, which is raised when HDF5 has closed the file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+__all__ = ["write_bytes", "writing"]
+
+
+PIECE = 8 << 20
+"""Bytes after which the disk is told to begin."""
+
+
+@contextmanager
+def writing(open_file: Callable[[Any, str], Any], path: str, mode: str) -> Iterator[Any]:
+    """Open a file for writing by ``h5py.File`` or what is built on it; yield that.
+
+    The file must exist. An OSError of the system is raised when it has been closed.
+    """
+    stream = _Stream(path)
+    try:
+        with open_file(stream, mode) as file:
+            yield file
+    except Exception as error:
+        if stream.problem is not None:
+            raise stream.problem from error
+        raise
+    finally:
+        stream.close()
+    if stream.problem is not None:
+        raise stream.problem
+
+
+class _Stream:
+    """What h5py asks of a file object."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDWR)
+        self._at = 0
+        self.problem: OSError | None = None
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file).st_size}
+        self._at = base[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, count: int) -> bytes:
+        data = os.pread(self._file, count, self._at)
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._file, [buffer], self._at)
+        self._at += count
+        return count
+
+    def write(self, buffer: Any) -> int:
+        data = memoryview(buffer).cast("B")
+        self._guarded(lambda: write_bytes(self._file, data, self._at))
+        self._at += len(data)
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        self._guarded(lambda: os.ftruncate(self._file, size))
+        return size
+
+    def flush(self) -> None:
+        """Do nothing: the system has what was written."""
+
+    def _guarded(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except OSError as error:
+            self.problem = self.problem or error
+
+
+def write_bytes(file: int, data: memoryview, offset: int) -> None:
+    """Write bytes at an offset of an open file.
+
+    The disk begins with a piece while the next one is copied: else it would wait for the fsync.
+    """
+    while data:
+        written = os.pwrite(file, data[:PIECE], offset)
+        if written == PIECE:
+            _start_writing(file, offset, written)
+        data, offset = data[written:], offset + written
+
+
+def _start_writing(file: int, offset: int, count: int) -> None:
+    """Let the disk begin to write a part of a file, where the system can (Linux)."""
+    start = 2  # SYNC_FILE_RANGE_WRITE
+    with suppress(AttributeError):
+        ctypes.CDLL(None).sync_file_range(
+            file, ctypes.c_int64(offset), ctypes.c_int64(count), ctypes.c_uint(start)
+        )

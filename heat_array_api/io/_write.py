@@ -1,0 +1,262 @@
+"""An array as the consecutive bytes of a file: which of them a rank writes, in C order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._comm.communicator import Communicator
+from .._core.array import Array
+from .._core.dtypes import carrier, to_numpy_dtype
+from .._core.layout import Layout, Shape, balanced_counts
+from .._core.redistribute import redistribute
+from .._reshape import reshape
+from ._agreement import attempt
+from ._hdf5_stream import write_bytes
+
+__all__ = ["as_numpy", "box", "pieces", "to_root", "whole_chunks", "write_at"]
+
+
+ROUND = 4 << 20
+"""Bytes that a rank redistributes at once where its shard is not consecutive in the file."""
+
+
+Values = np.ndarray[Any, Any]
+
+
+def as_numpy(t: Tensor) -> Values:
+    """Return a tensor as a contiguous array of NumPy's, in the machine's memory."""
+    dtype = to_numpy_dtype(t.dtype)
+    values = carrier(t.detach().resolve_conj().resolve_neg().contiguous().cpu()).numpy()
+    return values.view(dtype)
+
+
+def box(corner: Shape, shape: Shape, start: int = 0) -> tuple[slice, ...]:
+    """Return the part of a dataset that begins at a corner, `start` rows below."""
+    slices = [slice(first, first + n) for first, n in zip(corner, shape, strict=True)]
+    if start:
+        slices[0] = slice(slices[0].start + start, slices[0].stop + start)
+    return tuple(slices)
+
+
+def pieces(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
+    """Yield this rank's elements, in pieces that are consecutive in C order: (start, values).
+
+    All ranks yield as often, and together all elements once; `base` is the place of the first. A
+    replicated array is dealt out evenly; one split along its first axis is sent as it is; of
+    others some rows at a time are redistributed by one all-to-all.
+    """
+    layout = x._layout
+    if layout.split is None:
+        flat = Layout.balanced((x.size,), 0, layout.comm)
+        own = x._local.reshape(-1)[flat.start : flat.start + flat.count]
+        yield base + flat.start, as_numpy(own)
+        return
+    before = math.prod(layout.shape[: layout.split])
+    if before == 1:
+        after = math.prod(layout.shape[layout.split + 1 :])
+        yield base + layout.start * after, as_numpy(x._local)
+        return
+    row = math.prod(layout.shape[1:])
+    width = max(row * x.dtype.itemsize, 1)
+    if width > ROUND * layout.comm.size:  # a row alone is too much
+        for i in range(layout.shape[0]):
+            yield from pieces(x[i], base + i * row)
+        return
+    rows = ROUND * layout.comm.size // width
+    for first in range(0, layout.shape[0], rows):
+        block = reshape(x[first : first + rows], (-1,))
+        even = redistribute(block, Layout.balanced(block.shape, 0, layout.comm))
+        yield base + first * row + even._layout.start, as_numpy(even._local)
+
+
+def whole_chunks(x: Array, chunks: Shape, axis: int = 0) -> Iterator[tuple[Shape, Tensor]]:
+    """Yield this rank's boxes of whole chunks: (corner, values).
+
+    All ranks yield as often, and together all elements once: rows of chunks along some axis, of
+    some 4 MiB at a time. A replicated array is dealt out along its first axis. Of one split along
+    that a rank has the chunks that begin in its shard: rows are sent only of those that end in
+    another (one all-to-all). Of others some rows of chunks at a time are redistributed (an
+    all-to-all each), or, where such a row is more than 4 MiB, those along a later axis.
+    """
+    shape, step = x.shape, chunks[axis]
+    others = math.prod(n for i, n in enumerate(shape) if i != axis)
+    width = max(others * step * x.dtype.itemsize, 1)
+    if x.split is not None and axis < x.split and width > ROUND:
+        yield from _each_row(x, axis, step, lambda row: whole_chunks(row, chunks, axis + 1))
+        return
+    for first, values in _rows_of_chunks(x, axis, step, max(1, ROUND // width) * step):
+        yield (*[0] * axis, first, *[0] * (x.ndim - axis - 1)), values
+
+
+def to_root(x: Array, axis: int = 0) -> Iterator[tuple[Shape, Array]]:
+    """Yield boxes of an array, some 4 MiB at a time, all on rank 0: (corner, array).
+
+    Messages: an all-to-all each, unless the array is replicated.
+    """
+    if not x.size or not x.shape:
+        yield (0,) * x.ndim, x
+        return
+    n = x.shape[axis]
+    width = x.nbytes // n
+    if width > ROUND and axis + 1 < x.ndim:
+        yield from _each_row(x, axis, 1, lambda row: to_root(row, axis + 1))
+        return
+    rows = max(1, ROUND // width)
+    for first in range(0, n, rows):
+        block = x[(*_all(axis), slice(first, first + rows))]
+        counts = (block.shape[axis], *[0] * (x.comm.size - 1))
+        target = Layout.of(block.shape, axis, counts, x.comm)
+        yield (*[0] * axis, first, *[0] * (x.ndim - axis - 1)), redistribute(block, target)
+
+
+T = TypeVar("T")
+
+
+def _each_row(
+    x: Array, axis: int, step: int, boxes_of: Callable[[Array], Iterator[tuple[Shape, T]]]
+) -> Iterator[tuple[Shape, T]]:
+    """Yield the boxes of `step` indices of an axis after the other, with corners in the whole."""
+    for first in range(0, x.shape[axis], step):
+        for corner, values in boxes_of(x[(*_all(axis), slice(first, first + step))]):
+            yield (*corner[:axis], first, *corner[axis + 1 :]), values
+
+
+def _rows_of_chunks(x: Array, axis: int, rows: int, step: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield this rank's chunks of `rows` indices along an axis, `step` of them at a time."""
+    shape, comm = x.shape, x.comm
+    if x.split is None:
+        dealt = _intervals(_dealt_chunks(shape, axis, rows, comm))
+        yield from _in_steps(x._local, 0, axis, dealt, comm, step)
+    elif x.split == axis:
+        interiors = _interiors(x._layout, rows)
+        yield from _in_steps(x._local, x._layout.start, axis, interiors, comm, step)
+        yield from _straddling(x, rows)
+    else:
+        for first in range(0, shape[axis], step * comm.size):
+            block = x[(*_all(axis), slice(first, first + step * comm.size))]
+            own = redistribute(block, _dealt_chunks(block.shape, axis, rows, comm))
+            yield first + own._layout.start, own._local
+
+
+Interval = tuple[int, int]
+
+
+def _all(axes: int) -> tuple[slice, ...]:
+    return (slice(None),) * axes
+
+
+def _dealt_chunks(shape: Shape, axis: int, rows: int, comm: Communicator) -> Layout:
+    """Return a layout in which every rank has whole chunks, about as many."""
+    n = shape[axis]
+    bounds = np.cumsum([0, *balanced_counts(-(-n // rows), comm.size)]) * rows
+    counts = tuple(int(c) for c in np.diff(np.minimum(bounds, n)))
+    return Layout.of(shape, axis, counts, comm)
+
+
+def _intervals(layout: Layout) -> list[Interval]:
+    """Return the rows of each rank: (first, end)."""
+    bounds = [0, *itertools.accumulate(layout.counts)]
+    return list(itertools.pairwise(bounds))
+
+
+def _interiors(layout: Layout, rows: int) -> list[Interval]:
+    """Return the rows of each rank whose chunks lie in its shard."""
+    assert layout.split is not None
+    n = layout.shape[layout.split]
+    found = []
+    for first, end in _intervals(layout):
+        begin = min(-(-first // rows) * rows, n)
+        found.append((begin, max(begin, n if end == n else end // rows * rows)))
+    return found
+
+
+def _in_steps(
+    local: Tensor, start: int, axis: int, intervals: list[Interval], comm: Communicator, step: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the rows of this rank's interval, `step` at a time; `local` begins at row `start`."""
+    first, end = intervals[comm.rank]
+    for offset in range(0, max(b - a for a, b in intervals), step):
+        at = min(first + offset, end)
+        yield at, local[(*_all(axis), slice(at - start, min(at + step, end) - start))]
+
+
+def _straddling(x: Array, rows: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield the chunk that begins in this rank's shard and ends in another one, if any does."""
+    layout, local = x._layout, x._local
+    axis, rank = layout.split, layout.comm.rank
+    assert axis is not None
+    n = layout.shape[axis]
+    shards, interiors = _intervals(layout), _interiors(layout, rows)
+    # Of each shard: the rows before the chunks that lie in it, and those behind them.
+    both = list(zip(shards, interiors, strict=True))
+    heads = [min(begin, end) - first for (first, end), (begin, _) in both]
+    tails = [max(end - stop, 0) for (_, end), (_, stop) in both]
+    sent = tuple(head + tail for head, tail in zip(heads, tails, strict=True))
+    kept = tuple(
+        min(rows, n - stop) if tail else 0 for (_, stop), tail in zip(interiors, tails, strict=True)
+    )
+    if not sum(sent):
+        return
+    shape = (*layout.shape[:axis], sum(sent), *layout.shape[axis + 1 :])
+    head, count, tail = heads[rank], layout.count, tails[rank]
+    edges = torch.cat(
+        [local.narrow(axis, 0, head), local.narrow(axis, count - tail, tail)], dim=axis
+    )
+    array = Array(edges, Layout.of(shape, axis, sent, layout.comm))
+    own = redistribute(array, Layout.of(shape, axis, kept, layout.comm))
+    yield interiors[rank][1], own._local
+
+
+def write_at(
+    func: str,
+    comm: Communicator,
+    path: str,
+    x: Array,
+    offset: int,
+    advance: Callable[[int], object] = lambda nbytes: None,
+) -> None:
+    """Write the elements of an array from byte `offset` of a file on, each rank its own.
+
+    An error of any rank is raised on all of them, after the last piece: they exchange pieces.
+    `advance` is told of the bytes written.
+    """
+    problem: Exception | None = None
+    file = None
+    try:
+        file = os.open(path, os.O_WRONLY)
+    except OSError as error:
+        problem = error
+    for start, values in pieces(x):
+        if file is None or problem is not None:
+            continue
+        try:
+            _write_all(file, values, offset + start * values.dtype.itemsize)
+            advance(values.nbytes)
+        except Exception as error:
+            problem = error
+
+    def finish() -> None:
+        if file is not None:
+            try:
+                if problem is None:
+                    os.fsync(file)
+            finally:
+                os.close(file)
+        if problem is not None:
+            raise problem
+
+    attempt(func, comm, finish)
+
+
+def _write_all(file: int, values: Values, offset: int) -> None:
+    if values.size:
+        data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+        write_bytes(file, data, offset)

@@ -1,0 +1,228 @@
+"""Cholesky, QR and LU of matrices, and what rests on them (the standard's linalg extension).
+
+Stacks are spread over the ranks as `_stacks` says. One matrix that is split along its rows or
+columns is factored where it lies: a tall one by `_tsqr`, others by `_panels`. The diagonal
+of R is made real and not negative: so Q and R of a matrix of full rank are unique, and depend on
+neither ranks nor split.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._comm.recording import breaks, may_break
+from .._core.array import Array
+from .._core.layout import Layout
+from .._core.redistribute import move
+from .._creation import tril, triu
+from .._manipulation import concat
+from ._batched import as_matrices, born, each_matrix, hermitian
+from ._block_cyclic import collect, deal, panel_cholesky, panel_qr
+from ._solve import inv
+from ._tsqr import canonical_phases, tsqr
+
+__all__ = ["cholesky", "qr"]
+
+
+class QRResult(NamedTuple):
+    """What `qr` returns."""
+
+    Q: Array
+    R: Array
+
+
+# ---------------------------------------------------------------------- Cholesky
+
+
+@breaks
+def cholesky(x: Array, /, *, upper: bool = False) -> Array:
+    """Return the Cholesky factor of Hermitian positive definite matrices.
+
+    Parameters
+    ----------
+    x : Array
+        Shape ``(..., M, M)``, any layout; dtype floating-point. Only the lower triangle is read.
+    upper : bool
+        Whether to return U with ``x = U^H U`` rather than L with ``x = L L^H``.
+
+    Returns
+    -------
+    Array
+        Shape and layout of `x`; a stack of split matrices may become split along the stack.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        On all ranks, if a matrix is not positive definite.
+
+    Notes
+    -----
+    Messages: for split matrices two all-to-alls of the matrix, and broadcasts of half of it in
+    panels; else one allreduce of 8 bytes. The standard: "Linear Algebra Extension", cholesky.
+    """
+    x = as_matrices("cholesky", x, square=True)
+
+    def kernel(t: Tensor) -> tuple[Tensor]:
+        lower = torch.linalg.cholesky(t)
+        return (lower.mH if upper else lower,)
+
+    def targets(layout: Layout) -> tuple[Layout]:
+        return (layout,)
+
+    def single(x: Array) -> tuple[Array]:
+        layout = x._layout
+        dealt = deal(x._local, layout)
+        if not panel_cholesky(dealt):
+            raise np.linalg.LinAlgError("cholesky: x is not positive definite")
+        if not upper:
+            return (Array(collect(dealt, layout), layout),)
+        assert layout.split is not None
+        lower = collect(dealt, layout.with_shape(layout.shape, 1 - layout.split))
+        return (Array(lower.mH.resolve_conj(), layout),)
+
+    def adjoint(x: Array, results: tuple[Array], cotangents: tuple[Array]) -> Array:
+        (factor,), (g,) = results, cotangents
+        return (
+            _cholesky_adjoint(*map(hermitian, (factor, g)))
+            if upper
+            else _cholesky_adjoint(factor, g)
+        )
+
+    return each_matrix("cholesky", x, kernel, targets, single, adjoint=adjoint)[0]
+
+
+def _cholesky_adjoint(lower: Array, g: Array) -> Array:
+    """I. Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527, section 3."""
+    inner = hermitian(lower) @ g
+    halved = (tril(inner) + hermitian(tril(inner, k=-1))) * 0.5
+    inverse = inv(lower)
+    return hermitian(inverse) @ halved @ inverse
+
+
+# ---------------------------------------------------------------------- QR
+
+
+@may_break
+def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRResult:
+    """Factor matrices into an orthogonal (unitary) and an upper triangular one.
+
+    Parameters
+    ----------
+    x : Array
+        Shape ``(..., M, N)``, any layout; dtype floating-point.
+    mode : {"reduced", "complete"}
+        Q of shape ``(..., M, K)`` with K = min(M, N), or ``(..., M, M)``.
+
+    Returns
+    -------
+    Q, R : Array
+        ``x = Q R``; the diagonal of R is real and not negative. Of a split matrix: Q is split along
+        its rows, R is replicated if it is no bigger than one rank's share of `x`, else split
+        along its columns.
+
+    Notes
+    -----
+    Messages for one split matrix: if M is at least N P (and the mode reduced), ceil(log2(P))
+    exchanges of N x N words (TSQR), after an all-to-all if it is split along columns; else
+    all-to-alls of the matrix and of the factors, and broadcasts of the reflectors in panels.
+    The standard: "Linear Algebra Extension", qr.
+    """
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"qr: mode is {mode!r}; expected 'reduced' or 'complete'")
+    x = as_matrices("qr", x)
+
+    def kernel(t: Tensor) -> tuple[Tensor, ...]:
+        return _local_qr(t, mode)
+
+    def targets(layout: Layout) -> tuple[Layout, Layout]:
+        return _qr_layouts(layout, mode == "complete")
+
+    def single(x: Array) -> tuple[Array, ...]:
+        return qr_of_split(x, mode == "complete")
+
+    def adjoint(x: Array, results: tuple[Array, Array], cotangents: Any) -> Array | None:
+        if results[0].shape[1] > x.shape[1]:
+            raise NotImplementedError(
+                f"qr: mode 'complete' of a matrix of shape {x.shape} has no derivative: its last "
+                "columns of Q are arbitrary; use mode 'reduced'"
+            )
+        return _qr_adjoint(results, cotangents)
+
+    return QRResult(*each_matrix("qr", x, kernel, targets, single, adjoint=adjoint))
+
+
+def _qr_adjoint(factors: tuple[Array, Array], cotangents: Any) -> Array | None:
+    """The left block of a wide matrix is factored as a square one; the rest is Q^H times it.
+
+    S. Walter, L. Lehmann, "Algorithmic differentiation of linear algebra functions", Preprint
+    SPP1253-108 (2010).
+    """
+    (q, r), (gq, gr) = factors, cotangents
+    m = q.shape[1]
+    if gr is None or r.shape[1] == m:
+        return _square_qr_adjoint(q, r[:, :m], gq, gr)
+    rest, g_rest = r[:, m:], gr[:, m:]
+    through_q = q @ (rest @ hermitian(g_rest))
+    gq = through_q if gq is None else gq + through_q
+    left = _square_qr_adjoint(q, r[:, :m], gq, gr[:, :m])
+    return concat([left, q @ g_rest], axis=1)
+
+
+def _square_qr_adjoint(q: Array, r: Array, gq: Array | None, gr: Array | None) -> Array:
+    inner = None if gr is None else gr @ hermitian(r)
+    if gq is not None:
+        overlap = hermitian(q) @ gq
+        inner = -overlap if inner is None else inner - overlap
+    assert inner is not None
+    upper = (triu(inner) + triu(inner, k=1)) * 0.5
+    cotangent = q @ (upper + hermitian(upper))
+    return (cotangent if gq is None else gq + cotangent) @ hermitian(inv(r))
+
+
+def _local_qr(t: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+    q, r = torch.linalg.qr(t, mode=mode)
+    phases = canonical_phases(r.diagonal(dim1=-2, dim2=-1))
+    k = phases.shape[-1]
+    rest = t.shape[-2] - k if mode == "complete" else 0
+    ones = phases.new_ones((*phases.shape[:-1], rest))
+    phases = torch.cat([phases.detach(), ones], dim=-1)
+    return q * phases[..., None, :], r * phases.conj()[..., :, None]
+
+
+def rows_of(layout: Layout, columns: int) -> Layout:
+    """Return the layout of a matrix of `columns` with the rows of `layout`, split along them."""
+    shape = (layout.shape[0], columns)
+    if layout.split == 0:
+        return layout.with_shape(shape, 0)
+    return Layout.balanced(shape, 0, layout.comm)
+
+
+def _qr_layouts(layout: Layout, complete: bool) -> tuple[Layout, Layout]:
+    m, n = layout.shape
+    k = m if complete else min(m, n)
+    return rows_of(layout, k), born((k, n), layout, axis=1)
+
+
+def is_tall(layout: Layout) -> bool:
+    """Return whether an (N, N) factor of an (M, N) matrix is no bigger than a share of it."""
+    m, n = layout.shape
+    return n * layout.comm.size <= m
+
+
+def qr_of_split(x: Array, complete: bool) -> tuple[Array, Array]:
+    layout = x._layout
+    q_layout, r_layout = _qr_layouts(layout, complete)
+    if is_tall(layout) and not complete:
+        q, r = tsqr(move(x._local, layout, rows_of(layout, layout.shape[1])), layout.comm)
+        assert q is not None
+        return Array(q, q_layout), Array(r, r_layout)
+    dealt_q, dealt_r = panel_qr(deal(x._local, layout), q_layout.shape[1])
+    assert dealt_q is not None
+    if r_layout.shape[0] < layout.shape[0]:
+        dealt_r.t = dealt_r.t[: r_layout.shape[0]]
+        dealt_r.shape = r_layout.shape
+    return Array(collect(dealt_q, q_layout), q_layout), Array(collect(dealt_r, r_layout), r_layout)

@@ -1,0 +1,244 @@
+"""The folders in order: what may import what, and how big a module or function may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from heat_array_api._comm.communicator import world
+
+pytestmark = pytest.mark.skipif(world().size > 1, reason="of source files: one process reads them")
+
+PACKAGE = "heat_array_api"
+SOURCE = Path(__file__).parents[2] / PACKAGE
+MODULE_LINES = 1400
+FUNCTION_LINES = 60
+
+ORDER = (
+    "_errors _options",
+    "_comm",
+    "_core",
+    "_autograd _creation _elementwise _linalg _repr _reshape",
+    "_compile _data_type _manipulation _windows autograd random",
+    "_sorting _utility lib",
+    "_searching _set",
+    "_indexing _statistical",
+    "_einsum _quantile io linalg special",
+    "fft",
+    "heat_array_api",
+    "demo ml",
+)
+"""Folders and chapters, from the ground up; each imports only from lines above its own."""
+
+PLACES = {place: floor for floor, line in enumerate(ORDER) for place in line.split()}
+
+
+def name_of(path: Path) -> str:
+    """Return a module's name inside the package, ``""`` for the package itself."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PUBLIC = (
+    "",
+    "autograd",
+    "fft",
+    "io",
+    "lib",
+    "lib.stride_tricks",
+    "linalg",
+    "ml",
+    "random",
+    "special",
+)
+"""The modules that users import."""
+
+MODULES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
+
+
+def place(name: str) -> str:
+    """Return the folder or chapter at the package's top that a module belongs to."""
+    return name.partition(".")[0] or PACKAGE
+
+
+def statements(tree: ast.AST) -> list[ast.AST]:
+    """Return all nodes but those under ``if TYPE_CHECKING:``."""
+    found = []
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending.extend(node.orelse)
+            continue
+        found.append(node)
+        pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def resolved(name: str, node: ast.ImportFrom) -> str:
+    """Return the name inside the package of the module that a relative import names."""
+    package = name.split(".") if name else []
+    if MODULES[name].name != "__init__.py":
+        package.pop()
+    base = package[: len(package) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def imported(name: str) -> set[str]:
+    """Return the absolute names of the modules that a module imports, anywhere in it."""
+    found: set[str] = set()
+    for node in statements(TREES[name]):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            source = resolved(name, node)
+            for alias in node.names:
+                inside = f"{source}.{alias.name}".lstrip(".")
+                found.add(f"{PACKAGE}.{inside if inside in MODULES else source}".rstrip("."))
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+    return found
+
+
+def own_imports(name: str) -> set[str]:
+    """Return which modules of the package a module imports."""
+    inside = {
+        full.removeprefix(PACKAGE).removeprefix(".")
+        for full in imported(name)
+        if full == PACKAGE or full.startswith(f"{PACKAGE}.")
+    }
+    return {other for other in inside if other in MODULES and other != name}
+
+
+def test_there_are_modules():
+    assert MODULES
+
+
+def test_every_module_has_a_place():
+    assert {place(name) for name in MODULES} == set(PLACES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name):
+    own = place(name)
+    others = {place(other) for other in own_imports(name)} - {own}
+    wrong = {other for other in others if PLACES[other] >= PLACES[own]}
+    assert not wrong, f"{name} imports from {sorted(wrong)}, not below {own} in the order"
+
+
+def test_no_cycles():
+    try:
+        TopologicalSorter({name: own_imports(name) for name in MODULES}).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other in a circle: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_one_door_to_mpi(name):
+    if place(name) != "_comm":
+        assert not {other for other in imported(name) if other.split(".")[0] == "mpi4py"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nodes_of_the_tape_are_in_one_place(name):
+    """All rules for derivatives that are not torch's go through `_tape`."""
+    classes = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.ClassDef)]
+    bases = {ast.unparse(base).rpartition(".")[2] for node in classes for base in node.bases}
+    assert "Function" not in bases or name == "_core.tape"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_length(name):
+    lines = len(MODULES[name].read_text("utf-8").splitlines())
+    assert lines <= MODULE_LINES, f"{name} has {lines} lines"
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return how many lines a function has, less its docstring."""
+    assert function.end_lineno is not None
+    lines = function.end_lineno - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function, clean=False) is not None:
+        assert first.end_lineno is not None
+        lines -= first.end_lineno - first.lineno + 1
+    return lines
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_function_length(name):
+    functions = (
+        node
+        for node in ast.walk(TREES[name])
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    )
+    long = {f.name: length(f) for f in functions if length(f) > FUNCTION_LINES}
+    assert not long, f"functions of more than {FUNCTION_LINES} lines in {name}: {long}"
+
+
+def defined_names(tree: ast.Module) -> set[str]:
+    """Return the functions and classes that a module defines."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in tree.body if isinstance(node, kinds)}
+
+
+def star_imported() -> set[str]:
+    """Return the modules whose ``__all__`` a facade takes over."""
+    return {
+        other
+        for name, tree in TREES.items()
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and [alias.name for alias in node.names] == ["*"]
+        for other in [resolved(name, node)]
+    }
+
+
+CHAPTERS = star_imported()
+"""Modules whose ``__all__`` lists what users call; that of others, all that has no underscore."""
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_all_is_exact(name):
+    module = import_module(f"{PACKAGE}.{name}".rstrip("."))
+    exported = module.__all__
+    assert len(exported) == len(set(exported)), "a name stands twice in __all__"
+    unknown = [other for other in exported if not hasattr(module, other)]
+    assert not unknown, f"__all__ names what the module does not have: {unknown}"
+    missing = {other for other in defined_names(TREES[name]) if other[0] != "_"} - set(exported)
+    assert name in CHAPTERS or not missing, f"missing in __all__: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_dir_lists_public_names_only(name):
+    module = import_module(f"{PACKAGE}.{name}".rstrip("."))
+    assert dir(module) == sorted(module.__all__)
+
+
+def test_submodules_are_there_by_attribute():
+    program = "import heat_array_api as xp; xp.io.load, xp.ml.KMeans, xp.lib.stride_tricks"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=SOURCE.parent)
+
+
+def test_namespace_has_nothing_but_its_exports():
+    """The package's public names, less its modules, are what ``__all__`` lists."""
+    if "" not in MODULES:
+        pytest.skip("the package has no __init__ yet")
+    import heat_array_api as xp
+
+    absent = sorted(name for name in xp.__all__ if not hasattr(xp, name))
+    assert not absent, f"in __all__ but not in the namespace: {absent}"
+    exempt = {"annotations"}  # the __future__ import
+    extra = sorted(
+        name
+        for name, value in vars(xp).items()
+        if not (name.startswith("_") or name in exempt or isinstance(value, ModuleType))
+    )
+    extra = [name for name in extra if name not in xp.__all__]
+    assert not extra, f"public but not in __all__ (delete them, or import them as _name): {extra}"
