@@ -98,7 +98,6 @@ __all__ = [
     "io",
     "lib",
     "linalg",
-    "ml",
     "random",
     "rebalance",
     "redistribute",
@@ -125,7 +124,8 @@ __all__ += _sorting.__all__
 __all__ += _statistical.__all__
 __all__ += _utility.__all__
 
-_LAZY = frozenset({"demo", "io", "ml"})  # loaded at first use
+# Loaded at first use. `ml` needs scikit-learn, so a star import leaves it out.
+_LAZY = frozenset({"demo", "io", "ml"})
 
 
 def __getattr__(name: str) -> _Any:
@@ -135,7 +135,7 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "ml"])
 
 
 _bind_namespace(_sys.modules[__name__])
