@@ -213,6 +213,13 @@ class KMeans(BaseKMeans):
         The weighted sum of the squared distances of the samples to their centres.
     n_iter_ : int
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> X = xp.asarray([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]], split=0)
+    >>> model = xp.ml.KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> print(xp.sort(model.cluster_centers_[:, 0]))
+    [0. 9.]
     """
 
     def __init__(

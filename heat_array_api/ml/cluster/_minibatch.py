@@ -99,6 +99,13 @@ class MiniBatchKMeans(BaseKMeans):
     n_steps_ : int
         Batches.
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> X = xp.asarray([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]], split=0)
+    >>> model = xp.ml.MiniBatchKMeans(n_clusters=2, random_state=0).fit(X)
+    >>> bool(model.labels_[0] == model.labels_[1])
+    True
     """
 
     def __init__(

@@ -53,6 +53,12 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     Of a batch with more rows than features, QR leaves a d x d matrix (TSQR: log2 P messages);
     that, what was known before and a row for the mean's move are decomposed on every rank. No
     row of the batch moves.
+
+    Examples
+    --------
+    >>> X = xp.random.default_rng(0).random((100, 5), split=0)
+    >>> xp.ml.IncrementalPCA(n_components=2).fit(X).transform(X).shape
+    (100, 2)
     """
 
     components_: Any

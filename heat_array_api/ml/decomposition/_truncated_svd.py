@@ -51,6 +51,12 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     explained_variance_ : array, shape (k,)
     explained_variance_ratio_ : array, shape (k,)
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> X = xp.random.default_rng(0).random((100, 5), split=0)
+    >>> xp.ml.TruncatedSVD(n_components=2).fit_transform(X).shape
+    (100, 2)
     """
 
     def __init__(

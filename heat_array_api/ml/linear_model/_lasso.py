@@ -86,6 +86,13 @@ class Lasso(LinearModel):
     dual_gap_ : float or array of shape (targets,)
         At the end: the objective is no further than this from its minimum.
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> X = xp.asarray([[0.0], [1.0], [2.0], [3.0]], split=0)
+    >>> y = xp.asarray([1.0, 3.0, 5.0, 7.0], split=0)
+    >>> print(xp.ml.Lasso(alpha=0.5).fit(X, y).coef_)
+    [1.6]
     """
 
     def __init__(
@@ -215,9 +222,21 @@ def lasso_path(
         Replicated.
     dual_gaps : numpy.ndarray, shape (m,)
 
+    Raises
+    ------
+    ValueError
+        If X and y have different numbers of rows, or hold NaN or infinity.
+
     Notes
     -----
     The sums over the samples are made once for the whole path (up to 1024 features).
+
+    Examples
+    --------
+    >>> X = xp.asarray([[-1.0], [1.0]], split=0)
+    >>> _, coefs, _ = xp.ml.lasso_path(X, xp.asarray([-2.0, 2.0], split=0), alphas=[1.0])
+    >>> print(coefs)
+    [[1.]]
     """
     model = Lasso(tol=tol, max_iter=max_iter, positive=positive)
     options = model._options()

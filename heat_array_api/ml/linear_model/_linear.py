@@ -102,6 +102,14 @@ class LinearRegression(LinearModel):
     -----
     For samples split along axis 0, at least d a rank: two allreduces for the means, the tree
     of TSQR (log2 P messages of d x d), one allreduce of d x targets.
+
+    Examples
+    --------
+    >>> X = xp.asarray([[0.0], [1.0], [2.0], [3.0]], split=0)
+    >>> y = xp.asarray([1.0, 3.0, 5.0, 7.0], split=0)
+    >>> model = xp.ml.LinearRegression().fit(X, y)
+    >>> print(xp.round(model.predict(xp.asarray([[4.0]]))))
+    [9.]
     """
 
     def __init__(self, *, fit_intercept: bool = True, tol: float = 1e-6) -> None:

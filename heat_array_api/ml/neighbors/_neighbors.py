@@ -160,6 +160,13 @@ class KNeighborsClassifier(AccuracyMixin, ClassifierMixin, NeighborsBase):
     -----
     Fitting keeps the training samples where they are. A prediction brings each of them to
     each rank once, a tile at a time.
+
+    Examples
+    --------
+    >>> X = xp.asarray([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]], split=0)
+    >>> model = xp.ml.KNeighborsClassifier(n_neighbors=1).fit(X, xp.asarray([0, 0, 1, 1]))
+    >>> print(model.predict(xp.asarray([[8.0, 8.0]])))
+    [1]
     """
 
     def fit(self, X: Any, y: Any) -> KNeighborsClassifier:
@@ -273,6 +280,13 @@ class KNeighborsRegressor(R2Mixin, MultiOutputMixin, RegressorMixin, NeighborsBa
     ----------
     n_samples_fit_ : int
     n_features_in_ : int
+
+    Examples
+    --------
+    >>> X = xp.asarray([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]], split=0)
+    >>> model = xp.ml.KNeighborsRegressor(n_neighbors=2).fit(X, xp.asarray([0.0, 2.0, 4.0, 6.0]))
+    >>> print(model.predict(xp.asarray([[8.0, 8.0]])))
+    [5.]
     """
 
     def fit(self, X: Any, y: Any) -> KNeighborsRegressor:
