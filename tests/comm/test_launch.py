@@ -29,7 +29,7 @@ def test_an_uncaught_exception_ends_all_ranks():
     job = run(
         """
         import torch
-        from heat_array_api._comm import world
+        from heat_array_api import world
         if world().rank == 1:
             raise ValueError("boom")
         world().allreduce(torch.zeros(3))
@@ -48,7 +48,7 @@ def test_sys_exit_with_an_error_ends_all_ranks():
         """
         import sys, torch
         from heat_array_api._comm import exit as _startup
-        from heat_array_api._comm import world
+        from heat_array_api import world
         _startup.EXIT_GRACE = 0.5
         if world().rank == 1:
             sys.exit(3)
@@ -66,7 +66,7 @@ def test_a_caught_exit_or_a_common_one_harms_nobody():
         """
         import sys, time
         from heat_array_api._comm import exit as _startup
-        from heat_array_api._comm import world
+        from heat_array_api import world
         _startup.EXIT_GRACE = 0.0
         if world().rank == 1:
             try:
@@ -81,7 +81,7 @@ def test_a_caught_exit_or_a_common_one_harms_nobody():
     )
     assert job.returncode == 0, job.stderr
     assert job.stdout.split() == ["fine", "fine"]
-    job = run("import sys, heat_array_api._comm; sys.exit('all agree')", ranks=2)
+    job = run("import sys, heat_array_api; sys.exit('all agree')", ranks=2)
     assert job.returncode == 1
     assert job.stderr.count("all agree") == 2
     assert "other ranks go on" not in job.stderr
@@ -92,7 +92,7 @@ def test_debug_mode_raises_on_all_ranks():
     job = run(
         """
         import torch
-        from heat_array_api._comm import world
+        from heat_array_api import world
         from heat_array_api._errors import CollectiveMismatchError
         def f(comm):
             if comm.rank == 1:
@@ -119,7 +119,7 @@ def test_debug_mode_sees_an_early_end():
     job = run(
         """
         import torch
-        from heat_array_api._comm import world
+        from heat_array_api import world
         if world().rank == 0:
             world().allreduce(torch.zeros(3))
         """,
@@ -318,7 +318,7 @@ def test_threads_of_a_job():
     import sys
     import torch
     before = torch.get_num_threads()
-    from heat_array_api._comm import world
+    from heat_array_api import world
     sys.stdout.write(f"<{before},{torch.get_num_threads()}>")  # one piece: lines of ranks may mix
     """
     cores = len(_startup.cores())
