@@ -11,6 +11,11 @@ import sys as _sys
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
+# First: torch decides on huge pages when it makes its first tensor.
+from ._comm import memory as _memory  # noqa: F401
+
+# isort: split
+
 from . import _autograd as _autograd
 from . import _creation as _creation
 from . import _data_type as _data_type
@@ -33,9 +38,6 @@ from . import lib as lib
 from . import linalg as linalg
 from . import random as random
 from . import special as special
-
-# First: torch decides on huge pages when it makes its first tensor.
-from ._comm import memory as _memory  # noqa: F401 # isort: split
 from ._comm.communicator import Communicator, world
 from ._comm.gathers import quiet as _quiet
 from ._comm.trace import trace
