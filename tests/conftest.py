@@ -14,10 +14,18 @@ pytest_plugins = ("_harness", "_outcomes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect cases of tests that are marked ``some_cases``: others on each number of ranks."""
+    """Spread long lists of cases over the numbers of ranks: each number runs others of them."""
     from mpi4py import MPI
 
-    phase = MPI.COMM_WORLD.size % 4 / 4
+    size = MPI.COMM_WORLD.size
+    dropped = _beyond_some_cases(items, size % 4 / 4) | _of_another_turn(items, size)
+    if dropped:
+        config.hook.pytest_deselected(items=[item for item in items if item in dropped])
+        items[:] = [item for item in items if item not in dropped]
+
+
+def _beyond_some_cases(items: list[pytest.Item], phase: float) -> set[pytest.Item]:
+    """Return the cases of tests marked ``some_cases(n)`` that are not among this number's n."""
     cases: dict[Any, list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("some_cases"):
@@ -28,9 +36,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         places = (int(len(group) * (k + phase) / most) for k in range(most))
         kept = set(places) if len(group) > most else None
         dropped |= {item for i, item in enumerate(group) if kept is not None and i not in kept}
-    if dropped:
-        config.hook.pytest_deselected(items=[item for item in items if item in dropped])
-        items[:] = [item for item in items if item not in dropped]
+    return dropped
+
+
+SPREAD = {"compile", "ecosystem", "io", "ml"}
+"""Folders whose tests take long and depend little on whether 3 or 4 ranks run them."""
+
+
+def _of_another_turn(items: list[pytest.Item], size: int) -> set[pytest.Item]:
+    """Return the tests of these folders that 3 ranks leave to 4 ranks, or 4 to 3.
+
+    So each of them runs at 1, 2, and 3 or 4 ranks; all of them run at every number of ranks with
+    ``HEAT_ARRAY_API_TEST_SPREAD=0`` (`make nightly`). The tests of an entry of docs/ecosystem.md
+    stay together.
+    """
+    from _harness import checksum
+
+    if size not in (3, 4) or os.environ.get("HEAT_ARRAY_API_TEST_SPREAD") == "0":
+        return set()
+    return {
+        item
+        for item in items
+        if SPREAD.intersection(item.path.parts) and checksum(_entry_of(item)) % 2 != size % 2
+    }
+
+
+def _entry_of(item: pytest.Item) -> str:
+    marks = [str(mark.args) for mark in item.iter_markers("consumer")]
+    return min(marks, default=item.nodeid)
 
 
 @pytest.fixture(scope="session")
