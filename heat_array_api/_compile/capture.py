@@ -17,21 +17,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensor,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_map
 
 from .._comm.attribution import caller
 from .._comm.communicator import Communicator
 from .._comm.recording import NotCapturable, captures
 from .._core.array import Array
 from .._core.layout import Layout, Shape
+from .._core.torch_internals import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    TorchDispatchMode,
+    UnsupportedOperatorException,
+    _disable_current_modes,
+    tree_map,
+)
 from .collective_ops import MESSAGE, Message
 
 __all__ = ["METHODS", "Capture", "Recorder", "captured", "holding", "not_capturable", "recording"]

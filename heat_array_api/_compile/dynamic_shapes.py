@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch._dynamo.source import ConstantSource
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.fx.node import map_arg
+
+from .._core.torch_internals import ConstantSource, DimDynamic, FakeTensorMode, ShapeEnv
 
 __all__ = ["Function", "Instance", "Templates", "taken_apart"]
 

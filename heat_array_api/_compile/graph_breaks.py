@@ -15,15 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_map
 
 from .._comm.attribution import caller, register_wrapper
 from .._comm.communicator import Communicator
 from .._comm.recording import NotCapturable
 from .._core.array import Array
 from .._core.layout import Layout
+from .._core.torch_internals import FakeTensor, FakeTensorMode, _disable_current_modes, tree_map
+from .._core.torch_internals import is_functorch_wrapped_tensor as _is_wrapped
 from .._core.views import note_write
 from .capture import Capture, Recorder, not_capturable, recording
 from .guards import Environment, put_back
@@ -40,9 +39,6 @@ MOST_OPERATIONS = 4096
 
 
 _SLOT: Any = Array.__dict__["_local"]
-
-
-_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 class _Piece(Recorder):  # type: ignore[no-untyped-call]

@@ -25,11 +25,11 @@ __all__ = ["compiled_in_step", "no_compiler", "progress"]
 
 def no_compiler() -> str | None:
     """Return why there is no C++ compiler for torch's Inductor to call; None if there is one."""
-    from torch._inductor import cpp_builder, exc
+    from .._core.torch_internals import cpp_builder, inductor_errors
 
     try:
         cpp_builder.get_cpp_compiler()
-    except exc.InvalidCxxCompiler:
+    except inductor_errors.InvalidCxxCompiler:
         return "there is no C++ compiler (g++ or clang++; set CXX to one)"
     except RuntimeError as error:
         return str(error)
@@ -42,11 +42,12 @@ def _compile(backend: str, module: fx.GraphModule, fakes: Sequence[Any]) -> Func
         # Complex numbers stay with torch's own kernels: Inductor says so each time.
         warnings.simplefilter("ignore")
         if backend == "aot_eager":
-            from torch._dynamo.backends.debugging import aot_eager
+            from .._core.torch_internals import aot_eager
 
             function: Any = aot_eager(module, list(fakes))
             return function  # type: ignore[no-any-return]
-        from torch._inductor import compile_fx, config
+        from .._core.torch_internals import compile_fx
+        from .._core.torch_internals import inductor_config as config
 
         # What came from other ranks beside what was here is no array of its own in memory.
         few = _most_joined(module) <= config.max_pointwise_cat_inputs

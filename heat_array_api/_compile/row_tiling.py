@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
+from .._core.torch_internals import FakeTensorMode
 from .dynamic_shapes import Function, Instance
 from .row_propagation import (
     MAX,

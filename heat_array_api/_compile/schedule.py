@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from .._comm.recording import SMALL
+from .._core.torch_internals import make_fx
 from .capture import Capture
 from .collective_ops import COMBINE, MESSAGE, TRANSFER, Message
 

@@ -26,6 +26,7 @@ from .dtypes import COMPLEX, INTEGER, DType, carrier, to_numpy_dtype, uncarry
 from .layout import Layout, Shape, has_overlap
 from .operators import Operators, namespace
 from .tape import tracked
+from .torch_internals import storage_use_count
 from .ufunc import array_ufunc
 from .views import Link, is_selection, refresh, write_through
 
@@ -424,7 +425,7 @@ class Array(Operators):
         storage = t.untyped_storage()
         # Two owners are the tensor and the handle just made; a third is somebody's view.
         # Memory that torch did not allocate (not resizable) is NumPy's or another library's.
-        shared = torch._C._storage_Use_Count(storage._cdata) > 2 or not storage.resizable()
+        shared = storage_use_count(storage._cdata) > 2 or not storage.resizable()
         if shared or has_overlap(t.shape, t.stride()) or self._local.requires_grad:
             self._local = self._local.clone(memory_format=torch.contiguous_format)
         return self._local

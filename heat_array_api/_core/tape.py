@@ -18,6 +18,7 @@ from torch.autograd import Function, forward_ad
 
 from .._comm.attribution import adjoint_of
 from .._comm.trace import origin
+from .torch_internals import peek_interpreter_stack as _interpreter
 
 __all__ = [
     "Record",
@@ -88,9 +89,6 @@ class Record:
 
 
 _records: list[Record] = []
-
-
-_interpreter: Callable[[], Any] = torch._C._functorch.peek_interpreter_stack
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .._autograd import hvp, stop_gradient, value_and_grad
 from .._comm.communicator import Communicator
@@ -16,6 +15,7 @@ from .._core.array import Array, common_communicator
 from .._core.collectives import broadcast, pvary
 from .._core.layout import Layout
 from .._core.redistribute import redistribute
+from .._core.torch_internals import _BatchNorm
 from .._core.trees import leaves, rebuilt
 from .._creation import asarray
 
