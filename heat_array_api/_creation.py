@@ -38,7 +38,7 @@ from ._core.dtypes import (
     to_torch_dtype,
     uncarry,
 )
-from ._core.layout import Layout, Shape, normalize_axis
+from ._core.layout import Layout, Shape, normalize_axis, resized
 from ._core.lift import Scalar, check_array
 from ._core.redistribute import resplit
 from ._errors import CommunicatorMismatchError
@@ -638,7 +638,7 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     if axis is None:
         return Array(view, Layout.replicated(shapes[0], communicator))
     counts = tuple(shape[axis] for shape in shapes)
-    shape = (*view.shape[:axis], sum(counts), *view.shape[axis + 1 :])
+    shape = resized(view.shape, axis, sum(counts))
     return Array(view, Layout.of(shape, axis, counts, communicator))
 
 

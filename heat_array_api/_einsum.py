@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ._core.array import Array
 from ._core.dtypes import NUMERIC, carrier, promote, to_numpy_dtype, uncarry
-from ._core.layout import Layout
 from ._core.lift import as_operands, cast, check_array
 from ._core.redistribute import redistribute
 from ._core.views import permute
@@ -195,19 +194,16 @@ def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
     An axis of length 1 multiplies all of a longer one alike, as if it were not there.
     """
     x, labels = term
-    keep = [i for i, name in enumerate(labels) if x.shape[i] == extents[name]]
-    if len(keep) == len(labels):
+    gone = [i for i, name in enumerate(labels) if x.shape[i] != extents[name]]
+    if not gone:
         return term
     layout = x._layout
-    if layout.split is not None and layout.split not in keep:
+    if layout.split in gone:
         # One rank holds all of it: spread it along the longest axis that stays.
-        split = max(keep, key=lambda i: layout.shape[i]) if keep else None
-        x = redistribute(x, Layout.balanced(layout.shape, split, layout.comm))
-        layout = x._layout
-    shape = tuple(layout.shape[i] for i in keep)
-    target = layout.with_shape(shape, None if layout.split is None else keep.index(layout.split))
+        x = redistribute(x, layout.split_off(gone))
+    target = x._layout.drop(*gone)
     local = carrier(x._local).reshape(target.local_shape)
-    names = tuple(labels[i] for i in keep)
+    names = tuple(name for i, name in enumerate(labels) if i not in gone)
     return _Term(Array(uncarry(local, x._local.dtype), target), names)
 
 
@@ -220,12 +216,9 @@ def _diagonal(x: Array, first: int, second: int) -> Array:
         # Rows start to start + count meet the columns of the same numbers.
         other = second if split == first else first
         local = local.narrow(other, layout.start, layout.count)
-        split = first
-    elif split is not None and split > second:
-        split -= 1
+        layout = layout.with_shape(layout.shape, first)
     local = local.diagonal(dim1=first, dim2=second).movedim(-1, first)
-    shape = (*layout.shape[:second], *layout.shape[second + 1 :])
-    return Array(uncarry(local, x._local.dtype), layout.with_shape(shape, split))
+    return Array(uncarry(local, x._local.dtype), layout.drop(second))
 
 
 def _sum_out(term: _Term, needed: set[str]) -> _Term:

@@ -128,31 +128,16 @@ def _plan_matmul(layout1: Layout, layout2: Layout) -> _MatmulPlan:
             f"{layout2.shape[inner]}"
         )
     operands = (
-        _with_axis(layout1, 0) if row else layout1,
-        _with_axis(layout2, 1) if column else layout2,
+        layout1.insert(0) if row else layout1,
+        layout2.insert(1) if column else layout2,
     )
     plan = plan_product(*operands)
     result = plan.result
     if column:
-        result = _without_axis(result, result.ndim - 1)
+        result = result.drop(result.ndim - 1)
     if row:
-        result = _without_axis(result, result.ndim - (1 if column else 2))
+        result = result.drop(result.ndim - (1 if column else 2))
     return _MatmulPlan(operands, plan, result)
-
-
-def _with_axis(layout: Layout, axis: int) -> Layout:
-    """Return the layout with an axis of length 1; the split follows its axis."""
-    split = layout.split
-    shape = (*layout.shape[:axis], 1, *layout.shape[axis:])
-    return layout.with_shape(shape, split if split is None or split < axis else split + 1)
-
-
-def _without_axis(layout: Layout, axis: int) -> Layout:
-    """Return the layout without an axis of length 1, which is not the split axis."""
-    split = layout.split
-    assert split != axis
-    shape = layout.shape[:axis] + layout.shape[axis + 1 :]
-    return layout.with_shape(shape, split if split is None or split < axis else split - 1)
 
 
 def _product(x1: Array, x2: Array) -> Array:
@@ -246,12 +231,12 @@ def _plan_vecdot(layout1: Layout, layout2: Layout, axis: int) -> tuple[int, int,
             f"x2 {layout2.shape[own2]}"
         )
     operands = (
-        _with_axis(layout1.permuted(_axis_last(own1, layout1.ndim)), layout1.ndim - 1),
-        _with_axis(layout2.permuted(_axis_last(own2, layout2.ndim)), layout2.ndim),
+        layout1.permuted(_axis_last(own1, layout1.ndim)).insert(layout1.ndim - 1),
+        layout2.permuted(_axis_last(own2, layout2.ndim)).insert(layout2.ndim),
     )
     plan = plan_product(*operands)
-    result = _without_axis(plan.result, plan.result.ndim - 1)
-    return own1, own2, _MatmulPlan(operands, plan, _without_axis(result, result.ndim - 1))
+    result = plan.result.drop(plan.result.ndim - 1)
+    return own1, own2, _MatmulPlan(operands, plan, result.drop(result.ndim - 1))
 
 
 def _axis_last(axis: int, ndim: int) -> Shape:
@@ -388,7 +373,7 @@ def _lead_split(x: Array, summed: Shape) -> Array:
     """Return `x` split along the first of the contracted axes if it is split along another."""
     if x._layout.split not in summed[1:]:
         return x
-    return redistribute(x, Layout.balanced(x.shape, summed[0], x._layout.comm))
+    return redistribute(x, x._layout.split_along(summed[0]))
 
 
 def _free_axes(x: Array, taken: Shape) -> Shape:
@@ -557,7 +542,7 @@ def _spread(x: _Operand) -> _Operand:
     outer, inner = x.layout.shape[x.outer], x.layout.shape[x.inner]
     # Never along an outer axis of length 1: it may stand for a vector, and is dropped then.
     longest = x.outer if outer > max(inner, 1) else x.inner
-    return x._replace(layout=Layout.balanced(x.layout.shape, longest, x.layout.comm))
+    return x._replace(layout=x.layout.split_along(longest))
 
 
 def _words(source: Layout, target: Layout) -> float:
@@ -582,7 +567,7 @@ def _keep(stay: _Operand, go: _Operand, moving: int) -> Plan | None:
     elif layout.split is None:
         there, words = layout, 0
     elif layout.size * comm.size <= stay.layout.size:
-        there = Layout.replicated(layout.shape, comm)
+        there = layout.split_along(None)
     else:
         there = layout
         run = _rotate if comm.size > 1 else _local

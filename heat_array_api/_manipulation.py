@@ -33,7 +33,7 @@ from ._core.fetch import (
     overlap,
     plan_fetch,
 )
-from ._core.layout import Layout, Shape, normalize_axes, normalize_axis
+from ._core.layout import Layout, Shape, normalize_axes, normalize_axis, resized
 from ._core.lift import as_operands, cast, check_array
 from ._core.redistribute import move
 from ._core.views import linked, permuted
@@ -208,12 +208,7 @@ def _expanded(layout: Layout, axis: Shape) -> tuple[Shape, Layout]:
     """Return the new axes in order, and the layout of the result."""
     ndim = layout.ndim + len(axis)
     axes = normalize_axes("expand_dims", axis, ndim)
-    kept = [i for i in range(ndim) if i not in axes]
-    shape = [1] * ndim
-    for i, n in zip(kept, layout.shape, strict=True):
-        shape[i] = n
-    split = None if layout.split is None else kept[layout.split]
-    return axes, layout.with_shape(tuple(shape), split)
+    return axes, layout.insert(*axes)
 
 
 def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
@@ -263,9 +258,7 @@ def _squeezed(layout: Layout, axis: Shape) -> tuple[Shape, Layout, Layout]:
                 "only an axis of length 1 can go"
             )
     source = _off_axes(layout, axes)
-    kept = [i for i in range(layout.ndim) if i not in axes]
-    split = None if source.split is None else kept.index(source.split)
-    return axes, source, source.with_shape(tuple(layout.shape[i] for i in kept), split)
+    return axes, source, source.drop(*axes)
 
 
 def _off_axes(layout: Layout, axes: Shape) -> Layout:
@@ -276,11 +269,9 @@ def _off_axes(layout: Layout, axes: Shape) -> Layout:
     """
     if layout.split not in axes:
         return layout
-    others = [i for i in range(layout.ndim) if i not in axes]
-    if math.prod(layout.shape[i] for i in others) == 1:
-        return Layout.replicated(layout.shape, layout.comm)
-    split = max(others, key=lambda i: layout.shape[i])
-    return Layout.balanced(layout.shape, split, layout.comm)
+    if math.prod(layout.drop(*axes).shape) == 1:
+        return layout.split_along(None)
+    return layout.split_off(axes)
 
 
 # ---------------------------------------------------------------------- joining
@@ -365,28 +356,25 @@ def _plan_concat(
     axis = _common_axis(layouts, axis)
     comm = layouts[0].comm
     ends = [*accumulate((layout.shape[axis] for layout in layouts), initial=0)]
-    shape = layouts[0].shape
-    shape = (*shape[:axis], ends[-1], *shape[axis + 1 :])
     leader = max(
         (i for i, layout in enumerate(layouts) if layout.split is not None),
         key=lambda i: layouts[i].size * itemsizes[i],
         default=None,
     )
     if leader is None:
-        return layouts, None, Layout.replicated(shape, comm)
-    split, counts = layouts[leader].split, layouts[leader].counts
+        return layouts, None, layouts[0].with_length(axis, ends[-1])
+    result = layouts[leader].with_length(axis, ends[-1])
+    split = result.split
     assert split is not None
-    if split == axis:
-        result = Layout.balanced(shape, axis, comm)
-    else:
-        result = Layout.of(shape, split, counts, comm)
-        if all(layout.split == split and layout.counts == counts for layout in layouts):
-            return layouts, None, result
+    if split != axis and all(
+        (layout.split, layout.counts) == (split, result.counts) for layout in layouts
+    ):
+        return layouts, None, result
     wants: list[list[Want]] = [[] for _ in range(comm.size)]
     sources = []
     for k, layout in enumerate(layouts):
         # Along `axis` each operand makes its own rows of the result, along others all rows.
-        start, end = (ends[k], ends[k + 1]) if split == axis else (0, shape[split])
+        start, end = (ends[k], ends[k + 1]) if split == axis else (0, result.shape[split])
         spans = [overlap(start, end, a, b) for a, b in pairwise(result.offsets)]
         for mine, (a, b) in zip(wants, spans, strict=True):
             # Along others even no rows have the operand's length along `axis`.
@@ -405,8 +393,7 @@ def _common_axis(layouts: Sequence[Layout], axis: int) -> int:
     axis = normalize_axis("concat", axis, len(first))
     for i, layout in enumerate(layouts):
         shape = layout.shape
-        rest = (*shape[:axis], *shape[axis + 1 :])
-        if len(shape) != len(first) or rest != (*first[:axis], *first[axis + 1 :]):
+        if len(shape) != len(first) or resized(shape, axis, 0) != resized(first, axis, 0):
             raise ValueError(
                 f"concat: arrays[{i}] has shape {shape}, arrays[0] {first}; "
                 f"they may differ along axis {axis} only"
@@ -492,11 +479,7 @@ def _unstacked(layout: Layout, axis: int) -> tuple[Layout, Layout, int]:
     """Return the layout in which slices are local, that of each, and the axis from the front."""
     axis = normalize_axis("unstack", axis, layout.ndim)
     source = _off_axes(layout, (axis,))
-    shape = layout.shape[:axis] + layout.shape[axis + 1 :]
-    split = source.split
-    if split is not None and split > axis:
-        split -= 1
-    return source, source.with_shape(shape, split), axis
+    return source, source.drop(axis), axis
 
 
 def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
@@ -669,11 +652,7 @@ def _repeat_unevenly(x: Array, per_row: Array, axis: int) -> Array:
     layout = x._layout
     numbers, counts = _repeats_here(per_row, layout, axis)
     t = carrier(x._local).repeat_interleave(numbers, dim=axis)
-    shape = (*layout.shape[:axis], sum(counts), *layout.shape[axis + 1 :])
-    if layout.split == axis:
-        result = Layout.of(shape, axis, counts, layout.comm)
-    else:
-        result = layout.with_shape(shape, layout.split)
+    result = layout.with_length(axis, sum(counts), counts)
     return Array(uncarry(t, x._local.dtype), result)
 
 
@@ -681,11 +660,8 @@ def _repeat_all(x: Array, n: int, axis: int) -> Array:
     if n < 0:
         raise ValueError(f"repeat: repeats is {n}; expected 0 or more")
     layout = x._layout
-    shape = (*layout.shape[:axis], layout.shape[axis] * n, *layout.shape[axis + 1 :])
-    if layout.split == axis:
-        result = Layout.of(shape, axis, tuple(n * count for count in layout.counts), layout.comm)
-    else:
-        result = layout.with_shape(shape, layout.split)
+    counts = tuple(n * count for count in layout.counts)
+    result = layout.with_length(axis, n * layout.shape[axis], counts)
     t = carrier(x._local).repeat_interleave(n, dim=axis)
     return Array(uncarry(t, x._local.dtype), result)
 
@@ -773,7 +749,7 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     else:
         result = Layout.balanced(result_shape, axis, layout.comm)
         t = _tile_rows(t, layout, result)
-        copies = (*copies[:axis], 1, *copies[axis + 1 :])
+        copies = resized(copies, axis, 1)
     return Array(uncarry(carrier(t).repeat(copies), t.dtype), result)
 
 
@@ -886,25 +862,15 @@ def _pad_constant(x: Array, axis: int, widths: Shape, values: Sequence[complex])
     # One element each, expanded.
     ends = [torch.tensor(value, dtype=t.dtype, device=t.device) for value in values]
     if layout.split == axis:
-        shapes = [(*layout.shape[:axis], n, *layout.shape[axis + 1 :]) for n in widths]
-        rows = [
-            Array(end.expand(shape), Layout.replicated(shape, layout.comm))
-            for end, shape in zip(ends, shapes, strict=True)
-        ]
+        whole = layout.split_along(None)
+        layouts = [whole.with_length(axis, n) for n in widths]
+        rows = [Array(end.expand(to.shape), to) for end, to in zip(ends, layouts, strict=True)]
         return concat([rows[0], x, rows[1]], axis=axis)
     first, last = (
-        end.expand(*t.shape[:axis], n, *t.shape[axis + 1 :])
-        for end, n in zip(ends, widths, strict=True)
+        end.expand(resized(t.shape, axis, n)) for end, n in zip(ends, widths, strict=True)
     )
-    return Array(torch.cat([first, t, last], dim=axis), _longer(layout, axis, sum(widths)))
-
-
-def _longer(layout: Layout, axis: int, more: int) -> Layout:
-    """Return a layout with more rows along an axis: evenly spread if that is the split axis."""
-    shape = (*layout.shape[:axis], layout.shape[axis] + more, *layout.shape[axis + 1 :])
-    if layout.split == axis:
-        return Layout.balanced(shape, axis, layout.comm)
-    return layout.with_shape(shape, layout.split)
+    result = layout.with_length(axis, layout.shape[axis] + sum(widths))
+    return Array(torch.cat([first, t, last], dim=axis), result)
 
 
 def _pad_rows(x: Array, axis: int, before: int, after: int, mode: str) -> Array:
@@ -913,7 +879,7 @@ def _pad_rows(x: Array, axis: int, before: int, after: int, mode: str) -> Array:
     if n == 0:
         raise ValueError(f"pad: axis {axis} is empty; mode {mode!r} has no rows to pad it with")
     segments = _segments(n, before, after, mode)
-    result = _longer(layout, axis, before + after)
+    result = layout.with_length(axis, before + n + after)
     if layout.split == axis:
         return Array(arrange(x._local, layout, result, segments), result)
     return Array(arrange_locally(x._local, axis, segments), result)

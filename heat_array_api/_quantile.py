@@ -202,8 +202,7 @@ def _movable(lines: Array) -> Array:
         return lines
     if layout.comm.size == 1:
         return lines
-    longest = max(range(last), key=lambda i: layout.shape[i])
-    return redistribute(lines, Layout.balanced(layout.shape, longest, layout.comm))
+    return redistribute(lines, layout.split_off((last,)))
 
 
 def _counts(lines: Array) -> Array:
@@ -256,12 +255,12 @@ def _between(
 
 def _with_last(x: Array, n: int) -> Layout:
     """Return the layout of `x` with one more axis, the last."""
-    return x._layout.with_shape((*x.shape, n), x.split)
+    return x._layout.insert(x.ndim, length=n)
 
 
 def _without_last(x: Array) -> Layout:
     """Return the layout of `x`, not split along its last axis, without that."""
-    return x._layout.with_shape(x.shape[:-1], x.split)
+    return x._layout.drop(x.ndim - 1)
 
 
 @breaks
@@ -337,26 +336,19 @@ def _median_of_sorted(x: Array, axis: int, keepdims: bool) -> Array:
 def _median_along(x: Array, axis: int, keepdims: bool) -> Array:
     layout = x._layout
     n = x.shape[axis]
-    rest = tuple(m for i, m in enumerate(x.shape) if i != axis)
-    if layout.split == axis and math.prod(rest) >= layout.comm.size > 1:
-        longest = max((i for i in range(x.ndim) if i != axis), key=lambda i: x.shape[i])
-        x = redistribute(x, Layout.balanced(x.shape, longest, layout.comm))
-        layout = x._layout
+    lines = math.prod(layout.drop(axis).shape)
+    if layout.split == axis and lines >= layout.comm.size > 1:
+        layout = layout.split_off((axis,))
+        x = redistribute(x, layout)
+    result = layout.drop(axis, keepdims=keepdims)
     rows = _last(x._local, axis)
-    kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :]) if keepdims else rest
     if layout.split == axis and layout.comm.size > 1:
         if not layout.nonempty:
-            empty = x._local.new_full(kept, math.nan)
-            return Array(empty, Layout.replicated(kept, layout.comm))
-        each = list(rows.reshape(math.prod(rest), layout.count).unbind(0))
-        values = _median_split(each, n, layout)
-        return Array(values.view(kept), Layout.replicated(kept, layout.comm))
+            return Array(x._local.new_full(result.shape, math.nan), result)
+        each = list(rows.reshape(lines, layout.count).unbind(0))
+        return Array(_median_split(each, n, layout).view(result.shape), result)
     values = _middle(sort_last(rows))
-    values = values.unsqueeze(axis) if keepdims else values
-    if layout.split is None or layout.split == axis:
-        return Array(values, Layout.replicated(kept, layout.comm))
-    split = layout.split - (0 if keepdims or layout.split < axis else 1)
-    return Array(values, layout.with_shape(kept, split))
+    return Array(values.unsqueeze(axis) if keepdims else values, result)
 
 
 def mean_of(low: Tensor, high: Tensor) -> Tensor:

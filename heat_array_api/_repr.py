@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -93,16 +94,11 @@ def _corner(x: Array, edgeitems: int) -> Array:
         index = torch.arange(first, first + t.shape[axis], device=t.device)
         chosen = torch.nonzero((index <= edgeitems) | (index >= n - edgeitems)).flatten()
         t = t.index_select(axis, chosen)
-        shape = (*layout.shape[:axis], keep, *layout.shape[axis + 1 :])
-        if layout.split != axis:
-            layout = layout.with_shape(shape, layout.split)
-            continue
-        ends = zip(layout.offsets, layout.offsets[1:], strict=False)
         counts = tuple(
             sum(i <= edgeitems or i >= n - edgeitems for i in _near(a, b, n, edgeitems))
-            for a, b in ends
+            for a, b in pairwise(layout.offsets)
         )
-        layout = Layout.of(shape, axis, counts, layout.comm)
+        layout = layout.with_length(axis, keep, counts)
     full = uncarry(gather(t, layout), x._local.dtype)
     return Array(full, Layout.replicated(layout.shape, layout.comm))
 

@@ -81,7 +81,7 @@ def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:
             f"{layout.split}, must change rank to form shape {plan.result.shape}"
         )
     if plan.gathers:
-        x = redistribute(x, Layout.replicated(layout.shape, layout.comm))
+        x = redistribute(x, layout.split_along(None))
     t = x._local
     shard_shape = plan.result.local_shape
     if copy is False:
@@ -433,5 +433,5 @@ def _plan_broadcast(layout: Layout, shape: Shape) -> tuple[Layout, Layout]:
     kept = [i for i in range(layout.ndim) if i == split or own[i] == shape[lead + i]]
     axis = max(kept, key=lambda i: (shape[lead + i], i != split))
     if axis == split:
-        return Layout.replicated(own, comm), Layout.balanced(shape, lead + split, comm)
-    return Layout.balanced(own, axis, comm), Layout.balanced(shape, lead + axis, comm)
+        return layout.split_along(None), Layout.balanced(shape, lead + split, comm)
+    return layout.split_along(axis), Layout.balanced(shape, lead + axis, comm)

@@ -208,7 +208,7 @@ def nonzero(x: Array, /) -> tuple[Array, ...]:
         raise ValueError("nonzero: x is 0-d; expected an array of one axis or more")
     layout = x._layout
     if layout.split is not None and layout.split != 0:
-        x = redistribute(x, Layout.balanced(x.shape, 0, layout.comm))
+        x = redistribute(x, layout.split_along(0))
         layout = x._layout
     if x.ndim == 1:
         local: tuple[Tensor, ...] = (flat_nonzero(x._local),)

@@ -35,7 +35,7 @@ from ._core.dtypes import (
     to_torch_dtype,
 )
 from ._core.kernels import add, root_of_sum
-from ._core.layout import Layout, Shape, normalize_axes, normalize_axis
+from ._core.layout import Layout, Shape, normalize_axes, normalize_axis, resized
 from ._core.lift import ReductionPlan, cast, check_array, plan_reduction, reduction
 from ._core.redistribute import move
 from ._core.tape import tracked
@@ -258,21 +258,18 @@ def _before(total: Tensor, op: str, axis: int, comm: Communicator) -> Tensor:
     """Combine the totals of the ranks before this one, along an axis of length 1."""
     if not tracked(total):
         return exscan(total, op, comm)
-    shape = (*total.shape[:axis], comm.size, *total.shape[axis + 1 :])
+    shape = resized(total.shape, axis, comm.size)
     everyone = gather(total, Layout.of(shape, axis, (1,) * comm.size, comm))
     earlier = pvary(everyone, comm).narrow(axis, 0, comm.rank)
     return (torch.sum if op == "sum" else torch.prod)(earlier, dim=axis, keepdim=True)
 
 
 def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tuple[Tensor, Layout]:
-    shape = (*layout.shape[:axis], layout.shape[axis] + 1, *layout.shape[axis + 1 :])
-    if layout.split != axis:
-        grown = layout.with_shape(shape, layout.split)
-    else:
-        grown = Layout.of(shape, axis, (layout.counts[0] + 1, *layout.counts[1:]), layout.comm)
-        if layout.comm.rank != 0:
-            return local, grown
-    first = local.new_full((*local.shape[:axis], 1, *local.shape[axis + 1 :]), neutral)
+    counts = tuple(n + (rank == 0) for rank, n in enumerate(layout.counts))
+    grown = layout.with_length(axis, layout.shape[axis] + 1, counts)
+    if layout.split == axis and layout.comm.rank != 0:
+        return local, grown
+    first = local.new_full(resized(local.shape, axis, 1), neutral)
     return torch.cat([first, local], dim=axis), grown
 
 

@@ -82,19 +82,16 @@ def sliding_window_view(
 
 def _windowed(x: Array, length: int, axis: int) -> Array:
     layout = x._layout
-    shape = list(layout.shape)
-    shape[axis] += 1 - length
-    shape.append(length)
     t = x._local
-    if layout.split != axis:
-        result = layout.with_shape(tuple(shape), layout.split)
-    else:
+    counts = None
+    if layout.split == axis:
         plan, counts = _plan_windows(layout, length)
         (t,) = fetch([t], plan)
-        result = Layout.of(tuple(shape), axis, counts, layout.comm)
-        if not result.count:
-            none = carrier(t).narrow(axis, 0, 0)[..., None]
-            return Array(uncarry(none.expand(*none.shape[:-1], length), t.dtype), result)
+    shorter = layout.with_length(axis, layout.shape[axis] + 1 - length, counts)
+    result = shorter.insert(layout.ndim, length=length)
+    if counts is not None and not result.count:
+        none = carrier(t).narrow(axis, 0, 0)[..., None]
+        return Array(uncarry(none.expand(*none.shape[:-1], length), t.dtype), result)
     return Array(uncarry(carrier(t).unfold(axis, length, 1), t.dtype), result)
 
 

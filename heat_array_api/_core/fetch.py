@@ -20,7 +20,7 @@ from torch import Tensor
 from .._comm.communicator import Communicator
 from .collectives import exchange
 from .dtypes import carrier, uncarry
-from .layout import Layout, Shape
+from .layout import Layout, Shape, resized
 from .tape import tracked
 
 __all__ = [
@@ -201,7 +201,7 @@ def _cut(layouts: Sequence[Layout], axis: int, rank: int, want: Want) -> _Cut:
 
 def _cut_shape(layouts: Sequence[Layout], axis: int, rank: int, cut: _Cut) -> Shape:
     shape = layouts[cut.source].shape_of(rank)
-    return (*shape[:axis], cut.length, *shape[axis + 1 :])
+    return resized(shape, axis, cut.length)
 
 
 def _is_local(layouts: Sequence[Layout], axis: int, rank: int, wants: Sequence[Want]) -> bool:
@@ -270,7 +270,7 @@ def _in_order(rows: Sequence[Tensor], axis: int, segments: Sequence[Segment]) ->
         if step < 0 and length:
             piece = piece.flip(axis)
         elif step == 0 and length:
-            piece = piece.expand(*piece.shape[:axis], length, *piece.shape[axis + 1 :])
+            piece = piece.expand(resized(piece.shape, axis, length))
         pieces.append(piece)
     return uncarry(join(pieces, axis), dtype)
 

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
 
 from .._comm.communicator import Communicator
 
-__all__ = ["Layout", "balanced_counts", "has_overlap", "normalize_axes", "normalize_axis"]
+__all__ = [
+    "Layout",
+    "balanced_counts",
+    "has_overlap",
+    "longest_axis",
+    "normalize_axes",
+    "normalize_axis",
+    "resized",
+]
 
 
 Shape = tuple[int, ...]
@@ -139,13 +147,58 @@ class Layout:
         """Return the shape of the shard of `rank`."""
         if self.split is None:
             return self.shape
-        return (*self.shape[: self.split], self.counts[rank], *self.shape[self.split + 1 :])
+        return resized(self.shape, self.split, self.counts[rank])
 
     def with_shape(self, shape: Shape, split: int | None) -> Layout:
         """Return these counts on axis `split` of another shape (replicated stays so)."""
         if self.split is None or split is None:
             return _replicated(shape, self.comm)
         return _with_counts(shape, split, self.counts, self.comm)
+
+    def split_along(self, axis: int | None) -> Layout:
+        """Return the layout of the same shape split evenly along `axis` (None: replicated)."""
+        return _balanced(self.shape, axis, self.comm)
+
+    def split_off(self, axes: Container[int]) -> Layout:
+        """Return the layout split evenly along the longest axis not in `axes`.
+
+        It is replicated where there is no other axis.
+        """
+        others = [i for i in range(len(self.shape)) if i not in axes]
+        return _balanced(self.shape, longest_axis(self.shape, others), self.comm)
+
+    def with_length(self, axis: int, length: int, counts: Shape | None = None) -> Layout:
+        """Return the layout with another length of `axis`.
+
+        If that is the split axis, the shards have the lengths `counts` (by default even ones);
+        else they keep theirs.
+        """
+        shape = resized(self.shape, axis, length)
+        if axis != self.split:
+            return self.with_shape(shape, self.split)
+        if counts is None:
+            return _balanced(shape, axis, self.comm)
+        return _with_counts(shape, axis, counts, self.comm)
+
+    def insert(self, *axes: int, length: int = 1) -> Layout:
+        """Return the layout with new axes, which are counted in the result; the split follows."""
+        old = iter(self.shape)
+        ndim = len(self.shape) + len(axes)
+        shape = tuple(length if i in axes else next(old) for i in range(ndim))
+        if self.split is None:
+            return _replicated(shape, self.comm)
+        return self.with_shape(shape, [i for i in range(ndim) if i not in axes][self.split])
+
+    def drop(self, *axes: int, keepdims: bool = False) -> Layout:
+        """Return the layout without `axes`, or with length 1 there.
+
+        It is replicated if the split axis goes.
+        """
+        kept = [i for i in range(len(self.shape)) if keepdims or i not in axes]
+        shape = tuple(1 if i in axes else self.shape[i] for i in kept)
+        if self.split is None or self.split in axes:
+            return _replicated(shape, self.comm)
+        return self.with_shape(shape, kept.index(self.split))
 
     def permuted(self, order: Shape) -> Layout:
         """Return the layout with its axes in another order; the split follows its axis."""
@@ -179,6 +232,17 @@ def balanced_counts(n: int, size: int) -> Shape:
     """Divide `n` rows over `size` ranks: the first ``n % size`` ranks hold one more."""
     quotient, remainder = divmod(n, size)
     return (quotient + 1,) * remainder + (quotient,) * (size - remainder)
+
+
+def resized(shape: Sequence[int], axis: int, length: int) -> Shape:
+    """Return a shape with another length of `axis`, which is not negative."""
+    return (*shape[:axis], length, *shape[axis + 1 :])
+
+
+def longest_axis(shape: Shape, axes: Iterable[int] | None = None) -> int | None:
+    """Return the longest of `axes` (by default of all), the first on a tie; None of no axes."""
+    axes = range(len(shape)) if axes is None else axes
+    return max(axes, key=shape.__getitem__, default=None)
 
 
 def normalize_axis(func: str, axis: int, ndim: int, name: str = "axis") -> int:

@@ -339,16 +339,8 @@ def _plan_reduction(
 ) -> ReductionPlan:
     axes = normalize_axes(func, axis, layout.ndim)
     source = _spread(layout, axes)
-    split = source.split
-    shape = tuple(
-        1 if i in axes else n for i, n in enumerate(layout.shape) if keepdims or i not in axes
-    )
-    if split is None or split in axes:
-        result = Layout.replicated(shape, layout.comm)
-    else:
-        kept = split if keepdims else split - sum(i < split for i in axes)
-        result = source.with_shape(shape, kept)
-    return ReductionPlan(axes, source, result, split in axes and layout.comm.size > 1)
+    combines = source.split in axes and layout.comm.size > 1
+    return ReductionPlan(axes, source, source.drop(*axes, keepdims=keepdims), combines)
 
 
 def _spread(layout: Layout, axes: Shape) -> Layout:
@@ -360,12 +352,10 @@ def _spread(layout: Layout, axes: Shape) -> Layout:
     """
     if layout.split is None or layout.split not in axes or layout.comm.size == 1:
         return layout
-    kept = [i for i in range(layout.ndim) if i not in axes]
-    size = math.prod(layout.shape[i] for i in kept)
-    if not kept or size <= 1 or size * layout.comm.size <= layout.size or not layout.nonempty:
+    size = math.prod(layout.drop(*axes).shape)
+    if size <= 1 or size * layout.comm.size <= layout.size or not layout.nonempty:
         return layout
-    axis = max(kept, key=lambda i: layout.shape[i])
-    return Layout.balanced(layout.shape, axis, layout.comm)
+    return layout.split_off(axes)
 
 
 def plan_reduction(

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._errors import CommunicatorMismatchError
 from .array import Array
 from .collectives import all_to_all, cat, gather, shard
-from .layout import Layout, normalize_axis
+from .layout import Layout, normalize_axis, resized
 
 __all__ = ["move", "rebalance", "redistribute", "resplit"]
 
@@ -50,7 +50,7 @@ def _recount(t: Tensor, source: Layout, target: Layout) -> Tensor:
         begin = max(target.start, source.offsets[rank])
         end = min(target.end, source.offsets[rank + 1])
         n = 0 if rank == comm.rank else max(end - begin, 0)
-        shapes.append((*t.shape[:axis], n, *t.shape[axis + 1 :]))
+        shapes.append(resized(t.shape, axis, n))
     parts = all_to_all(blocks, shapes, comm)
     parts[comm.rank] = own
     return cat(parts, axis)
@@ -62,11 +62,9 @@ def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
     assert source.split is not None
     assert target.split is not None
     blocks = list(torch.split(t, list(target.counts), dim=target.split))
-    shapes = []
-    for rank in range(comm.size):
-        shape = list(source.shape_of(rank))
-        shape[target.split] = target.count
-        shapes.append(tuple(shape))
+    shapes = [
+        resized(source.shape_of(rank), target.split, target.count) for rank in range(comm.size)
+    ]
     return cat(all_to_all(blocks, shapes, comm), source.split)
 
 
@@ -138,7 +136,7 @@ def resplit(x: Array, axis: int | None, /) -> Array:
     axis = None if axis is None or not x.shape else normalize_axis("resplit", axis, x.ndim)
     if axis == x._layout.split:
         return redistribute(x, x._layout)
-    return redistribute(x, Layout.balanced(x.shape, axis, x._layout.comm))
+    return redistribute(x, x._layout.split_along(axis))
 
 
 def rebalance(x: Array, /) -> Array:
@@ -149,4 +147,4 @@ def rebalance(x: Array, /) -> Array:
     Messages: none if `x.is_balanced`, else one all-to-all of the rows that change rank.
     """
     _check_array("rebalance", x)
-    return redistribute(x, Layout.balanced(x.shape, x._layout.split, x._layout.comm))
+    return redistribute(x, x._layout.split_along(x._layout.split))

@@ -15,7 +15,7 @@ from torch import Tensor
 from .._core.array import Array
 from .._core.collectives import broadcast_rows
 from .._core.dtypes import carrier, uncarry
-from .._core.layout import Layout, Shape
+from .._core.layout import Layout, Shape, longest_axis, resized
 from .._core.redistribute import resplit
 from .._manipulation import flip
 from .keys import Basic, Range, parse_basic
@@ -208,7 +208,7 @@ def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
     size = math.prod(item.length for item in kept if isinstance(item, Range))
     owner = next(r for r in range(comm.size) if layout.offsets[r + 1] > index)
     split = layout.split
-    shape = (*x.shape[:split], 1, *x.shape[split + 1 :])
+    shape = resized(x.shape, split, 1)
     position = [i for i, item in enumerate(basic) if item is not None][split]
     at_zero = (*basic[:position], 0, *basic[position + 1 :])
     if comm.rank == owner:
@@ -218,7 +218,7 @@ def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
     if size > 1 and size * comm.size > x.size - (size > _SMALL_ROW):
         # No more rows than ranks: a row on every rank would be a share of the array or more.
         others = [i for i, item in enumerate(kept) if isinstance(item, Range)]
-        axis = max(others, key=lambda i: x.shape[i])
+        axis = longest_axis(x.shape, others)
         counts = tuple(int(rank == owner) for rank in range(comm.size))
         row = Array(local, Layout.of(shape, split, counts, comm))
         return select(resplit(row, axis), at_zero)

@@ -18,7 +18,7 @@ from .._comm.recording import breaks, capturing, checked_later, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, preduce, pvary, shard
 from .._core.dtypes import ANY, INTEGER, carrier, uncarry
-from .._core.layout import Layout, Shape, normalize_axis
+from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
 from .._core.lift import broadcast_shape, check_array
 from .._core.redistribute import move, redistribute, resplit
 from .._core.routing import fetch, pick
@@ -148,7 +148,7 @@ def _pick_points(x: Array, parsed: Key) -> Array:
     if inner and layout.split is not None:
         if layout.size * k * comm.size <= x.size:  # a small index goes to every rank
             indices = [gather(index, layout) for index in indices]
-            layout = Layout.replicated(layout.shape, comm)
+            layout = layout.split_along(None)
         else:
             x = resplit(x, parsed.axes[0])
             rows = x._layout.permuted(order)
@@ -176,8 +176,7 @@ def _fetch_points(
     if layout.split is None and (few or not layout.ndim):
         return _gather_points(t, rows, indices, shape), Layout.replicated(shape, comm)
     if layout.split is None:
-        longest = max(range(layout.ndim), key=lambda i: layout.shape[i])
-        layout = Layout.balanced(layout.shape, longest, comm)
+        layout = layout.split_off(())
         indices = [shard(index, layout) for index in indices]
     values = fetch(t, rows, [index.reshape(-1) for index in indices])
     result = layout.with_shape(shape, layout.split)
@@ -210,7 +209,7 @@ def _sum_points(t: Tensor, rows: Layout, columns: list[Tensor], mine: Tensor) ->
     split = rows.split
     assert split is not None
     if rows.count == 0:  # something to pick, on the tape still
-        t = torch.cat([t, t.new_zeros((*t.shape[:split], 1, *t.shape[split + 1 :]))], dim=split)
+        t = torch.cat([t, t.new_zeros(resized(t.shape, split, 1))], dim=split)
     asked = list(columns)
     asked[split] = torch.where(mine, asked[split] - rows.start, torch.zeros_like(asked[split]))
     found = pick(t, asked)
@@ -262,7 +261,7 @@ def mask_in_order(x: Array, mask: Array) -> tuple[Array, Tensor]:
     if split is None:
         layout = mask._layout
         if masked != 0:
-            layout = Layout.balanced(mask.shape, 0, x.comm)
+            layout = layout.split_along(0)
     else:
         x = resplit(x, 0)
         layout = x._layout.with_shape(mask.shape, 0)
@@ -365,9 +364,9 @@ def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
             f"take_along_axis: indices has {indices.ndim} axes but x has {x.ndim}; they must agree"
         )
     axis = normalize_axis("take_along_axis", axis, x.ndim)
-    others = [(*a.shape[:axis], 1, *a.shape[axis + 1 :]) for a in (x, indices)]
+    others = [resized(a.shape, axis, 1) for a in (x, indices)]
     common = broadcast_shape("take_along_axis", *others)
-    with_axis = [(*common[:axis], a.shape[axis], *common[axis + 1 :]) for a in (x, indices)]
+    with_axis = [resized(common, axis, a.shape[axis]) for a in (x, indices)]
     x, indices = broadcast_to(x, with_axis[0]), broadcast_to(indices, with_axis[1])
     if x.split == axis:
         return _along_split(x, indices, axis)
@@ -389,8 +388,7 @@ def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
 def _along_split(x: Array, indices: Array, axis: int) -> Array:
     """Take along the split axis: ask the owners, by an index for every axis."""
     if indices.split is None:
-        longest = max(range(x.ndim), key=lambda i: indices.shape[i])
-        indices = resplit(indices, longest)
+        indices = resplit(indices, longest_axis(indices.shape))
     layout = indices._layout
     wanted = check_bounds(indices, x.shape[axis], axis)
     columns = []

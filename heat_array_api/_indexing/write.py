@@ -6,7 +6,7 @@ changes: a shard that a view can see is copied first (`Array.writable`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from .._comm.recording import breaks, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, pvary, shard
 from .._core.dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
-from .._core.layout import Layout, Shape, balanced_counts
+from .._core.layout import Layout, Shape, balanced_counts, longest_axis
 from .._core.lift import broadcast_shape
 from .._core.redistribute import move, redistribute
 from .._core.routing import place, store
@@ -120,12 +120,12 @@ def _cut_for_mask(x: Array, mask: Array, value: Array) -> None:
     elif value.split is not None:
         own = value.split - value.ndim + x.ndim
         lists_elements = value.ndim > rest and value.split == 0
-        _cut_like(x, _longest(x, range(mask.ndim)) if lists_elements else own, value)
+        _cut_like(x, longest_axis(x.shape, range(mask.ndim)) if lists_elements else own, value)
 
 
 def _cut_for_points(x: Array, parsed: Key, value: Array, index_ndim: int) -> None:
     axes = _axes_of(parsed.basic)
-    indexed = _longest(x, [axes[axis] for axis in parsed.axes])
+    indexed = longest_axis(x.shape, [a for i in parsed.axes if (a := axes[i]) is not None])
     for index in parsed.arrays:
         _cut_like(x, indexed if x.split is None else None, index)
     if x.split is not None or value.split is None or value.shape[value.split] == 1:
@@ -134,10 +134,6 @@ def _cut_for_points(x: Array, parsed: Key, value: Array, index_ndim: int) -> Non
     at = 0 if parsed.front else parsed.axes[0]
     selection = [*rest[:at], *[indexed] * index_ndim, *rest[at:]]
     _cut_like(x, selection[value.split - value.ndim], value)
-
-
-def _longest(x: Array, axes: Iterable[int | None]) -> int | None:
-    return max((a for a in axes if a is not None), key=lambda a: x.shape[a], default=None)
 
 
 # ---------------------------------------------------------------------- values
@@ -304,9 +300,7 @@ def _write_points(x: Array, parsed: Key, value: Array) -> None:
         _place_locally(x, ascending, order, rows, indices, index_layout, value, descending)
         return
     if index_layout.split is None:
-        index_layout = (
-            Layout.balanced(index_layout.shape, 0, x.comm) if index_layout.shape else index_layout
-        )
+        index_layout = index_layout.split_along(0) if index_layout.shape else index_layout
         indices = [shard(index, index_layout) for index in indices]
     selection = index_layout.with_shape((*index_layout.shape, *rest), index_layout.split)
     local = _fitted(_flipped(value, descending, selection), selection, x)
@@ -338,10 +332,9 @@ def _in_front(value: Array, parsed: Key, index_layout: Layout, rest: int) -> Arr
         return value
     missing = n + rest - value.ndim
     if missing > 0:
-        shape = (*[1] * missing, *value.shape)
         value = Array(
             value._local.reshape((*[1] * missing, *value._local.shape)),
-            value._layout.with_shape(shape, None if value.split is None else value.split + missing),
+            value._layout.insert(*range(missing)),
         )
     order = (*range(at, at + n), *range(at), *range(at + n, value.ndim))
     return permute(value, order)

@@ -29,7 +29,7 @@ from torch import Tensor
 from .._comm.communicator import Communicator
 from .._core.collectives import exchange, gather
 from .._core.fetch import join, overlap
-from .._core.layout import Layout, Shape, balanced_counts
+from .._core.layout import Layout, Shape, balanced_counts, resized
 from .._core.redistribute import move
 
 __all__ = ["Step", "transform", "zeros_of"]
@@ -78,7 +78,7 @@ class Step(NamedTuple):
 
     def kernel(self, t: Tensor, axis: int) -> Tensor:
         """Transform a tensor along `axis`."""
-        shape = (*t.shape[:axis], self.n_out, *t.shape[axis + 1 :])
+        shape = resized(t.shape, axis, self.n_out)
         if 0 in shape:  # MKL refuses a stack of no lines
             return zeros_of(t, shape, self.kind)
         return _KERNELS[self.kind](t, n=self.n, dim=axis, norm=self.norm)
@@ -105,13 +105,10 @@ def transform(t: Tensor, layout: Layout, step: Step) -> tuple[Tensor, Layout]:
     Along the split axis the result has even counts; else the layout's counts stay.
     """
     axis, comm = step.axis, layout.comm
-    shape = (*layout.shape[:axis], step.n_out, *layout.shape[axis + 1 :])
-    if layout.split != axis:
-        return step.kernel(t, axis), layout.with_shape(shape, layout.split)
-    target = Layout.balanced(shape, axis, comm)
-    if comm.size == 1:
+    target = layout.with_length(axis, step.n_out)
+    if layout.split != axis or comm.size == 1:
         return step.kernel(t, axis), target
-    others = (*shape[:axis], *shape[axis + 1 :])
+    others = target.drop(axis).shape
     lines = math.prod(others)
     if lines == 0:
         return zeros_of(t, target.local_shape, step.kind), target

@@ -16,7 +16,7 @@ import torch
 
 from .._core.array import Array
 from .._core.dtypes import COMPLEX, to_torch_dtype
-from .._core.layout import Layout, normalize_axes, normalize_axis
+from .._core.layout import normalize_axes, normalize_axis, resized
 from .._core.lift import check_array
 from .._core.redistribute import redistribute
 from .._creation import Split, arange
@@ -303,12 +303,12 @@ def _several(func: str, x: Array, steps: list[_Step], norm: Norm) -> Array:
             x = _along_split(x, step, norm)
             pending.remove(step)
         else:
-            x = redistribute(x, Layout.balanced(x.shape, away, origin.comm))
+            x = redistribute(x, x._layout.split_along(away))
     if x._layout.split == origin.split or origin.split is None:
         return x
     if x.shape[origin.split] == origin.shape[origin.split]:
         return redistribute(x, origin.with_shape(x.shape, origin.split))
-    return redistribute(x, Layout.balanced(x.shape, origin.split, origin.comm))
+    return redistribute(x, x._layout.split_along(origin.split))
 
 
 def _allowed(pending: list[_Step]) -> list[_Step]:
@@ -335,12 +335,8 @@ def _local(x: Array, step: _Step, norm: Norm) -> Array:
     if t.numel():
         t = getattr(torch.fft, kind)(t, n=n, dim=axis, norm=norm)
     else:  # an empty shard, or an axis of length 0, padded with zeros
-        t = zeros_of(t, (*t.shape[:axis], length, *t.shape[axis + 1 :]), kind)
-    layout = x._layout
-    shape = (*layout.shape[:axis], length, *layout.shape[axis + 1 :])
-    if layout.split == axis:  # there is one rank
-        return Array(t, Layout.balanced(shape, axis, layout.comm))
-    return Array(t, layout.with_shape(shape, layout.split))
+        t = zeros_of(t, resized(t.shape, axis, length), kind)
+    return Array(t, x._layout.with_length(axis, length))
 
 
 # ---------------------------------------------------------------------- along the split axis

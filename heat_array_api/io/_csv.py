@@ -110,10 +110,7 @@ def load_csv(
     counts = tuple(rows for rows, _ in shapes)
     found = Layout.of((sum(counts), width), 0, counts, comm)
     x = Array(local.reshape(counts[comm.rank], width).to(place), found)
-    axis = _axis(func, split)
-    if axis is None:
-        return redistribute(x, Layout.replicated(x.shape, comm))
-    return redistribute(x, Layout.balanced(x.shape, axis, comm))
+    return redistribute(x, found.split_along(_axis(func, split)))
 
 
 def _axis(func: str, split: Split) -> int | None:
@@ -213,7 +210,7 @@ def save_csv(
         raise TypeError(
             f"{func}: an array of shape {x.shape} and dtype {x.dtype}; expected a real table"
         )
-    rows = redistribute(x, Layout.balanced(x.shape, 0, x.comm))
+    rows = redistribute(x, x._layout.split_along(0))
     data = attempt(func, x.comm, lambda: _as_text(as_numpy(rows._local), delimiter, format))
     if header is not None and x.comm.rank == 0:
         data = f"{header}\n".encode() + data

@@ -11,7 +11,7 @@ import torch
 
 from .._comm.recording import breaks
 from .._core.array import Array, common_communicator
-from .._core.layout import Layout, Shape
+from .._core.layout import Shape
 from .._creation import asarray
 from .._data_type import astype
 from ._agreement import at_root, missing_package
@@ -259,11 +259,8 @@ def _as_stored(func: str, name: str, given: SaveArguments, storage: Storage) -> 
 
 def _pairs(x: Array) -> Array:
     """Return complex numbers as pairs along a last axis."""
-    layout = x._layout
     t = torch.view_as_real(x._local.resolve_conj())
-    if layout.split is None:
-        return Array(t, Layout.replicated((*layout.shape, 2), layout.comm))
-    return Array(t, layout.with_shape((*layout.shape, 2), layout.split))
+    return Array(t, x._layout.insert(x.ndim, length=2))
 
 
 # ---------------------------------------------------------------------- the file

@@ -73,7 +73,7 @@ def pieces(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
     rows = ROUND * layout.comm.size // width
     for first in range(0, layout.shape[0], rows):
         block = reshape(x[first : first + rows], (-1,))
-        even = redistribute(block, Layout.balanced(block.shape, 0, layout.comm))
+        even = redistribute(block, block._layout.split_along(0))
         yield base + first * row + even._layout.start, as_numpy(even._local)
 
 
@@ -205,13 +205,12 @@ def _straddling(x: Array, rows: int) -> Iterator[tuple[int, Tensor]]:
     )
     if not sum(sent):
         return
-    shape = (*layout.shape[:axis], sum(sent), *layout.shape[axis + 1 :])
     head, count, tail = heads[rank], layout.count, tails[rank]
     edges = torch.cat(
         [local.narrow(axis, 0, head), local.narrow(axis, count - tail, tail)], dim=axis
     )
-    array = Array(edges, Layout.of(shape, axis, sent, layout.comm))
-    own = redistribute(array, Layout.of(shape, axis, kept, layout.comm))
+    array = Array(edges, layout.with_length(axis, sum(sent), sent))
+    own = redistribute(array, layout.with_length(axis, sum(sent), kept))
     yield interiors[rank][1], own._local
 
 

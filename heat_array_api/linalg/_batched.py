@@ -34,7 +34,7 @@ from .._comm.recording import capturing
 from .._core.array import Array
 from .._core.collectives import broadcast, gather, preduce, shard
 from .._core.dtypes import INTEGER_OR_BOOL, default_float
-from .._core.layout import Layout, Shape
+from .._core.layout import Layout, Shape, longest_axis
 from .._core.lift import check_array
 from .._core.redistribute import move, redistribute
 from .._core.tape import replaced, tracked
@@ -51,7 +51,6 @@ __all__ = [
     "each_matrix",
     "each_of_stack",
     "hermitian",
-    "longest_axis",
     "on_one_rank",
     "run",
     "unified",
@@ -109,13 +108,8 @@ def born(shape: Shape, like: Layout, axis: int = 0) -> Layout:
 
 def hermitian(x: Array) -> Array:
     """Return the conjugate transposes of matrices. Sends nothing."""
-    layout = x._layout
     n = x.ndim
-    split = layout.split
-    if split is not None and split >= n - 2:
-        split = 2 * n - 3 - split
-    shape = (*layout.shape[:-2], layout.shape[-1], layout.shape[-2])
-    return Array(x._local.mH.resolve_conj(), layout.with_shape(shape, split))
+    return Array(x._local.mH.resolve_conj(), x._layout.permuted((*range(n - 2), n - 1, n - 2)))
 
 
 # ---------------------------------------------------------------------- local kernels
@@ -190,7 +184,7 @@ def each_matrix(
         return _by_stack(func, x, kernel)
     axis = longest_axis(layout.shape[:-2])
     if axis is not None and layout.shape[axis] >= comm.size and layout.size:
-        return _by_stack(func, redistribute(x, Layout.balanced(layout.shape, axis, comm)), kernel)
+        return _by_stack(func, redistribute(x, layout.split_along(axis)), kernel)
     if ndim > 2 and layout.size:
         return each_of_stack(
             layout.shape[:-2],
@@ -198,7 +192,7 @@ def each_matrix(
         )
     if ndim > 2:  # no elements, hence no messages
         empty = x._local.new_empty(layout.shape)
-        return _by_stack(func, Array(empty, Layout.replicated(layout.shape, comm)), kernel)
+        return _by_stack(func, Array(empty, layout.split_along(None)), kernel)
     if comm.size == 1 or not layout.size:
         whole = x._local if comm.size == 1 else x._local.new_empty(layout.shape)
         results = run(func, kernel, (whole,), comm)
@@ -222,11 +216,6 @@ def _of_one(adjoint: Rule) -> Adjoint:
     return of_one
 
 
-def longest_axis(shape: Shape) -> int | None:
-    """Return the longest axis (the first on a tie), or None if there is none."""
-    return max(range(len(shape)), key=lambda i: shape[i]) if shape else None
-
-
 def each_of_stack(
     shape: Shape, function: Callable[[Shape], tuple[Array, ...]]
 ) -> tuple[Array, ...]:
@@ -248,14 +237,14 @@ def _by_stack(func: str, x: Array, kernel: Kernel) -> tuple[Array, ...]:
         if axis is None or batch[axis] < 2:
             results = unified(func, kernel, (x._local,), comm)
             return tuple(Array(t, Layout.replicated(tuple(t.shape), comm)) for t in results)
-        layout = Layout.balanced(layout.shape, axis, comm)
+        layout = layout.split_along(axis)
     results = run(func, kernel, (shard(x._local, layout) if replicated else x._local,), comm)
     arrays = []
     for t in results:
         target = layout.with_shape((*batch, *t.shape[len(batch) :]), layout.split)
         if replicated:
             t = gather(t.contiguous(), target)
-            target = Layout.replicated(target.shape, comm)
+            target = target.split_along(None)
         arrays.append(Array(t, target))
     return tuple(arrays)
 

@@ -195,10 +195,8 @@ def _local_qr(t: Tensor, mode: str) -> tuple[Tensor, Tensor]:
 
 def rows_of(layout: Layout, columns: int) -> Layout:
     """Return the layout of a matrix of `columns` with the rows of `layout`, split along them."""
-    shape = (layout.shape[0], columns)
-    if layout.split == 0:
-        return layout.with_shape(shape, 0)
-    return Layout.balanced(shape, 0, layout.comm)
+    rows = layout if layout.split == 0 else layout.split_along(0)
+    return rows.with_length(1, columns)
 
 
 def _qr_layouts(layout: Layout, complete: bool) -> tuple[Layout, Layout]:

@@ -198,9 +198,7 @@ def _components(x: Array, axis: int) -> list[Array]:
     layout = x._layout
     own = axis + x.ndim
     if layout.split == own:
-        others = [i for i in range(x.ndim) if i != own]
-        split = max(others, key=lambda i: x.shape[i]) if others else None
-        x = redistribute(x, Layout.balanced(x.shape, split, layout.comm))
+        x = redistribute(x, layout.split_off((own,)))
     return [x[(*[slice(None)] * own, i)] for i in range(3)]
 
 

@@ -14,7 +14,7 @@ from .._comm.recording import breaks
 from .._core.array import Array, common_communicator
 from .._core.collectives import gather, shard
 from .._core.dtypes import promote
-from .._core.layout import Layout
+from .._core.layout import Layout, longest_axis
 from .._core.lift import aligned, as_operands, broadcast_shape, cast
 from .._core.redistribute import move
 from .._core.tape import tracked
@@ -33,7 +33,6 @@ from ._batched import (
     each_matrix,
     each_of_stack,
     hermitian,
-    longest_axis,
     run,
     unified,
 )
@@ -80,7 +79,7 @@ def solve(x1: Array, x2: Array, /) -> Array:
         raise ValueError("solve: x2 is 0-d; expected a vector or matrices")
     vector = b.ndim == 1
     if vector:
-        b = Array(b._local[:, None], b._layout.with_shape((*b.shape, 1), b._layout.split))
+        b = Array(b._local[:, None], b._layout.insert(1))
     if b.shape[-2] != a.shape[-1]:
         raise ValueError(
             f"solve: x1 has {a.shape[-1]} rows but x2 has {b.shape[-2]} (shapes {x1.shape}, "
@@ -95,8 +94,7 @@ def solve(x1: Array, x2: Array, /) -> Array:
     else:
         result = _solve(a, b, shape)
     if vector:
-        layout = result._layout
-        result = Array(result._local[..., 0], layout.with_shape(layout.shape[:-1], layout.split))
+        result = Array(result._local[..., 0], result._layout.drop(result.ndim - 1))
     return result
 
 
@@ -182,7 +180,7 @@ def _solve_one(a: Array, b: Array) -> Array:
         if not many:
             local = unified("solve", _kernel, (a._local, b.full_tensor()), comm)[0]
             return Array(shard(local, target), target)
-        columns = b._layout if b.split == 1 else Layout.balanced(b.shape, 1, comm)
+        columns = b._layout if b.split == 1 else b._layout.split_along(1)
         local = run("solve", _kernel, (a._local, move(b._local, b._layout, columns)), comm)[0]
         return Array(move(local, columns, target), target)
     dealt = deal(a._local, a._layout)

@@ -179,18 +179,13 @@ def _phases_of_largest(vectors: Tensor) -> Tensor:
 def _svd_layouts(layout: Layout, full: bool) -> tuple[Layout, Layout, Layout]:
     m, n = layout.shape
     if m < n:
-        v, s, uh = _svd_layouts(_transposed(layout), full)
-        return _transposed(uh), s, _transposed(v)
+        v, s, uh = _svd_layouts(layout.permuted((1, 0)), full)
+        return uh.permuted((1, 0)), s, v.permuted((1, 0))
     return (
         rows_of(layout, m if full else n),
         born((n,), layout),
         born((n, n), layout),
     )
-
-
-def _transposed(layout: Layout) -> Layout:
-    split = None if layout.split is None else 1 - layout.split
-    return layout.with_shape(layout.shape[::-1], split)
 
 
 def _svd_of_split(x: Array, full: bool) -> tuple[Array, ...]:

@@ -59,7 +59,7 @@ def drawn_layout(layout: Layout) -> Layout:
     if split is None or layout.comm.size == 1 or math.prod(layout.shape[:split]) <= 1:
         return layout
     run = math.prod(layout.shape[split:]) // layout.comm.size
-    return layout if run >= _RUN else Layout.balanced(layout.shape, 0, layout.comm)
+    return layout if run >= _RUN else layout.split_along(0)
 
 
 def runs(layout: Layout) -> Iterator[tuple[int, int]]:

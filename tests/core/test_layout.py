@@ -49,6 +49,36 @@ def test_layouts_are_values():
         a.split = 1
 
 
+def test_other_lengths():
+    comm = xp.world()
+    layout = Layout.balanced((4, 3), 1, comm)
+    assert layout.with_length(0, 9) == Layout.of((9, 3), 1, layout.counts, comm)
+    assert layout.with_length(1, 9) == Layout.balanced((4, 9), 1, comm)
+    counts = (9, *[0] * (comm.size - 1))
+    assert layout.with_length(1, 9, counts) == Layout.of((4, 9), 1, counts, comm)
+    assert layout.split_along(None).with_length(0, 2) == Layout.replicated((2, 3), comm)
+
+
+def test_axes_come_and_go():
+    comm = xp.world()
+    layout = Layout.of((4, 3, 5), 1, (3, *[0] * (comm.size - 1)), comm)
+    assert layout.insert(0, 3, length=2) == layout.with_shape((2, 4, 3, 2, 5), 2)
+    assert layout.insert(0, 3, length=2).drop(0, 3) == layout
+    assert layout.drop(0, 2) == layout.with_shape((3,), 0)
+    assert layout.drop(0, keepdims=True) == layout.with_shape((1, 3, 5), 1)
+    assert layout.drop(1) == Layout.replicated((4, 5), comm)
+    assert layout.drop(1, keepdims=True) == Layout.replicated((4, 1, 5), comm)
+
+
+def test_other_splits():
+    comm = xp.world()
+    layout = Layout.balanced((2, 7, 7), 0, comm)
+    assert layout.split_along(2) == Layout.balanced((2, 7, 7), 2, comm)
+    assert layout.split_off(()) == layout.split_off((0,)) == layout.split_along(1)
+    assert layout.split_off((1, 2)) == layout
+    assert layout.split_off((0, 1, 2)) == layout.split_along(None)
+
+
 def test_counts_must_fit():
     comm = xp.world()
     for counts in ((3,) * comm.size, (4,) + (0,) * comm.size):
