@@ -34,9 +34,9 @@ from ._core.dtypes import (
     default_complex,
     default_float,
     from_numpy,
+    on_bits,
     to_numpy_dtype,
     to_torch_dtype,
-    uncarry,
 )
 from ._core.layout import Layout, Shape, normalize_axis, resized
 from ._core.lift import Scalar, check_array
@@ -287,9 +287,9 @@ def _triangle(func: str, x: Array, keep: Any) -> Array:
     check_array(func, "x", x)
     if x.ndim < 2:
         raise ValueError(f"{func}: x has {x.ndim} axes; expected at least 2")
-    t = carrier(x._local)
-    kept = torch.where(keep(_columns_minus_rows(x)), t, torch.zeros((), dtype=t.dtype))
-    return Array(uncarry(kept, x._local.dtype), x._layout)
+    t = x._local
+    kept = keep(_columns_minus_rows(x))
+    return Array(on_bits(lambda a, b: torch.where(kept, a, b), t, t.new_zeros(())), x._layout)
 
 
 def tril(x: Array, /, *, k: int = 0) -> Array:
@@ -428,7 +428,7 @@ def filled(
             raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
         if dtype in WIDE_UNSIGNED:  # torch's fill takes no integer above int64's
             bits = torch.from_numpy(np.asarray(int(value), dtype=info.dtype)).to(device)
-            return uncarry(carrier(bits).expand(shape).contiguous(), dtype)
+            return bits.expand(shape).contiguous()
         value = int(value)
     elif dtype is not torch.bool:  # torch.full refuses what overflows to infinity
         value = torch.tensor(value, dtype=dtype).item()
@@ -483,9 +483,7 @@ def asarray(
     values = _values(obj, None if dtype is None else to_torch_dtype(dtype, "asarray"))
     layout = new_layout("asarray", tuple(values.shape), split, communicator)
     where = local_device("asarray", device, communicator)
-    local = uncarry(
-        carrier(shard(values, layout)).clone(memory_format=torch.contiguous_format), values.dtype
-    )
+    local = shard(values, layout).clone(memory_format=torch.contiguous_format)
     return Array(local.to(where), layout)
 
 

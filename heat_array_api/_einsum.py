@@ -12,10 +12,9 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from ._core.array import Array
-from ._core.dtypes import NUMERIC, carrier, promote, to_numpy_dtype, uncarry
+from ._core.dtypes import NUMERIC, promote, to_numpy_dtype
 from ._core.lift import as_operands, cast, check_array
 from ._core.redistribute import redistribute
 from ._core.views import permute
@@ -202,15 +201,15 @@ def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
         # One rank holds all of it: spread it along the longest axis that stays.
         x = redistribute(x, layout.split_off(gone))
     target = x._layout.drop(*gone)
-    local = carrier(x._local).reshape(target.local_shape)
+    local = x._local.reshape(target.local_shape)
     names = tuple(name for i, name in enumerate(labels) if i not in gone)
-    return _Term(Array(uncarry(local, x._local.dtype), target), names)
+    return _Term(Array(local, target), names)
 
 
 def _diagonal(x: Array, first: int, second: int) -> Array:
     """Return the diagonal of two axes of equal length, in the place of `first`: no message."""
     layout = x._layout
-    local: Tensor = carrier(x._local)
+    local = x._local
     split = layout.split
     if split in (first, second):
         # Rows start to start + count meet the columns of the same numbers.
@@ -218,7 +217,7 @@ def _diagonal(x: Array, first: int, second: int) -> Array:
         local = local.narrow(other, layout.start, layout.count)
         layout = layout.with_shape(layout.shape, first)
     local = local.diagonal(dim1=first, dim2=second).movedim(-1, first)
-    return Array(uncarry(local, x._local.dtype), layout.drop(second))
+    return Array(local, layout.drop(second))
 
 
 def _sum_out(term: _Term, needed: set[str]) -> _Term:

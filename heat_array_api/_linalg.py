@@ -392,7 +392,7 @@ def _merged(x: Array, groups: tuple[Shape, ...]) -> Array:
     layout = x._layout
     shape = tuple(math.prod(layout.shape[i] for i in group) for group in groups)
     order = tuple(i for group in groups for i in group)
-    local = carrier(x._local).permute(order)
+    local = x._local.permute(order)
     if layout.split is None:
         merged = Layout.replicated(shape, layout.comm)
     else:
@@ -400,7 +400,7 @@ def _merged(x: Array, groups: tuple[Shape, ...]) -> Array:
         assert groups[at][0] == layout.split
         inner = math.prod(layout.shape[i] for i in groups[at][1:])
         merged = Layout.of(shape, at, tuple(n * inner for n in layout.counts), layout.comm)
-    return Array(uncarry(local.reshape(merged.local_shape), x._local.dtype), merged)
+    return Array(local.reshape(merged.local_shape), merged)
 
 
 def _unmerged(x: Array, axis: int, extents: Shape) -> Array:
@@ -424,8 +424,7 @@ def _unmerged(x: Array, axis: int, extents: Shape) -> Array:
         else:
             even = tuple(n // inner for n in layout.counts)
         target = Layout.of(shape, split, even, layout.comm)
-    local: Tensor = carrier(x._local).reshape(target.local_shape)
-    return Array(uncarry(local, x._local.dtype), target)
+    return Array(x._local.reshape(target.local_shape), target)
 
 
 CONTRACTED: Final = -1

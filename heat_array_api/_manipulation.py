@@ -21,7 +21,7 @@ from torch import Tensor
 from ._comm.recording import breaks
 from ._core.array import Array, common_communicator
 from ._core.collectives import counts_of, shard
-from ._core.dtypes import INTEGER, carrier, promote, uncarry
+from ._core.dtypes import INTEGER, on_bits, promote
 from ._core.fetch import (
     Fetch,
     Segment,
@@ -518,7 +518,7 @@ def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
         axes = tuple(i for i in axes if i != layout.split)
         if not axes:
             return Array(t, layout)
-    return Array(uncarry(carrier(t).flip(axes), t.dtype), layout)
+    return Array(on_bits(torch.flip, t, dims=axes), layout)
 
 
 def roll(
@@ -570,7 +570,7 @@ def roll(
         n = layout.shape[layout.split]
         t = arrange(t, layout, layout, (Segment(n - by, by, 1), Segment(0, n - by, 1)))
     if shifts:
-        t = uncarry(carrier(t).roll(tuple(shifts.values()), tuple(shifts)), t.dtype)
+        t = on_bits(torch.roll, t, shifts=tuple(shifts.values()), dims=tuple(shifts))
     return Array(t.view_as(t) if t is x._local else t, layout)
 
 
@@ -651,9 +651,8 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
 def _repeat_unevenly(x: Array, per_row: Array, axis: int) -> Array:
     layout = x._layout
     numbers, counts = _repeats_here(per_row, layout, axis)
-    t = carrier(x._local).repeat_interleave(numbers, dim=axis)
-    result = layout.with_length(axis, sum(counts), counts)
-    return Array(uncarry(t, x._local.dtype), result)
+    t = on_bits(torch.repeat_interleave, x._local, repeats=numbers, dim=axis)
+    return Array(t, layout.with_length(axis, sum(counts), counts))
 
 
 def _repeat_all(x: Array, n: int, axis: int) -> Array:
@@ -661,9 +660,8 @@ def _repeat_all(x: Array, n: int, axis: int) -> Array:
         raise ValueError(f"repeat: repeats is {n}; expected 0 or more")
     layout = x._layout
     counts = tuple(n * count for count in layout.counts)
-    result = layout.with_length(axis, n * layout.shape[axis], counts)
-    t = carrier(x._local).repeat_interleave(n, dim=axis)
-    return Array(uncarry(t, x._local.dtype), result)
+    t = on_bits(torch.repeat_interleave, x._local, repeats=n, dim=axis)
+    return Array(t, layout.with_length(axis, n * layout.shape[axis], counts))
 
 
 def _repeats(x: Array, repeats: Any) -> int | Array:
@@ -750,7 +748,7 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
         result = Layout.balanced(result_shape, axis, layout.comm)
         t = _tile_rows(t, layout, result)
         copies = resized(copies, axis, 1)
-    return Array(uncarry(carrier(t).repeat(copies), t.dtype), result)
+    return Array(on_bits(torch.tile, t, dims=copies), result)
 
 
 def _tile_rows(t: Tensor, layout: Layout, result: Layout) -> Tensor:
@@ -762,7 +760,7 @@ def _tile_rows(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     if n == 0 or result.count < n:
         return rows
     index = torch.arange(result.start, result.start + result.count, device=t.device) % n
-    return uncarry(carrier(rows).index_select(axis, index), t.dtype)
+    return on_bits(torch.index_select, rows, dim=axis, index=index)
 
 
 @lru_cache(maxsize=1024)

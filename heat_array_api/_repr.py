@@ -11,7 +11,7 @@ import torch
 from ._comm.recording import breaks
 from ._core.array import Array
 from ._core.collectives import gather
-from ._core.dtypes import carrier, uncarry
+from ._core.dtypes import on_bits
 from ._core.layout import Layout
 from ._core.lift import check_array
 from ._core.redistribute import resplit
@@ -84,7 +84,7 @@ def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precisi
 
 def _corner(x: Array, edgeitems: int) -> Array:
     """Return the ends of every axis, with one element more than is shown: NumPy puts dots there."""
-    t = carrier(x._local)
+    t = x._local
     layout = x._layout
     for axis, n in enumerate(layout.shape):
         keep = 2 * edgeitems + 1
@@ -93,14 +93,13 @@ def _corner(x: Array, edgeitems: int) -> Array:
         first = layout.start if layout.split == axis else 0
         index = torch.arange(first, first + t.shape[axis], device=t.device)
         chosen = torch.nonzero((index <= edgeitems) | (index >= n - edgeitems)).flatten()
-        t = t.index_select(axis, chosen)
+        t = on_bits(torch.index_select, t, dim=axis, index=chosen)
         counts = tuple(
             sum(i <= edgeitems or i >= n - edgeitems for i in _near(a, b, n, edgeitems))
             for a, b in pairwise(layout.offsets)
         )
         layout = layout.with_length(axis, keep, counts)
-    full = uncarry(gather(t, layout), x._local.dtype)
-    return Array(full, Layout.replicated(layout.shape, layout.comm))
+    return Array(gather(t, layout), layout.split_along(None))
 
 
 def _near(begin: int, end: int, n: int, edgeitems: int) -> list[int]:

@@ -22,7 +22,6 @@ from torch import Tensor
 from ._comm.communicator import Communicator
 from ._core.array import Array, common_communicator
 from ._core.collectives import all_to_all, counts_of, shard
-from ._core.dtypes import carrier, uncarry
 from ._core.fetch import overlap
 from ._core.layout import Layout, Shape, balanced_counts
 from ._core.lift import broadcast_shape, check_array
@@ -89,10 +88,10 @@ def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:
     if plan.hops:
         first = plan.hops[0]
         low, high = first.bounds[layout.comm.rank : layout.comm.rank + 2]
-        moved = carrier(t).reshape(plan.before, first.outer * (high - low), plan.after)
+        moved = t.reshape(plan.before, first.outer * (high - low), plan.after)
         for source, target in pairwise(plan.hops):
             moved = _move(moved, source, target, layout.comm)
-        return Array(uncarry(moved.reshape(shard_shape), t.dtype), plan.result)
+        return Array(moved.reshape(shard_shape), plan.result)
     if copy:
         return Array(t.clone(memory_format=torch.contiguous_format).view(shard_shape), plan.result)
     return Array(t.reshape(shard_shape), plan.result)

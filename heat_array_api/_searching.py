@@ -26,7 +26,7 @@ from ._core.collectives import (
     ring_shift,
     shard,
 )
-from ._core.dtypes import ANY, BOOL, INTEGER, INTEGER_OR_BOOL, ORDERED, carrier, promote, uncarry
+from ._core.dtypes import ANY, BOOL, INTEGER, INTEGER_OR_BOOL, ORDERED, carrier, on_bits, promote
 from ._core.layout import Layout, balanced_counts
 from ._core.lift import Scalar, align, as_operands, cast, check_array, plan_reduction, reduction
 from ._core.operators import namespace
@@ -257,8 +257,8 @@ def where(
     _, first, second = as_operands("where", condition, x1, x2, names=names)
     dtype = promote(first._local.dtype, second._local.dtype)
     (c, t1, t2), layout = align("where", condition, first, second)
-    t1, t2 = carrier(cast(t1, dtype)), carrier(cast(t2, dtype))
-    return Array(uncarry(torch.where(c, t1, t2), dtype), layout)
+    chosen = on_bits(lambda a, b: torch.where(c, a, b), cast(t1, dtype), cast(t2, dtype))
+    return Array(chosen, layout)
 
 
 # ---------------------------------------------------------------------- searchsorted
@@ -375,7 +375,7 @@ class _Queries:
         load = int(preduce(receives.sum(), "max", comm).item())
         if load > 4 * self.second.size // comm.size + 1024:
             return self._round_the_ring()
-        values = uncarry(carrier(self.values).index_select(0, order), self.values.dtype)
+        values = on_bits(torch.index_select, self.values, dim=0, index=order)
         questions = exchange(values, sends.tolist(), receives.tolist(), comm)
         found = searchsorted_local(self.run, questions, self.side) + self.first.start
         came = exchange(found, receives.tolist(), sends.tolist(), comm)

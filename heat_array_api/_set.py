@@ -25,7 +25,7 @@ from ._comm.recording import breaks, may_break
 from ._comm.trace import note
 from ._core.array import Array
 from ._core.collectives import counts_of, gather, preduce
-from ._core.dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote, uncarry
+from ._core.dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote
 from ._core.layout import Layout
 from ._core.lift import Scalar, as_operands, cast, check_array
 from ._sorting.local import (
@@ -135,8 +135,7 @@ def _meeting(values: Tensor, layout: Layout) -> Route:
 
 
 def _send(route: Route, t: Tensor) -> Tensor:
-    (came,) = route.forward([carrier(t)])
-    return uncarry(came, t.dtype)
+    return route.forward([t])[0]
 
 
 def _spread(n: int, layout: Layout) -> Layout:
@@ -327,7 +326,7 @@ def _isin_split(values: Tensor, members: Tensor, layout: Layout) -> Tensor:
     """As `_isin_local`, of the members on all ranks: the distinct values of both meet."""
     asked = _distinct(values)
     known = _distinct_values(members)
-    both = uncarry(torch.cat([carrier(asked.values), carrier(known)]), values.dtype)
+    both = torch.cat([asked.values, known])
     order = argsort_keys(order_keys(both), runs=True)
     is_member = order >= asked.values.shape[0]
     run = take_last(both, order)

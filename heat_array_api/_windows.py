@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import pairwise
 
 from ._core.array import Array
-from ._core.dtypes import carrier, uncarry
 from ._core.fetch import Fetch, Want, fetch, plan_fetch
 from ._core.layout import Layout, normalize_axis
 from ._core.lift import check_array
@@ -90,9 +89,8 @@ def _windowed(x: Array, length: int, axis: int) -> Array:
     shorter = layout.with_length(axis, layout.shape[axis] + 1 - length, counts)
     result = shorter.insert(layout.ndim, length=length)
     if counts is not None and not result.count:
-        none = carrier(t).narrow(axis, 0, 0)[..., None]
-        return Array(uncarry(none.expand(*none.shape[:-1], length), t.dtype), result)
-    return Array(uncarry(carrier(t).unfold(axis, length, 1), t.dtype), result)
+        return Array(t.narrow(axis, 0, 0)[..., None].expand(result.local_shape), result)
+    return Array(t.unfold(axis, length, 1), result)
 
 
 @lru_cache(maxsize=1024)

@@ -33,7 +33,6 @@ import torch
 from torch import Tensor
 
 from .._comm.communicator import Communicator
-from .dtypes import carrier, uncarry
 from .layout import Layout, Shape
 from .tape import linear, tracked, with_batch
 
@@ -127,9 +126,8 @@ def gather(t: Tensor, layout: Layout, *, varying: bool = False) -> Tensor:
     rows_of_all = gather_varying if varying else _gather_rows
     if split == 0:
         return rows_of_all(t, layout.counts, comm)
-    rows = carrier(t).movedim(split, 0)
-    full = rows_of_all(uncarry(rows.contiguous(), t.dtype), layout.counts, comm)
-    return uncarry(carrier(full).movedim(0, split).contiguous(), t.dtype)
+    full = rows_of_all(t.movedim(split, 0).contiguous(), layout.counts, comm)
+    return full.movedim(0, split).contiguous()
 
 
 def _gather_rows(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:

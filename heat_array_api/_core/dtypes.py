@@ -7,6 +7,7 @@ arithmetic runs NumPy's kernels on the same memory (`_op`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ __all__ = [
     "default_float",
     "from_numpy",
     "numpy_kernel",
+    "on_bits",
     "promote",
     "promote_scalar",
     "to_numpy_dtype",
@@ -225,6 +227,20 @@ def carrier(t: torch.Tensor) -> torch.Tensor:
 def uncarry(t: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Undo `carrier`: view `t` as `dtype` again where that is a wide unsigned dtype."""
     return t.view(dtype) if dtype in _CARRIERS else t
+
+
+def on_bits(
+    kernel: Callable[..., torch.Tensor], *tensors: torch.Tensor, **options: Any
+) -> torch.Tensor:
+    """Call a kernel that copies elements, on the carriers of what torch has no such kernel for.
+
+    The tensors have one dtype, which is that of the result. Views, `torch.cat`, `reshape`,
+    `contiguous` and `clone` take all dtypes as they are.
+    """
+    dtype = tensors[0].dtype
+    if dtype not in _CARRIERS:
+        return kernel(*tensors, **options)
+    return kernel(*map(carrier, tensors), **options).view(dtype)
 
 
 _promoted: dict[tuple[torch.dtype, torch.dtype], torch.dtype] = {}

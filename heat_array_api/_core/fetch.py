@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._comm.communicator import Communicator
 from .collectives import exchange
-from .dtypes import carrier, uncarry
+from .dtypes import on_bits
 from .layout import Layout, Shape, resized
 from .tape import tracked
 
@@ -173,8 +173,6 @@ def fetch(tensors: Sequence[Tensor], plan: Fetch) -> list[Tensor]:
             spare = [t.narrow(axis, 0, 0) for k, t in enumerate(tensors) if k not in needed]
             results[0] = join([results[0], *spare], axis)
         return results
-    dtype = tensors[0].dtype
-    tensors = [carrier(t) for t in tensors]
     # Rows of every source, but none: what is sent is on the tape of every rank or of none.
     blocks = [t.narrow(axis, 0, 0).reshape(-1) for t in tensors]
     blocks += [tensors[k].narrow(axis, begin, n).reshape(-1) for k, begin, n in plan.cuts]
@@ -183,8 +181,7 @@ def fetch(tensors: Sequence[Tensor], plan: Fetch) -> list[Tensor]:
     results = []
     for (k, begin, length), (split, pieces) in zip(plan.own, plan.pieces, strict=True):
         own = tensors[k].narrow(axis, begin, length)
-        joined = join([own if i < 0 else parts[i].view(shape) for i, shape in pieces], split)
-        results.append(uncarry(joined, dtype))
+        results.append(join([own if i < 0 else parts[i].view(shape) for i, shape in pieces], split))
     return results
 
 
@@ -263,16 +260,14 @@ def arrange_locally(t: Tensor, axis: int, segments: Sequence[Segment]) -> Tensor
 
 def _in_order(rows: Sequence[Tensor], axis: int, segments: Sequence[Segment]) -> Tensor:
     """Return the rows of each segment, which are in upward order, in the segment's own order."""
-    dtype = rows[0].dtype
     pieces = []
     for piece, (_, length, step) in zip(rows, segments, strict=True):
-        piece = carrier(piece)
         if step < 0 and length:
-            piece = piece.flip(axis)
+            piece = on_bits(torch.flip, piece, dims=(axis,))
         elif step == 0 and length:
             piece = piece.expand(resized(piece.shape, axis, length))
         pieces.append(piece)
-    return uncarry(join(pieces, axis), dtype)
+    return join(pieces, axis)
 
 
 def _rows(start: int, length: int, step: int) -> tuple[int, int]:

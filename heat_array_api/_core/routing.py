@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .collectives import all_to_all
-from .dtypes import carrier, uncarry
+from .dtypes import carrier, on_bits
 from .layout import Layout
 
 __all__ = ["fetch", "pick", "place", "store"]
@@ -19,7 +19,7 @@ __all__ = ["fetch", "pick", "place", "store"]
 
 def pick(t: Tensor, columns: list[Tensor]) -> Tensor:
     """Return ``t[columns]``: index tensors of one shape for the leading axes."""
-    return uncarry(carrier(t)[tuple(columns)], t.dtype)
+    return on_bits(lambda values: values[tuple(columns)], t)
 
 
 def place(t: Tensor, columns: list[Tensor], rows: Tensor, order: Tensor) -> None:
@@ -107,5 +107,5 @@ def store(t: Tensor, layout: Layout, columns: list[Tensor], rows: Tensor, order:
     arrived = _to_owners(requests, sent, received, layout)
     *asked, rank = arrived.unbind(1)
     asked[layout.split] = asked[layout.split] - layout.start
-    moved = uncarry(carrier(rows)[permutation], rows.dtype)
+    moved = pick(rows, [permutation])
     place(t, asked, _to_owners(moved, sent, received, layout), rank)

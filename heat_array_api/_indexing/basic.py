@@ -10,11 +10,12 @@ import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from .._core.array import Array
 from .._core.collectives import broadcast_rows
-from .._core.dtypes import carrier, uncarry
+from .._core.dtypes import on_bits
 from .._core.layout import Layout, Shape, longest_axis, resized
 from .._core.redistribute import resplit
 from .._manipulation import flip
@@ -163,15 +164,15 @@ def box(t: Tensor, layout: Layout, basic: tuple[Basic, ...]) -> tuple[Tensor, La
 
     On the split axis the item must be a Range of positive step, or of at most one element.
     """
-    carried = carrier(t)
+    view = t
     axis = dim = 0  # of the array, of the view as it shrinks and grows
     for item in basic:
         if item is None:
-            carried = carried.unsqueeze(dim)
+            view = view.unsqueeze(dim)
             dim += 1
             continue
         if isinstance(item, int):
-            carried = carried.select(dim, item)
+            view = view.select(dim, item)
             axis += 1
             continue
         up = item.ascending
@@ -179,13 +180,12 @@ def box(t: Tensor, layout: Layout, basic: tuple[Basic, ...]) -> tuple[Tensor, La
         if axis == layout.split:
             first, last = _local_range(up, layout, layout.comm.rank)
             begin, length = begin + first * up.step - layout.start, last - first
-        carried = _strided(carried, dim, begin, up.step, length)
+        view = _strided(view, dim, begin, up.step, length)
         if item.step < 0 and item.length > 1 and axis != layout.split:
-            carried = carried.flip(dim)
+            view = on_bits(torch.flip, view, dims=(dim,))
         axis += 1
         dim += 1
-    view = carried.view_as(carried) if carried is t else carried
-    return uncarry(view, t.dtype), box_layout(layout, basic)
+    return view.view_as(view) if view is t else view, box_layout(layout, basic)
 
 
 def _strided(t: Tensor, dim: int, start: int, step: int, length: int) -> Tensor:

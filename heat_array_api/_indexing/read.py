@@ -17,7 +17,7 @@ from torch import Tensor
 from .._comm.recording import breaks, capturing, checked_later, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, preduce, pvary, shard
-from .._core.dtypes import ANY, INTEGER, carrier, uncarry
+from .._core.dtypes import ANY, INTEGER, carrier, on_bits, uncarry
 from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
 from .._core.lift import broadcast_shape, check_array
 from .._core.redistribute import move, redistribute, resplit
@@ -275,7 +275,7 @@ def _masked(x: Array, mask: Array) -> Array:
         mask = Array(mask._local.reshape(1), Layout.replicated((1,), x.comm))
         x = select(x, (None, *(Range(0, 1, n) for n in x.shape)))
     x, local = mask_in_order(x, mask)
-    values = uncarry(carrier(x._local)[local], x._local.dtype)
+    values = pick(x._local, [local])
     rest = x.shape[mask.ndim :]
     layout = x._layout
     if layout.split is None:
@@ -381,8 +381,8 @@ def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
         target = layout.with_shape(indices.shape, layout.split)
     local = move(indices._local, indices._layout, target)
     index = check_bounds(Array(local, target), x.shape[axis], axis)
-    t = torch.take_along_dim(carrier(x._local), index, dim=axis)
-    return Array(uncarry(t, x._local.dtype), target)
+    t = on_bits(torch.take_along_dim, x._local, indices=index, dim=axis)
+    return Array(t, target)
 
 
 def _along_split(x: Array, indices: Array, axis: int) -> Array:
@@ -401,4 +401,4 @@ def _along_split(x: Array, indices: Array, axis: int) -> Array:
         line = line.reshape([-1 if j == i else 1 for j in range(x.ndim)])
         columns.append(line.expand(wanted.shape).reshape(-1))
     values = fetch(x._local, x._layout, columns)
-    return Array(uncarry(carrier(values).reshape(wanted.shape), x._local.dtype), layout)
+    return Array(values.reshape(wanted.shape), layout)

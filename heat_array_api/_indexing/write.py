@@ -16,7 +16,7 @@ from torch import Tensor
 from .._comm.recording import breaks, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, pvary, shard
-from .._core.dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier
+from .._core.dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier, on_bits
 from .._core.layout import Layout, Shape, balanced_counts, longest_axis
 from .._core.lift import broadcast_shape
 from .._core.redistribute import move, redistribute
@@ -276,9 +276,7 @@ def _fill_masked(x: Array, mask: Array, value: Array) -> None:
     if inner and layout.split is not None:
         target = layout.with_shape(rest, layout.split - mask.ndim)
     values = _fitted(value, target, x)
-    dtype = x._local.dtype
-    result = torch.where(local, carrier(values), carrier(x._local))
-    x.become(result if dtype is result.dtype else result.view(dtype))
+    x.become(on_bits(lambda a, b: torch.where(local, a, b), values, x._local))
 
 
 @may_break

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .._comm.recording import breaks
 from .._core.array import Array
-from .._core.dtypes import ANY, carrier, uncarry
+from .._core.dtypes import ANY
 from .._core.layout import Shape, normalize_axis
 from .._core.lift import check_array
 from .._manipulation import expand_dims, permute_dims
@@ -111,12 +111,12 @@ def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bo
 
 def _last(t: Tensor, axis: int) -> Tensor:
     """Return `t` with `axis` moved to the end, contiguous."""
-    return uncarry(carrier(t).movedim(axis, -1).contiguous(), t.dtype)
+    return t.movedim(axis, -1).contiguous()
 
 
 def _back(t: Tensor, axis: int) -> Tensor:
     """Undo the move of `_last`."""
-    return uncarry(carrier(t).movedim(-1, axis), t.dtype)
+    return t.movedim(-1, axis)
 
 
 # ---------------------------------------------------------------------- median

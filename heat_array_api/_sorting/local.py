@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._core.dtypes import COMPLEX, REAL_FLOATING, WIDE_UNSIGNED, carrier, to_numpy_dtype, uncarry
+from .._core.dtypes import COMPLEX, REAL_FLOATING, WIDE_UNSIGNED, carrier, on_bits, to_numpy_dtype
 
 __all__ = [
     "Keys",
@@ -193,10 +193,8 @@ def _use_radix(k: Tensor, stable: bool) -> bool:
 
 def take_last(t: Tensor, order: Tensor) -> Tensor:
     """Return the elements of `t` in an order along the last axis, of the same shape."""
-    values = carrier(t)
-    # index_select is five times faster than indexing.
-    values = values.index_select(0, order) if t.ndim == 1 else values.gather(-1, order)
-    return uncarry(values, t.dtype)
+    kernel = torch.index_select if t.ndim == 1 else torch.gather  # five times faster than indexing
+    return on_bits(kernel, t, dim=-1, index=order)
 
 
 def merge_keys(k: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .._comm.communicator import Communicator
 from .._core.collectives import all_to_all, exchange, exscan, gather, preduce
-from .._core.dtypes import COMPLEX, REAL_FLOATING, carrier, uncarry
+from .._core.dtypes import COMPLEX, REAL_FLOATING
 from .._core.layout import Layout, balanced_counts
 from .local import (
     Keys,
@@ -355,26 +355,20 @@ def _along_split(
 ) -> Tensor:
     """Sort along the split axis, as rows: each on one rank if they are many, else each on all."""
     assert layout.split is not None
-    rows = carrier(t).movedim(layout.split, -1)
+    rows = t.movedim(layout.split, -1)
     shape = rows.shape
     rows = rows.reshape(layout.size // max(layout.shape[layout.split], 1), layout.count)
     if not layout.nonempty:
-        result = local(uncarry(rows, t.dtype))
+        result = local(rows)
     elif rows.shape[0] >= layout.comm.size:
-        result = _by_rows(rows, t.dtype, layout, local)
+        result = _by_rows(rows, layout, local)
     else:
-        each = [uncarry(row, t.dtype) for row in rows.contiguous().unbind(0)]
-        ordered = distributed(each, layout, descending)
-        parts = [carrier(row) for row in ordered]
+        parts = distributed(list(rows.contiguous().unbind(0)), layout, descending)
         result = torch.stack(parts) if len(parts) > 1 else parts[0]
-        result = uncarry(result, ordered[0].dtype)
-    dtype = result.dtype
-    return uncarry(carrier(result).view(shape).movedim(-1, layout.split), dtype)
+    return result.view(shape).movedim(-1, layout.split)
 
 
-def _by_rows(
-    rows: Tensor, dtype: torch.dtype, layout: Layout, local: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _by_rows(rows: Tensor, layout: Layout, local: Callable[[Tensor], Tensor]) -> Tensor:
     """Give whole rows to the ranks, apply `local`, give the pieces back: two all-to-alls."""
     comm = layout.comm
     counts = balanced_counts(rows.shape[0], comm.size)
@@ -382,10 +376,10 @@ def _by_rows(
     blocks = all_to_all(
         list(torch.split(rows, list(counts))), [(mine, n) for n in layout.counts], comm
     )
-    ordered = local(uncarry(torch.cat(blocks, dim=1), dtype))
-    pieces = list(torch.split(carrier(ordered), list(layout.counts), dim=1))
+    ordered = local(torch.cat(blocks, dim=1))
+    pieces = list(torch.split(ordered, list(layout.counts), dim=1))
     back = all_to_all(pieces, [(n, layout.count) for n in counts], comm)
-    return uncarry(torch.cat(back), ordered.dtype)
+    return torch.cat(back)
 
 
 def _sort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:
@@ -423,14 +417,10 @@ def _sort_rows_by_order(rows: list[Tensor], layout: Layout, descending: bool) ->
     for row in rows:
         keys, order = sort_with_order(order_keys(row, descending))
         runs.append(keys)
-        values.append(carrier(take_last(row, order)))
+        values.append(take_last(row, order))
     came = _route(runs, layout).forward(values)
     del runs, values
-    merged = []
-    for v in came:
-        v = uncarry(v, rows[0].dtype)
-        merged.append(take_last(v, argsort_keys(order_keys(v, descending), runs=True)))
-    return merged
+    return [take_last(v, argsort_keys(order_keys(v, descending), runs=True)) for v in came]
 
 
 def _argsort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:

@@ -16,7 +16,7 @@ import torch
 from .._autograd import differentiable
 from .._comm.recording import breaks
 from .._core.array import Array
-from .._core.dtypes import ANY, COMPLEX, NUMERIC, carrier, uncarry
+from .._core.dtypes import ANY, COMPLEX, NUMERIC
 from .._core.kernels import root_of_sum
 from .._core.layout import Layout, normalize_axes, normalize_axis
 from .._core.lift import as_operands, broadcast_shape, check_array
@@ -99,8 +99,8 @@ def diagonal(x: Array, /, *, offset: int = 0) -> Array:
         counts = tuple(b - a for a, b in pairwise(ends))
         target = Layout.of(shape, x.ndim - 2, counts, layout.comm)
         start = layout.start if by_rows else -layout.start
-    parts = torch.diagonal(carrier(x._local), offset=offset + start, dim1=-2, dim2=-1)
-    return Array(uncarry(parts, x._local.dtype), target)
+    parts = torch.diagonal(x._local, offset=offset + start, dim1=-2, dim2=-1)
+    return Array(parts, target)
 
 
 def trace(x: Array, /, *, offset: int = 0, dtype: Any = None) -> Array:
