@@ -26,9 +26,7 @@ from ._core.array import Array, Device, common_communicator
 from ._core.collectives import pvary, shard
 from ._core.dtypes import (
     ANY,
-    COMPLEX,
     INTEGER_OR_BOOL,
-    WIDE_UNSIGNED,
     carrier,
     check_conversion,
     default_complex,
@@ -38,8 +36,8 @@ from ._core.dtypes import (
     to_numpy_dtype,
     to_torch_dtype,
 )
-from ._core.layout import Layout, Shape, normalize_axis, resized
-from ._core.lift import Scalar, check_array
+from ._core.layout import Layout, Shape, as_shape, normalize_axis, resized
+from ._core.lift import Scalar, check_array, filled
 from ._core.redistribute import resplit
 from ._errors import CommunicatorMismatchError
 from ._options import UNSET, Unset, default_split
@@ -387,23 +385,6 @@ def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Lay
     return Layout.balanced(shape, normalize_axis(func, split, len(shape), "split"), comm)
 
 
-def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
-    """Return a shape as a tuple of ints; negative extents raise."""
-    try:
-        extents = (
-            (int(shape.__index__()),)
-            if hasattr(shape, "__index__") and not isinstance(shape, (tuple, list))
-            else tuple(int(n.__index__()) for n in shape)
-        )
-    except (AttributeError, TypeError):
-        raise TypeError(
-            f"{func}: {name} is {shape!r}; expected an int or a sequence of ints"
-        ) from None
-    if any(n < 0 for n in extents):
-        raise ValueError(f"{func}: {name} is {shape}; it must not be negative")
-    return extents
-
-
 def scalar_dtype(value: Scalar) -> torch.dtype:
     """Return the default dtype of an array made from a Python scalar."""
     if isinstance(value, bool):
@@ -411,28 +392,6 @@ def scalar_dtype(value: Scalar) -> torch.dtype:
     if isinstance(value, int):
         return torch.int64
     return default_float() if isinstance(value, float) else default_complex()
-
-
-def filled(
-    func: str, shape: Shape, value: Scalar, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return a tensor full of `value`; an integer that does not fit the dtype raises."""
-    if not isinstance(value, (bool, int, float, complex)):
-        raise TypeError(f"{func}: the value is {type(value).__name__}; expected a number")
-    if isinstance(value, complex) and dtype not in COMPLEX.all and dtype is not torch.bool:
-        raise TypeError(f"{func}: cannot store {value} in dtype {to_numpy_dtype(dtype)}")
-    if dtype in INTEGER_OR_BOOL.all and dtype is not torch.bool:
-        assert not isinstance(value, complex)
-        info = np.iinfo(to_numpy_dtype(dtype))
-        if not (math.isfinite(value) and info.min <= int(value) <= info.max):
-            raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
-        if dtype in WIDE_UNSIGNED:  # torch's fill takes no integer above int64's
-            bits = torch.from_numpy(np.asarray(int(value), dtype=info.dtype)).to(device)
-            return bits.expand(shape).contiguous()
-        value = int(value)
-    elif dtype is not torch.bool:  # torch.full refuses what overflows to infinity
-        value = torch.tensor(value, dtype=dtype).item()
-    return torch.full(shape, value, dtype=dtype, device=device)
 
 
 # ---------------------------------------------------------------------- from values

@@ -28,7 +28,7 @@ from ._core.dtypes import (
     REAL,
     REAL_FLOATING,
 )
-from ._core.lift import Scalar, binary, check_array, elementwise, unary
+from ._core.lift import Operand, binary, check_array, elementwise, unary
 
 __all__ = [
     "abs",
@@ -99,9 +99,6 @@ __all__ = [
     "tanh",
     "trunc",
 ]
-
-
-Operand = Array | Scalar
 
 
 def abs(x: Array, /) -> Array:
@@ -981,7 +978,7 @@ def equal(x1: Operand, x2: Operand, /) -> Array:
         Of bool; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("equal", torch.eq, x1, x2, ANY, takes_scalar=True)
+    return binary("equal", torch.eq, x1, x2, ANY, takes_scalar=True, compares=True)
 
 
 def greater(x1: Operand, x2: Operand, /) -> Array:
@@ -998,7 +995,7 @@ def greater(x1: Operand, x2: Operand, /) -> Array:
         Of bool; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("greater", torch.gt, x1, x2, ORDERED, takes_scalar=True)
+    return binary("greater", torch.gt, x1, x2, ORDERED, takes_scalar=True, compares=True)
 
 
 def greater_equal(x1: Operand, x2: Operand, /) -> Array:
@@ -1015,7 +1012,7 @@ def greater_equal(x1: Operand, x2: Operand, /) -> Array:
         Of bool; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("greater_equal", torch.ge, x1, x2, ORDERED, takes_scalar=True)
+    return binary("greater_equal", torch.ge, x1, x2, ORDERED, takes_scalar=True, compares=True)
 
 
 def isfinite(x: Array, /) -> Array:
@@ -1080,7 +1077,7 @@ def less(x1: Operand, x2: Operand, /) -> Array:
         Of bool; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("less", torch.lt, x1, x2, ORDERED, takes_scalar=True)
+    return binary("less", torch.lt, x1, x2, ORDERED, takes_scalar=True, compares=True)
 
 
 def less_equal(x1: Operand, x2: Operand, /) -> Array:
@@ -1097,7 +1094,7 @@ def less_equal(x1: Operand, x2: Operand, /) -> Array:
         Of bool; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("less_equal", torch.le, x1, x2, ORDERED, takes_scalar=True)
+    return binary("less_equal", torch.le, x1, x2, ORDERED, takes_scalar=True, compares=True)
 
 
 def logical_and(x1: Operand, x2: Operand, /) -> Array:
@@ -1215,7 +1212,7 @@ def not_equal(x1: Operand, x2: Operand, /) -> Array:
         Of bool; split as the operand with more bytes. Sends nothing unless the
         operands' layouts differ (module notes).
     """
-    return binary("not_equal", torch.ne, x1, x2, ANY, takes_scalar=True)
+    return binary("not_equal", torch.ne, x1, x2, ANY, takes_scalar=True, compares=True)
 
 
 def _limit(func: str, kernel: Any, numpy_name: str, x: Array, bound: Operand) -> Array:

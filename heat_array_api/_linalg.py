@@ -20,7 +20,7 @@ from torch import Tensor
 from ._comm.recording import capturing
 from ._core.array import Array, common_communicator
 from ._core.collectives import gather, preduce, ring_shift
-from ._core.dtypes import NUMERIC, carrier, promote, uncarry
+from ._core.dtypes import HALVES, NUMERIC, carrier, promote, uncarry
 from ._core.layout import Layout, Shape, normalize_axes, normalize_axis
 from ._core.lift import as_operands, broadcast_shape, cast, check_array, varying
 from ._core.redistribute import move, redistribute
@@ -430,9 +430,6 @@ def _unmerged(x: Array, axis: int, extents: Shape) -> Array:
 CONTRACTED: Final = -1
 
 
-_HALF: Final = frozenset({torch.float16, torch.bfloat16})
-
-
 _SYMMETRIC: Final = frozenset({torch.float32, torch.float64})
 
 
@@ -641,7 +638,7 @@ def _blas() -> ThreadpoolController:
 
 def _accumulator(t: Tensor) -> Tensor:
     """Return partial sums in the dtype in which they are added: float32 for the half precisions."""
-    return t.float() if t.dtype in _HALF else t
+    return t.float() if t.dtype in HALVES else t
 
 
 def _local(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
@@ -686,7 +683,7 @@ def _rotate(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
     assert axis is not None
     along = stay.own(axis)
     summed = axis == CONTRACTED
-    wide = torch.float32 if summed and t1.dtype in _HALF else t1.dtype
+    wide = torch.float32 if summed and t1.dtype in HALVES else t1.dtype
     make = torch.zeros if summed else torch.empty
     out = make(plan.result.local_shape, dtype=wide, device=t1.device)
     for step in range(comm.size):

@@ -33,11 +33,11 @@ from ._core.fetch import (
     overlap,
     plan_fetch,
 )
-from ._core.layout import Layout, Shape, normalize_axes, normalize_axis, resized
+from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis, resized
 from ._core.lift import as_operands, cast, check_array
 from ._core.redistribute import move
 from ._core.views import linked, permuted
-from ._reshape import as_ints, reshape
+from ._reshape import reshape
 
 __all__ = [
     "concat",

@@ -17,9 +17,9 @@ from torch import Tensor
 from ._comm.recording import breaks
 from ._core.array import Array
 from ._core.collectives import preduce
-from ._core.dtypes import ORDERED, REAL_FLOATING, default_float, to_torch_dtype
-from ._core.layout import Layout, normalize_axes, normalize_axis
-from ._core.lift import check_array
+from ._core.dtypes import ORDERED, REAL_FLOATING, to_torch_dtype
+from ._core.layout import Axis, Layout, normalize_axes, normalize_axis
+from ._core.lift import as_floating, check_array
 from ._core.redistribute import redistribute, resplit
 from ._core.tape import tracked
 from ._elementwise import isnan, logical_not
@@ -33,9 +33,6 @@ from ._sorting.samplesort import find_cuts
 from ._statistical import sum as sum_
 
 __all__ = ["median", "nanmedian", "nanquantile", "quantile"]
-
-
-Axis = int | Sequence[int] | None
 
 
 Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -113,7 +110,7 @@ def nanquantile(
 
     Messages: one reduction more, which counts.
     """
-    return _quantile("nanquantile", x, q, axis, method, keepdims)
+    return _quantile("nanquantile", x, q, axis, method, keepdims, skips_nan=True)
 
 
 @breaks
@@ -131,18 +128,18 @@ def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Arra
     return with_axes(result, axes) if keepdims else result
 
 
-def _quantile(func: str, x: Array, q: Any, axis: Axis, method: str, keepdims: bool) -> Array:
-    check_array(func, "x", x, ORDERED)
+def _quantile(
+    func: str, x: Array, q: Any, axis: Axis, method: str, keepdims: bool, skips_nan: bool = False
+) -> Array:
+    x = as_floating(func, check_array(func, "x", x, ORDERED))
     if method not in _CONTINUOUS:
         known = ", ".join(_CONTINUOUS)
         raise ValueError(f"{func}: method is {method!r}; expected one of {known}")
-    if x._local.dtype not in REAL_FLOATING.all:
-        x = Array(x._local.to(default_float()), x._layout)
     axes = normalize_axes(func, axis, x.ndim)
     probabilities, dtype = _probabilities(func, q, x)
     lines = _movable(as_last_axis(x, axes))
     at = torch.from_numpy(probabilities.reshape(-1)).to(x._local.device)
-    if func == "nanquantile" or lines.shape[-1] == 0:
+    if skips_nan or lines.shape[-1] == 0:
         result = _of_each_line(lines, at, method, dtype)
     else:
         result = _of_equal_lines(lines, at, method, dtype)
@@ -292,9 +289,7 @@ def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool 
     all-to-all of `x` first, which splits it along its longest other axis. While it is being
     differentiated: those of `sort`, and of taking the middle elements.
     """
-    check_array("median", "x", x, ORDERED)
-    if x._local.dtype not in REAL_FLOATING.all:
-        x = Array(x._local.to(default_float()), x._layout)
+    x = as_floating("median", check_array("median", "x", x, ORDERED))
     if axis is not None and not isinstance(axis, int):
         axes = normalize_axes("median", axis, x.ndim)
         result = median(as_last_axis(x, axes), axis=-1)

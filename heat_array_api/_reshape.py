@@ -23,7 +23,7 @@ from ._comm.communicator import Communicator
 from ._core.array import Array, common_communicator
 from ._core.collectives import all_to_all, counts_of, shard
 from ._core.fetch import overlap
-from ._core.layout import Layout, Shape, balanced_counts
+from ._core.layout import Layout, Shape, as_ints, balanced_counts
 from ._core.lift import broadcast_shape, check_array
 from ._core.redistribute import redistribute
 from ._core.views import is_view, linked
@@ -95,20 +95,6 @@ def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:
     if copy:
         return Array(t.clone(memory_format=torch.contiguous_format).view(shard_shape), plan.result)
     return Array(t.reshape(shard_shape), plan.result)
-
-
-def as_ints(func: str, name: str, value: int | Sequence[int]) -> Shape:
-    """Return an int, or a sequence of ints, as a tuple of Python's ints."""
-    if isinstance(value, int):
-        return (int(value),)
-    try:
-        return tuple(map(int, map(operator.index, value)))  # int: a bool is an index too
-    except TypeError:
-        pass
-    try:
-        return (operator.index(value),)  # type: ignore[arg-type]  # a NumPy integer
-    except TypeError:
-        raise TypeError(f"{func}: {name} is {value!r}; expected an int or ints") from None
 
 
 def _view(t: Tensor, layout: Layout, result: Layout) -> Tensor:

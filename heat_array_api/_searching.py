@@ -7,7 +7,8 @@ operand, the operand is first split along a kept axis (`_op.plan_reduction`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,18 @@ from ._core.collectives import (
     ring_shift,
     shard,
 )
-from ._core.dtypes import ANY, BOOL, INTEGER, INTEGER_OR_BOOL, ORDERED, carrier, on_bits, promote
-from ._core.layout import Layout, balanced_counts
+from ._core.dtypes import (
+    ANY,
+    BOOL,
+    INTEGER,
+    INTEGER_OR_BOOL,
+    ORDERED,
+    carrier,
+    limits,
+    on_bits,
+    promote,
+)
+from ._core.layout import Axis, Layout, balanced_counts
 from ._core.lift import Scalar, align, as_operands, cast, check_array, plan_reduction, reduction
 from ._core.operators import namespace
 from ._core.redistribute import move, redistribute
@@ -37,9 +48,6 @@ __all__ = ["argmax", "argmin", "bincount", "count_nonzero", "nonzero", "searchso
 
 
 NOWHERE = torch.iinfo(torch.int64).max
-
-
-Axis = int | Sequence[int] | None
 
 
 # ---------------------------------------------------------------------- extremes
@@ -74,15 +82,32 @@ def argmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> A
     then candidate indices), after one all-to-all of `x` where the result is bigger than one
     rank's share of it.
     """
-    return _arg_extreme("argmax", x, axis, keepdims)
+    return _arg_extreme(_ARGMAX, x, axis, keepdims)
 
 
 def argmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """Index of the first minimum along an axis; otherwise as `argmax` (NaN first, too)."""
-    return _arg_extreme("argmin", x, axis, keepdims)
+    return _arg_extreme(_ARGMIN, x, axis, keepdims)
 
 
-def _arg_extreme(func: str, x: Array, axis: int | None, keepdims: bool) -> Array:
+@dataclass(frozen=True, slots=True)
+class _Extreme:
+    """`argmax` or `argmin`: how to find it in a shard, and how the ranks' extremes combine."""
+
+    name: str
+    combine: str
+    along: Callable[..., Any]  # the extremes along an axis, and where they are
+    flat: Callable[[Tensor], Tensor]
+    numpy: Callable[[Any], Any]
+    loser: int  # of `limits`: any other value, or index, wins
+
+
+_ARGMAX = _Extreme("argmax", "max", torch.max, torch.argmax, np.argmax, 0)
+_ARGMIN = _Extreme("argmin", "min", torch.min, torch.argmin, np.argmin, 1)
+
+
+def _arg_extreme(kind: _Extreme, x: Array, axis: int | None, keepdims: bool) -> Array:
+    func = kind.name
     check_array(func, "x", x, ORDERED)
     plan = plan_reduction(func, x._layout, axis, keepdims)
     if len(plan.axes) != 1 and axis is not None:
@@ -94,18 +119,16 @@ def _arg_extreme(func: str, x: Array, axis: int | None, keepdims: bool) -> Array
     t = _comparable(move(x._local.detach(), x._layout, source))
     shape = plan.result.local_shape
     if not plan.combines:
-        index = _flat_arg(t, func) if dim is None else _local_arg(t, func, dim)[1]
+        index = _flat_arg(t, kind) if dim is None else _local_arg(t, kind, dim)[1]
         return Array(index.view(shape), plan.result)
     if source.count == 0:
-        # Any value that never wins; its index is out of range, so that it loses ties as well.
-        lowest = -torch.inf if t.is_floating_point() else torch.iinfo(t.dtype).min
-        highest = torch.inf if t.is_floating_point() else torch.iinfo(t.dtype).max
-        value = t.new_full(shape, lowest if func == "argmax" else highest)
+        # Its index is out of range, so that it loses ties as well.
+        value = t.new_full(shape, limits(t.dtype)[kind.loser])
         index = torch.full(shape, NOWHERE, dtype=torch.int64, device=t.device)
     else:
-        value, index = (part.view(shape) for part in _local_arg(t, func, dim))
+        value, index = (part.view(shape) for part in _local_arg(t, kind, dim))
         index = _global_index(index, source, dim)
-    best = preduce(value, "max" if func == "argmax" else "min", source.comm)
+    best = preduce(value, kind.combine, source.comm)
     wins = (value == best) | (value != value)
     index = torch.where(wins, index, NOWHERE)
     return Array(preduce(index, "min", source.comm), plan.result)
@@ -118,21 +141,21 @@ def _comparable(t: Tensor) -> Tensor:
     return t if t.dtype is torch.uint8 or t.dtype not in INTEGER.all else order_keys(t)[0]
 
 
-def _local_arg(t: Tensor, func: str, axis: int | None) -> tuple[Tensor, Tensor]:
+def _local_arg(t: Tensor, kind: _Extreme, axis: int | None) -> tuple[Tensor, Tensor]:
     """Return the extreme along `axis` and its first index (NaN wins)."""
     if axis is not None:
-        kernel = torch.max if func == "argmax" else torch.min
-        return kernel(t, dim=axis)  # torch: the first of equal values, and of NaNs
-    index = _flat_arg(t, func)
+        values, index = kind.along(t, dim=axis)  # the first of equal values, and of NaNs
+        return values, index
+    index = _flat_arg(t, kind)
     return t.reshape(-1).index_select(0, index.view(1)), index
 
 
-def _flat_arg(t: Tensor, func: str) -> Tensor:
+def _flat_arg(t: Tensor, kind: _Extreme) -> Tensor:
     """Return the first index of the extreme of the flattened tensor, 0-d."""
     if t.device.type == "cpu" and t.numel() > 10_000 and t.dtype.itemsize != 2:
         # NumPy's kernel is vectorised: 2 to 40 times faster.
-        return torch.tensor(getattr(t.numpy(), func)())
-    return t.argmax() if func == "argmax" else t.argmin()
+        return torch.tensor(kind.numpy(t.numpy()))
+    return kind.flat(t)
 
 
 def _global_index(index: Tensor, layout: Layout, axis: int | None) -> Tensor:

@@ -9,10 +9,8 @@ operand, the operand is first split along a kept axis (`_op.plan_reduction`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,20 +21,19 @@ from ._core.collectives import exscan, gather, preduce, pvary
 from ._core.dtypes import (
     COMPLEX,
     FLOATING,
-    INTEGER,
+    HALVES,
     INTEGER_OR_BOOL,
     ORDERED,
     REAL_FLOATING,
     WIDE_UNSIGNED,
     check_conversion,
-    default_float,
+    limits,
     numpy_kernel,
-    to_numpy_dtype,
     to_torch_dtype,
 )
 from ._core.kernels import add, root_of_sum
-from ._core.layout import Layout, Shape, normalize_axes, normalize_axis, resized
-from ._core.lift import ReductionPlan, cast, check_array, plan_reduction, reduction
+from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis, resized
+from ._core.lift import ReductionPlan, as_floating, cast, check_array, plan_reduction, reduction
 from ._core.redistribute import move
 from ._core.tape import tracked
 from ._data_type import astype
@@ -71,9 +68,6 @@ __all__ = [
     "sum",
     "var",
 ]
-
-
-Axis = int | Sequence[int] | None
 
 
 # ---------------------------------------------------------------------- local kernels
@@ -276,16 +270,6 @@ def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tup
 # ---------------------------------------------------------------------- extrema
 
 
-def _limits(dtype: torch.dtype) -> tuple[Any, Any]:
-    """Return the least and the greatest value of a dtype: the identities of max and min."""
-    if dtype is torch.bool:
-        return False, True
-    if dtype in INTEGER.all:
-        info = np.iinfo(to_numpy_dtype(dtype))
-        return int(info.min), int(info.max)
-    return -math.inf, math.inf
-
-
 def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Maximum over axes; NaN where any element is NaN.
 
@@ -303,33 +287,27 @@ def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     Array
         Layout and messages: see the module's notes.
     """
-    return _extreme("max", _max, x, axis, keepdims)
+    return _extreme("max", _max, 0, x, axis, keepdims)
 
 
 def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Minimum over axes; NaN where any element is NaN. As `max` otherwise."""
-    return _extreme("min", _min, x, axis, keepdims)
+    return _extreme("min", _min, 1, x, axis, keepdims)
 
 
-def _extreme(func: str, kernel: Any, x: Array, axis: Axis, keepdims: bool) -> Array:
+def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdims: bool) -> Array:
+    """Reduce by the kernel; `identity` says which of the dtype's `limits` leaves others alone."""
     check_array(func, "x", x, ORDERED)
     axes = normalize_axes(func, axis, x.ndim)
     if 0 in [x.shape[i] for i in axes]:
         raise ValueError(
             f"{func}: x has shape {x.shape}; axis {axes} has no elements to choose from"
         )
-    identity = _limits(x._local.dtype)[0 if func == "max" else 1]
-    return reduction(func, kernel, x, axes, keepdims, combine=func, identity=identity)
+    neutral = limits(x._local.dtype)[identity]
+    return reduction(func, kernel, x, axes, keepdims, combine=func, identity=neutral)
 
 
 # ---------------------------------------------------------------------- moments
-
-
-def _as_floating(x: Array, func: str) -> Array:
-    check_array(func, "x", x)
-    if x._local.dtype in INTEGER_OR_BOOL.all:
-        return Array(x._local.to(default_float()), x._layout)
-    return check_array(func, "x", x, FLOATING)
 
 
 def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -349,10 +327,10 @@ def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     Array
         NaN where there are no elements. Layout and messages as for `sum`.
     """
-    x = _as_floating(x, "mean")
+    x = as_floating("mean", x)
     axes = normalize_axes("mean", axis, x.ndim)
     # float16 sums overflow where the mean does not: sum in float32.
-    half = x._local.dtype in (torch.float16, torch.bfloat16)
+    half = x._local.dtype in HALVES
     wide = Array(x._local.to(torch.float32), x._layout) if half else x
     total = reduction("mean", _sum, wide, axes, keepdims, combine="sum")
     n = math.prod(x.shape[i] for i in axes)
@@ -408,11 +386,11 @@ def var(
 
 
 def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool) -> Array:
-    x = _as_floating(x, func)
+    x = as_floating(func, x)
     plan = plan_reduction(func, x._layout, axis, keepdims)
     t = move(x._local, x._layout, plan.source)
     real = t.real.dtype if t.is_complex() else t.dtype
-    wide = cast(t, torch.float32) if real in (torch.float16, torch.bfloat16) else t
+    wide = cast(t, torch.float32) if real in HALVES else t
     n = math.prod(x.shape[i] for i in plan.axes)
     squares = _squared_distances(wide, plan, n, keepdims)
     # No elements left to divide by: the sign of infinity or NaN is NumPy's, 0/0 or x/0.
@@ -575,7 +553,7 @@ def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool
 
 def _wide(x: Array) -> Array:
     """Return float16 and bfloat16 as float32, whose sums do not overflow."""
-    half = x._local.dtype in (torch.float16, torch.bfloat16)
+    half = x._local.dtype in HALVES
     return Array(x._local.float(), x._layout) if half else x
 
 

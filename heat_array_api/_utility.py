@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +9,13 @@ import torch
 from torch import Tensor
 
 from ._core.array import Array
-from ._core.dtypes import FLOATING, default_float
-from ._core.layout import Shape, normalize_axes, normalize_axis
-from ._core.lift import check_array, reduction
+from ._core.layout import Axis, Shape, normalize_axes, normalize_axis
+from ._core.lift import as_floating, check_array, reduction
 from ._creation import asarray
 from ._manipulation import concat
 from ._reshape import reshape
 
 __all__ = ["all", "any", "diff", "gradient"]
-
-
-Axis = int | Sequence[int] | None
 
 
 def _truth(torch_kernel: Any) -> Any:
@@ -133,11 +128,9 @@ def gradient(
     Messages along the split axis: exchanges of boundary rows, and one all-to-all of the
     rows that change rank.
     """
-    check_array("gradient", "f", f)
+    f = as_floating("gradient", f, "f")
     if edge_order not in (1, 2):
         raise ValueError(f"gradient: edge_order is {edge_order!r}; expected 1 or 2")
-    if f._local.dtype not in FLOATING.all:
-        f = Array(f._local.to(default_float()), f._layout)
     axes = normalize_axes("gradient", axis, f.ndim)
     if isinstance(axis, (tuple, list)):
         axes = tuple(normalize_axis("gradient", a, f.ndim) for a in axis)

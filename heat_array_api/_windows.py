@@ -12,14 +12,10 @@ from itertools import pairwise
 
 from ._core.array import Array
 from ._core.fetch import Fetch, Want, fetch, plan_fetch
-from ._core.layout import Layout, normalize_axis
+from ._core.layout import Axis, Layout, as_ints, normalize_axis
 from ._core.lift import check_array
-from ._reshape import as_ints
 
 __all__ = ["sliding_window_view"]
-
-
-Axis = int | Sequence[int] | None
 
 
 def sliding_window_view(

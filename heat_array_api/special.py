@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from ._core.array import Array
-from ._core.dtypes import FLOATING, INTEGER_OR_BOOL, REAL_FLOATING, default_float
+from ._core.dtypes import FLOATING, HALVES, INTEGER_OR_BOOL, REAL_FLOATING
 from ._core.layout import Shape, normalize_axes
-from ._core.lift import Scalar, check_array, elementwise, reduction, spread_reduction, unary
+from ._core.lift import Operand, as_floating, elementwise, reduction, spread_reduction, unary
 from ._core.tape import tracked
 from ._elementwise import add, divide, exp, log, subtract
 from ._statistical import sum as array_sum
@@ -76,13 +76,7 @@ def __getattr__(name: str) -> Any:
     return _scipy_function(name)
 
 
-Operand = Array | Scalar
-
-
 Kernel = Callable[..., Tensor]
-
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 # ---------------------------------------------------------------------- local kernels
@@ -94,7 +88,7 @@ def _widened(kernel: Kernel) -> Kernel:
     @wraps(kernel)
     def widened(*tensors: Tensor) -> Tensor:
         dtype = tensors[0].dtype
-        if dtype in _HALF:
+        if dtype in HALVES:
             return kernel(*(t.float() for t in tensors)).to(dtype)
         return kernel(*tensors)
 
@@ -498,7 +492,7 @@ def logsumexp(
     Messages: none if the split axis is kept; else two allreduces of the result, or, where
     the result is bigger than one rank's share of `x`, one all-to-all of `x`.
     """
-    x = _floating("logsumexp", x)
+    x = as_floating("logsumexp", x, kind=REAL_FLOATING)
     axes = normalize_axes("logsumexp", axis, x.ndim)
     x = spread_reduction(x, axes)
     peak = _finite_peak(x, axes)
@@ -512,14 +506,6 @@ def logsumexp(
 def _squeezed(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
     """Drop axes of length 1: a view."""
     return t.squeeze(axes) if axes else t.view_as(t)
-
-
-def _floating(func: str, x: Array) -> Array:
-    """Check that `x` is real, and make integers the default real dtype."""
-    check_array(func, "x", x)
-    if x._local.dtype in INTEGER_OR_BOOL.all:
-        return Array(x._local.to(default_float()), x._layout)
-    return check_array(func, "x", x, REAL_FLOATING)
 
 
 def _peak(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
@@ -541,7 +527,7 @@ def softmax(x: Array, /, axis: int | Sequence[int] | None = None) -> Array:
         Shape and layout of `x`. Messages: none if the split axis is not reduced, else two
         allreduces of one value per row.
     """
-    x = _floating("softmax", x)
+    x = as_floating("softmax", x, kind=REAL_FLOATING)
     axes = normalize_axes("softmax", axis, x.ndim)
     shifted = exp(subtract(x, _finite_peak(x, axes)))
     return divide(shifted, array_sum(shifted, axis=axes, keepdims=True))
@@ -549,7 +535,7 @@ def softmax(x: Array, /, axis: int | Sequence[int] | None = None) -> Array:
 
 def log_softmax(x: Array, /, axis: int | Sequence[int] | None = None) -> Array:
     """Logarithm of `softmax`, without its loss of digits. As `softmax` otherwise."""
-    x = _floating("log_softmax", x)
+    x = as_floating("log_softmax", x, kind=REAL_FLOATING)
     axes = normalize_axes("log_softmax", axis, x.ndim)
     shifted = subtract(x, _finite_peak(x, axes))
     return subtract(shifted, log(array_sum(exp(shifted), axis=axes, keepdims=True)))

@@ -22,7 +22,7 @@ from .._comm.gathers import account
 from .._comm.recording import breaks
 from .._errors import CommunicatorMismatchError
 from .collectives import gather, shard
-from .dtypes import COMPLEX, INTEGER, DType, carrier, to_numpy_dtype, uncarry
+from .dtypes import COMPLEX, INTEGER, DType, Kind, carrier, to_numpy_dtype, uncarry
 from .layout import Layout, Shape, has_overlap
 from .operators import Operators, namespace
 from .tape import tracked
@@ -30,7 +30,7 @@ from .torch_internals import storage_use_count
 from .ufunc import array_ufunc
 from .views import Link, is_selection, refresh, write_through
 
-__all__ = ["Array", "Device", "common_communicator"]
+__all__ = ["Array", "Device", "check_array", "common_communicator"]
 
 
 class Device:
@@ -511,6 +511,16 @@ def _unpickle(
             f"{layout.local_shape}; load with as many ranks as pickled, each its own shard"
         )
     return Array(uncarry(values.to(device), dtype), layout)
+
+
+def check_array(func: str, name: str, x: object, kind: Kind | None = None) -> Array:
+    """Return `x` if it is an Array of dtype `kind`; else raise a TypeError that says what it is."""
+    if not isinstance(x, Array):
+        raise TypeError(f"{func}: {name} is {type(x).__name__}; expected a heat_array_api array")
+    if kind is not None and x._local.dtype not in kind.all:
+        article = "an" if kind.name[0] in "aeiou" else "a"
+        raise TypeError(f"{func}: {name} has dtype {x.dtype}; expected {article} {kind.name} dtype")
+    return x
 
 
 def common_communicator(func: str, *arrays: Array) -> Communicator:

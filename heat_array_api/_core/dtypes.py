@@ -7,12 +7,14 @@ arithmetic runs NumPy's kernels on the same memory (`_op`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 
+from .._comm.buffers import HALVES
 from .._options import default_dtype
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "BOOL",
     "COMPLEX",
     "FLOATING",
+    "HALVES",
     "INTEGER",
     "INTEGER_OR_BOOL",
     "NUMERIC",
@@ -36,6 +39,7 @@ __all__ = [
     "default_complex",
     "default_float",
     "from_numpy",
+    "limits",
     "numpy_kernel",
     "on_bits",
     "promote",
@@ -216,6 +220,16 @@ def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) ->
     if dtype is torch.bfloat16:
         return torch.from_numpy(own.view(np.int16)).view(dtype)
     return torch.from_numpy(own)
+
+
+def limits(dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the least and the greatest value of a real dtype: the identities of max and min."""
+    if dtype is torch.bool:
+        return False, True
+    if dtype in INTEGER.all:
+        info = np.iinfo(TO_NUMPY[dtype])
+        return int(info.min), int(info.max)
+    return -math.inf, math.inf
 
 
 def carrier(t: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,14 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
+from typing import Any
 
 from .._comm.communicator import Communicator
 
 __all__ = [
     "Layout",
+    "as_ints",
+    "as_shape",
     "balanced_counts",
     "has_overlap",
     "longest_axis",
@@ -27,6 +30,9 @@ __all__ = [
 
 
 Shape = tuple[int, ...]
+
+
+Axis = int | Sequence[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +251,30 @@ def longest_axis(shape: Shape, axes: Iterable[int] | None = None) -> int | None:
     return max(axes, key=shape.__getitem__, default=None)
 
 
+def as_ints(func: str, name: str, value: Any) -> Shape:
+    """Return an int, or a sequence of ints, as a tuple of Python's ints."""
+    if isinstance(value, int):
+        return (int(value),)
+    try:
+        return tuple(map(int, map(operator.index, value)))  # int: a bool is an index too
+    except TypeError:
+        pass
+    try:
+        return (operator.index(value),)  # a NumPy integer
+    except TypeError:
+        raise TypeError(
+            f"{func}: {name} is {value!r}; expected an int or a sequence of ints"
+        ) from None
+
+
+def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
+    """Return a shape as a tuple of Python's ints; negative lengths raise."""
+    lengths = as_ints(func, name, shape)
+    if min(lengths, default=0) < 0:
+        raise ValueError(f"{func}: {name} is {shape}; it must not be negative")
+    return lengths
+
+
 def normalize_axis(func: str, axis: int, ndim: int, name: str = "axis") -> int:
     """Return `axis` counted from the front; raise an error that names `func` if it is out of range.
 
@@ -262,9 +292,7 @@ def normalize_axis(func: str, axis: int, ndim: int, name: str = "axis") -> int:
     return index + ndim if index < 0 else index
 
 
-def normalize_axes(
-    func: str, axis: int | Sequence[int] | None, ndim: int, name: str = "axis"
-) -> Shape:
+def normalize_axes(func: str, axis: Axis, ndim: int, name: str = "axis") -> Shape:
     """Return axes counted from the front and sorted; None means all of them.
 
     Raises

@@ -20,10 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .array import Array, common_communicator
+from .array import Array, check_array, common_communicator
 from .collectives import gather, preduce, pvary
 from .dtypes import (
+    COMPLEX,
     FLOATING,
+    INTEGER,
     INTEGER_OR_BOOL,
     REAL_FLOATING,
     WIDE_UNSIGNED,
@@ -36,21 +38,24 @@ from .dtypes import (
     to_numpy_dtype,
     to_torch_dtype,
 )
-from .layout import Layout, Shape, normalize_axes
+from .layout import Axis, Layout, Shape, normalize_axes
 from .redistribute import move, redistribute
 from .tape import noted, replaced, tracked, transforming
 
 __all__ = [
+    "Operand",
     "ReductionPlan",
     "Scalar",
     "align",
     "aligned",
+    "as_floating",
     "as_operands",
     "binary",
     "broadcast_shape",
     "cast",
     "check_array",
     "elementwise",
+    "filled",
     "numpy_kernel",
     "plan_reduction",
     "reduction",
@@ -67,10 +72,10 @@ _REAL_FLOATING = REAL_FLOATING.all
 _WORD = 2**63
 
 
-_COMPARISONS = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"})
-
-
 Scalar = bool | int | float | complex
+
+
+Operand = Array | Scalar
 
 
 Kernel = Callable[..., Tensor]
@@ -79,14 +84,11 @@ Kernel = Callable[..., Tensor]
 # ---------------------------------------------------------------------- arguments
 
 
-def check_array(func: str, name: str, x: object, kind: Kind | None = None) -> Array:
-    """Return `x` if it is an Array of dtype `kind`; else raise a TypeError that says what it is."""
-    if not isinstance(x, Array):
-        raise TypeError(f"{func}: {name} is {type(x).__name__}; expected a heat_array_api array")
-    if kind is not None and x._local.dtype not in kind.all:
-        article = "an" if kind.name[0] in "aeiou" else "a"
-        raise TypeError(f"{func}: {name} has dtype {x.dtype}; expected {article} {kind.name} dtype")
-    return x
+def as_floating(func: str, x: Array, name: str = "x", kind: Kind = FLOATING) -> Array:
+    """Return `x` if its dtype is of `kind`; integers and booleans in the default real dtype."""
+    if check_array(func, name, x)._local.dtype in INTEGER_OR_BOOL.all:
+        return Array(x._local.to(default_float()), x._layout)
+    return check_array(func, name, x, kind)
 
 
 def broadcast_shape(func: str, *shapes: Shape) -> Shape:
@@ -103,31 +105,43 @@ def cast(t: Tensor, dtype: torch.dtype) -> Tensor:
     return t if t.dtype is dtype else t.to(dtype)
 
 
-def _scalar_tensor(func: str, value: Scalar, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return a Python scalar as a 0-d tensor of `dtype`.
-
-    An integer that does not fit raises; comparisons see it as infinite, and are right as NumPy's.
-    """
+def filled(
+    func: str, shape: Shape, value: Scalar, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return a tensor full of `value`; an integer that does not fit the dtype raises."""
+    if not isinstance(value, (bool, int, float, complex)):
+        raise TypeError(f"{func}: the value is {type(value).__name__}; expected a number")
+    if isinstance(value, complex) and dtype not in COMPLEX.all and dtype is not torch.bool:
+        raise TypeError(f"{func}: cannot store {value} in dtype {to_numpy_dtype(dtype)}")
     if dtype in INTEGER_OR_BOOL.all and dtype is not torch.bool:
-        info = np.iinfo(to_numpy_dtype(dtype))
-        if not info.min <= int(value.real) <= info.max:
-            if func not in _COMPARISONS:
-                raise OverflowError(f"{func}: {value} does not fit {info.dtype}")
-            beyond = math.inf if value.real > 0 else -math.inf
-            return torch.tensor(beyond, dtype=torch.float64, device=device)
-        if dtype in WIDE_UNSIGNED:
-            return torch.from_numpy(np.asarray(value, dtype=info.dtype)).to(device)
+        if not _fits(value, dtype):
+            raise OverflowError(f"{func}: {value} does not fit {to_numpy_dtype(dtype)}")
+        value = int(value.real)
+        if dtype in WIDE_UNSIGNED:  # torch's fill takes no integer above int64's
+            one = torch.from_numpy(np.asarray(value, to_numpy_dtype(dtype))).to(device)
+            return one.expand(shape).contiguous()
     elif isinstance(value, int) and value.bit_length() > 1023:
         raise OverflowError(f"{func}: an integer of {value.bit_length()} bits does not fit a float")
-    return torch.tensor(value, dtype=dtype, device=device)
+    one = torch.tensor(value, dtype=dtype, device=device)
+    # torch.full refuses what overflows to infinity, if it is not that already.
+    return torch.full(shape, one.item(), dtype=dtype, device=device) if shape else one
 
 
-def as_operands(func: str, *values: Any, names: Sequence[str] | None = None) -> list[Array]:
+def _fits(value: Scalar, dtype: torch.dtype) -> bool:
+    """Return whether a real number, rounded towards 0, fits an integer dtype."""
+    info = np.iinfo(to_numpy_dtype(dtype))
+    return math.isfinite(value.real) and bool(info.min <= int(value.real) <= info.max)
+
+
+def as_operands(
+    func: str, *values: Any, names: Sequence[str] | None = None, compares: bool = False
+) -> list[Array]:
     """Return the operands as arrays.
 
     Python and NumPy scalars become 0-d, NumPy arrays replicated.
-    A scalar takes the dtype that the standard gives it beside the arrays. At least one
-    operand must be an Array.
+    A scalar takes the dtype that the standard gives it beside the arrays; an integer that
+    does not fit it raises, or, where the function `compares`, stands for infinity: so the result
+    is right. At least one operand must be an Array.
     """
     arrays = [value for value in values if isinstance(value, Array)]
     if not arrays:
@@ -149,7 +163,10 @@ def as_operands(func: str, *values: Any, names: Sequence[str] | None = None) -> 
         if isinstance(value, np.ndarray):
             local = from_numpy(func, value).to(device)
         elif isinstance(value, (bool, int, float, complex)):
-            local = _scalar_tensor(func, value, promote_scalar(base, value), device)
+            dtype = promote_scalar(base, value)
+            if compares and dtype in INTEGER.all and not _fits(value, dtype):
+                value, dtype = math.copysign(math.inf, value.real), torch.float64
+            local = filled(func, (), value, dtype, device)
         else:
             name = names[i] if names else f"x{i + 1}"
             raise TypeError(
@@ -255,15 +272,16 @@ def unary(func: str, kernel: Kernel, x: Array, kind: Kind) -> Array:
 def binary(
     func: str,
     kernel: Kernel,
-    x1: Array | Scalar,
-    x2: Array | Scalar,
+    x1: Operand,
+    x2: Operand,
     kind: Kind,
     takes_scalar: bool = False,
+    compares: bool = False,
 ) -> Array:
     """Apply a kernel of two operands element by element, with promotion and broadcasting.
 
     `takes_scalar` says that the kernel accepts a Python number as its second argument; it
-    does for real floating-point dtypes, all of which are of `kind`.
+    does for real floating-point dtypes, all of which are of `kind`. `compares`: see `as_operands`.
 
     Messages: none where the layouts are equal or one operand is replicated; else one
     all-to-all of the operand with fewer bytes.
@@ -280,7 +298,7 @@ def binary(
             and (type(x2) is float or (type(x2) is int and -_WORD <= x2 < _WORD))
         ):
             return Array(kernel(t1, x2), x1._layout)
-    return elementwise(func, kernel, (x1, x2), kind)
+    return elementwise(func, kernel, (x1, x2), kind, compares=compares)
 
 
 def _common_dtype(given: Sequence[Any], arrays: Sequence[Array]) -> torch.dtype:
@@ -305,9 +323,10 @@ def elementwise(
     operands: Sequence[Any],
     kind: Kind,
     names: Sequence[str] | None = None,
+    compares: bool = False,
 ) -> Array:
     """Apply a kernel of any number of operands element by element: the general path of `binary`."""
-    arrays = as_operands(func, *operands, names=names)
+    arrays = as_operands(func, *operands, names=names, compares=compares)
     dtype = _common_dtype(operands, arrays)
     if kind in (FLOATING, REAL_FLOATING) and dtype in INTEGER_OR_BOOL.all:
         dtype = default_float()
@@ -358,9 +377,7 @@ def _spread(layout: Layout, axes: Shape) -> Layout:
     return layout.split_off(axes)
 
 
-def plan_reduction(
-    func: str, layout: Layout, axis: int | Sequence[int] | None, keepdims: bool
-) -> ReductionPlan:
+def plan_reduction(func: str, layout: Layout, axis: Axis, keepdims: bool) -> ReductionPlan:
     """Return how to reduce an array of `layout` over `axis`; errors name `func`."""
     if axis is not None and type(axis) is not int and type(axis) is not tuple:
         axis = normalize_axes(func, axis, layout.ndim)
@@ -376,7 +393,7 @@ def reduction(
     func: str,
     kernel: Kernel,
     x: Array,
-    axis: int | Sequence[int] | None,
+    axis: Axis,
     keepdims: bool,
     *,
     combine: str,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .._errors import CommunicatorMismatchError
-from .array import Array
+from .array import Array, check_array
 from .collectives import all_to_all, cat, gather, shard
 from .layout import Layout, normalize_axis, resized
 
@@ -68,11 +68,6 @@ def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
     return cat(all_to_all(blocks, shapes, comm), source.split)
 
 
-def _check_array(func: str, x: object) -> None:
-    if not isinstance(x, Array):
-        raise TypeError(f"{func}: x is {type(x).__name__}; expected a heat_array_api array")
-
-
 def redistribute(x: Array, layout: Layout) -> Array:
     """Return `x` with another layout of the same shape.
 
@@ -93,7 +88,7 @@ def redistribute(x: Array, layout: Layout) -> Array:
     Messages: none if the layouts are equal or `x` is replicated; one allgather if the
     result is replicated; else one all-to-all.
     """
-    _check_array("redistribute", x)
+    check_array("redistribute", "x", x)
     if not isinstance(layout, Layout):
         raise TypeError(f"redistribute: layout is {layout!r}; expected a Layout")
     if layout.shape != x.shape:
@@ -132,7 +127,7 @@ def resplit(x: Array, axis: int | None, /) -> Array:
     Messages: none if the split does not change or `x` is replicated; one allgather to
     replicate; one all-to-all from axis to axis.
     """
-    _check_array("resplit", x)
+    check_array("resplit", "x", x)
     axis = None if axis is None or not x.shape else normalize_axis("resplit", axis, x.ndim)
     if axis == x._layout.split:
         return redistribute(x, x._layout)
@@ -146,5 +141,5 @@ def rebalance(x: Array, /) -> Array:
     -----
     Messages: none if `x.is_balanced`, else one all-to-all of the rows that change rank.
     """
-    _check_array("rebalance", x)
+    check_array("rebalance", "x", x)
     return redistribute(x, x._layout.split_along(x._layout.split))

@@ -18,12 +18,12 @@ from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, pvary, shard
 from .._core.dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier, on_bits
 from .._core.layout import Layout, Shape, balanced_counts, longest_axis
-from .._core.lift import broadcast_shape
+from .._core.lift import broadcast_shape, filled
 from .._core.redistribute import move, redistribute
 from .._core.routing import place, store
 from .._core.tape import attached, tracked
 from .._core.views import permute
-from .._creation import asarray, filled, scalar_dtype
+from .._creation import asarray, scalar_dtype
 from .._manipulation import flip
 from .._reshape import broadcast_to, reshape
 from .._searching import nonzero

@@ -25,7 +25,7 @@ from .._elementwise import conj, multiply
 from .._manipulation import roll
 from .._options import UNSET
 from .._searching import where
-from ..linalg._batched import as_floating
+from ..linalg._batched import as_lapack
 from ._distributed import Step, transform, zeros_of
 
 __all__ = [
@@ -221,12 +221,12 @@ def _real(func: str, x: Array) -> Array:
     check_array(func, "x", x)
     if x._local.dtype in COMPLEX.all:
         raise TypeError(f"{func}: x has dtype {x.dtype}; expected a real dtype")
-    return as_floating(func, x)
+    return as_lapack(func, x)
 
 
 def _complex(func: str, x: Array) -> Array:
     check_array(func, "x", x)
-    x = as_floating(func, x)
+    x = as_lapack(func, x)
     if x._local.dtype in COMPLEX.all:
         return x
     return astype(x, "complex64" if x._local.dtype is torch.float32 else "complex128")
@@ -416,7 +416,7 @@ def _check_length(func: str, n: object, d: float) -> None:
 
 def _as_frequencies(func: str, k: Array, dtype: Any) -> Array:
     if dtype is None:
-        return as_floating(func, k)
+        return as_lapack(func, k)
     if not to_torch_dtype(dtype, func).is_floating_point:
         raise TypeError(f"{func}: dtype is {dtype}; expected a real floating-point dtype")
     return astype(k, dtype)

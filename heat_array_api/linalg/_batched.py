@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,8 @@ from .._comm.communicator import Communicator
 from .._comm.recording import capturing
 from .._core.array import Array
 from .._core.collectives import broadcast, gather, preduce, shard
-from .._core.dtypes import INTEGER_OR_BOOL, default_float
 from .._core.layout import Layout, Shape, longest_axis
-from .._core.lift import check_array
+from .._core.lift import as_floating, check_array
 from .._core.redistribute import move, redistribute
 from .._core.tape import replaced, tracked
 from .._manipulation import stack
@@ -44,7 +44,8 @@ from .._reshape import reshape
 __all__ = [
     "LAPACK_DTYPES",
     "WORKSPACE",
-    "as_floating",
+    "Operation",
+    "as_lapack",
     "as_matrices",
     "available_memory",
     "born",
@@ -55,9 +56,6 @@ __all__ = [
     "run",
     "unified",
 ]
-
-
-Kernel = Callable[..., tuple[Tensor, ...]]
 
 
 Single = Callable[[Array], tuple[Array, ...]]
@@ -83,15 +81,13 @@ def as_matrices(func: str, x: Array, name: str = "x", *, square: bool = False) -
         raise ValueError(f"{func}: {name} has shape {x.shape}; expected two axes or more")
     if square and x.shape[-1] != x.shape[-2]:
         raise ValueError(f"{func}: {name} has shape {x.shape}; expected square matrices")
-    return as_floating(func, x, name)
+    return as_lapack(func, x, name)
 
 
-def as_floating(func: str, x: Array, name: str = "x") -> Array:
+def as_lapack(func: str, x: Array, name: str = "x") -> Array:
     """Return `x` in single or double precision; integers become floating-point."""
-    dtype = x._local.dtype
-    if dtype in INTEGER_OR_BOOL.all:
-        return Array(x._local.to(default_float()), x._layout)
-    if dtype not in LAPACK_DTYPES:
+    x = as_floating(func, x, name)
+    if x._local.dtype not in LAPACK_DTYPES:
         raise TypeError(f"{func}: {name} has dtype {x.dtype}; convert it to float32 with astype")
     return x
 
@@ -115,26 +111,36 @@ def hermitian(x: Array) -> Array:
 # ---------------------------------------------------------------------- local kernels
 
 
-def run(func: str, kernel: Kernel, tensors: Sequence[Tensor], comm: Communicator) -> list[Tensor]:
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A function of matrices: its name in errors, and its kernel for a local stack of matrices.
+
+    The kernel returns a tuple of stacks. It may fail unless it takes any matrix.
+    """
+
+    name: str
+    kernel: Callable[..., tuple[Tensor, ...]]
+    may_fail: bool = True
+
+
+def run(operation: Operation, tensors: Sequence[Tensor], comm: Communicator) -> list[Tensor]:
     """Call a local kernel; raise LinAlgError on all ranks if it fails on any."""
-    if capturing() and func == "qr":  # which takes any matrix
-        return list(kernel(*tensors))
+    if capturing() and not operation.may_fail:
+        return list(operation.kernel(*tensors))
     results: tuple[Tensor, ...] = ()
     reason = ""
     try:
-        results = kernel(*tensors)
+        results = operation.kernel(*tensors)
     except RuntimeError as error:  # torch's LinAlgError is one
         reason = str(error).partition("\n")[0]
     if bool(preduce(torch.tensor([bool(reason)], dtype=torch.int64), "max", comm)):
-        raise np.linalg.LinAlgError(f"{func}: {reason or 'failed on another rank'}")
+        raise np.linalg.LinAlgError(f"{operation.name}: {reason or 'failed on another rank'}")
     return list(results)
 
 
-def unified(
-    func: str, kernel: Kernel, tensors: Sequence[Tensor], comm: Communicator
-) -> list[Tensor]:
+def unified(operation: Operation, tensors: Sequence[Tensor], comm: Communicator) -> list[Tensor]:
     """Call a kernel with replicated tensors: the results of rank 0 stand, so bits are equal."""
-    results = run(func, kernel, tensors, comm)
+    results = run(operation, tensors, comm)
     if comm.size == 1:
         return results
     if any(tracked(t) for t in tensors):
@@ -151,9 +157,8 @@ def _of_first(t: Tensor, comm: Communicator) -> Tensor:
 
 
 def each_matrix(
-    func: str,
+    operation: Operation,
     x: Array,
-    kernel: Kernel,
     targets: Callable[[Layout], Sequence[Layout]],
     single: Single | None = None,
     *,
@@ -163,12 +168,10 @@ def each_matrix(
 
     Parameters
     ----------
-    func : str
-        Its name, for errors.
+    operation : Operation
+        What it does with a local stack of matrices.
     x : Array, shape (..., M, N)
         Any layout.
-    kernel : callable
-        What it is for a local stack of matrices; returns a tuple of stacks.
     targets : callable
         The results' layouts for one matrix of a layout.
     single : callable, optional
@@ -176,33 +179,33 @@ def each_matrix(
     adjoint : callable
         The cotangent of a matrix that is split, of ``(x, results, cotangents)``, in functions of
         the namespace; None for the cotangent of a result without influence. Where matrices are
-        whole on their ranks, the derivatives of `kernel` are torch's. Not needed off the tape.
+        whole on their ranks, the derivatives of the kernel are torch's. Not needed off the tape.
     """
     layout = x._layout
     ndim, comm = layout.ndim, layout.comm
     if layout.split is None or layout.split < ndim - 2:
-        return _by_stack(func, x, kernel)
+        return _by_stack(operation, x)
     axis = longest_axis(layout.shape[:-2])
     if axis is not None and layout.shape[axis] >= comm.size and layout.size:
-        return _by_stack(func, redistribute(x, layout.split_along(axis)), kernel)
+        return _by_stack(operation, redistribute(x, layout.split_along(axis)))
     if ndim > 2 and layout.size:
         return each_of_stack(
             layout.shape[:-2],
-            lambda index: each_matrix(func, x[index], kernel, targets, single, adjoint=adjoint),
+            lambda index: each_matrix(operation, x[index], targets, single, adjoint=adjoint),
         )
     if ndim > 2:  # no elements, hence no messages
         empty = x._local.new_empty(layout.shape)
-        return _by_stack(func, Array(empty, layout.split_along(None)), kernel)
+        return _by_stack(operation, Array(empty, layout.split_along(None)))
     if comm.size == 1 or not layout.size:
         whole = x._local if comm.size == 1 else x._local.new_empty(layout.shape)
-        results = run(func, kernel, (whole,), comm)
+        results = run(operation, (whole,), comm)
         return tuple(
             Array(shard(t, target), target)
             for t, target in zip(results, targets(layout), strict=True)
         )
 
     def value(x: Array) -> tuple[Array, ...]:
-        return on_one_rank(func, x, kernel, targets(layout)) if single is None else single(x)
+        return on_one_rank(operation, x, targets(layout)) if single is None else single(x)
 
     if adjoint is not None and tracked(x._local):
         return differentiable(value, _of_one(adjoint), x)
@@ -227,7 +230,7 @@ def each_of_stack(
     )
 
 
-def _by_stack(func: str, x: Array, kernel: Kernel) -> tuple[Array, ...]:
+def _by_stack(operation: Operation, x: Array) -> tuple[Array, ...]:
     """Apply a kernel to a stack that is replicated, or split along one of its own axes."""
     layout = x._layout
     comm, batch = layout.comm, layout.shape[:-2]
@@ -235,10 +238,10 @@ def _by_stack(func: str, x: Array, kernel: Kernel) -> tuple[Array, ...]:
     replicated = layout.split is None
     if replicated and comm.size > 1 and layout.size:
         if axis is None or batch[axis] < 2:
-            results = unified(func, kernel, (x._local,), comm)
+            results = unified(operation, (x._local,), comm)
             return tuple(Array(t, Layout.replicated(tuple(t.shape), comm)) for t in results)
         layout = layout.split_along(axis)
-    results = run(func, kernel, (shard(x._local, layout) if replicated else x._local,), comm)
+    results = run(operation, (shard(x._local, layout) if replicated else x._local,), comm)
     arrays = []
     for t in results:
         target = layout.with_shape((*batch, *t.shape[len(batch) :]), layout.split)
@@ -252,9 +255,7 @@ def _by_stack(func: str, x: Array, kernel: Kernel) -> tuple[Array, ...]:
 # ---------------------------------------------------------------------- the gathering fallback
 
 
-def on_one_rank(
-    func: str, x: Array, kernel: Kernel, targets: Sequence[Layout]
-) -> tuple[Array, ...]:
+def on_one_rank(operation: Operation, x: Array, targets: Sequence[Layout]) -> tuple[Array, ...]:
     """Factor a split matrix on rank 0: the named fallback of the functions that gather.
 
     Raises
@@ -269,7 +270,7 @@ def on_one_rank(
     """
     layout = x._layout
     comm = layout.comm
-    _check_memory(func, x)
+    _check_memory(operation.name, x)
 
     def to_first(shape: Shape, split: int) -> Layout:
         return Layout.of(shape, split, (shape[split], *[0] * (comm.size - 1)), comm)
@@ -278,7 +279,7 @@ def on_one_rank(
     whole = move(x._local, layout, to_first(layout.shape, layout.split))
     if comm.rank != 0:  # for the dtypes of the results
         whole = x._local.new_empty((0, 0))
-    results = run(func, kernel, (whole,), comm)
+    results = run(operation, (whole,), comm)
     arrays = []
     for t, target in zip(results, targets, strict=True):
         first = to_first(target.shape, 0)

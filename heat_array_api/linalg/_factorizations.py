@@ -20,7 +20,7 @@ from .._core.layout import Layout
 from .._core.redistribute import move
 from .._creation import tril, triu
 from .._manipulation import concat
-from ._batched import as_matrices, born, each_matrix, hermitian
+from ._batched import Operation, as_matrices, born, each_matrix, hermitian
 from ._block_cyclic import collect, deal, panel_cholesky, panel_qr
 from ._solve import inv
 from ._tsqr import canonical_phases, tsqr
@@ -92,7 +92,7 @@ def cholesky(x: Array, /, *, upper: bool = False) -> Array:
             else _cholesky_adjoint(factor, g)
         )
 
-    return each_matrix("cholesky", x, kernel, targets, single, adjoint=adjoint)[0]
+    return each_matrix(Operation("cholesky", kernel), x, targets, single, adjoint=adjoint)[0]
 
 
 def _cholesky_adjoint(lower: Array, g: Array) -> Array:
@@ -152,7 +152,9 @@ def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRRe
             )
         return _qr_adjoint(results, cotangents)
 
-    return QRResult(*each_matrix("qr", x, kernel, targets, single, adjoint=adjoint))
+    return QRResult(
+        *each_matrix(Operation("qr", kernel, may_fail=False), x, targets, single, adjoint=adjoint)
+    )
 
 
 def _qr_adjoint(factors: tuple[Array, Array], cotangents: Any) -> Array | None:

@@ -19,7 +19,7 @@ from .._core.array import Array
 from .._core.dtypes import ANY, COMPLEX, NUMERIC
 from .._core.kernels import root_of_sum
 from .._core.layout import Layout, normalize_axes, normalize_axis
-from .._core.lift import as_operands, broadcast_shape, check_array
+from .._core.lift import as_floating, as_operands, broadcast_shape, check_array
 from .._core.redistribute import redistribute
 from .._core.tape import tracked
 from .._creation import eye
@@ -33,7 +33,7 @@ from .._searching import where
 from .._statistical import max as max_
 from .._statistical import min as min_
 from .._statistical import sum as sum_
-from ._batched import as_floating, as_matrices, hermitian
+from ._batched import as_matrices, hermitian
 from ._solve import inv
 from ._spectral import svd, svdvals
 
@@ -236,13 +236,9 @@ def vector_norm(
     -----
     The standard: "Linear Algebra Extension", vector_norm.
     """
-    x = as_floating("vector_norm", x) if _is_integer(x) else check_array("vector_norm", "x", x)
+    x = as_floating("vector_norm", x)
     axes = normalize_axes("vector_norm", axis, x.ndim)
     return _norm(x, axes, keepdims, _order("vector_norm", ord))
-
-
-def _is_integer(x: object) -> bool:
-    return isinstance(x, Array) and not (x._local.is_floating_point() or x._local.is_complex())
 
 
 def _order(func: str, ord: object) -> float:

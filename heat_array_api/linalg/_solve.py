@@ -27,7 +27,8 @@ from .._searching import where
 from .._statistical import max as max_
 from .._utility import any as any_
 from ._batched import (
-    as_floating,
+    Operation,
+    as_lapack,
     as_matrices,
     born,
     each_matrix,
@@ -74,7 +75,7 @@ def solve(x1: Array, x2: Array, /) -> Array:
     x1, x2 = as_operands("solve", x1, x2)
     common_communicator("solve", x1, x2)
     a = as_matrices("solve", x1, "x1", square=True)
-    b = as_floating("solve", x2, "x2")
+    b = as_lapack("solve", x2, "x2")
     if b.ndim == 0:
         raise ValueError("solve: x2 is 0-d; expected a vector or matrices")
     vector = b.ndim == 1
@@ -105,13 +106,16 @@ def _kernel(a: Tensor, b: Tensor) -> tuple[Tensor]:
     return (torch.linalg.solve(a, b),)
 
 
+_SOLVE = Operation("solve", _kernel)
+
+
 def _locally(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
     """Solve on one rank, or where there is nothing to solve: the result's layout is as on many."""
     layout = _layout_of_stack(a, b, shape)
     if layout is None:
         layout = _layout_of_one(a, b) if len(shape) == 2 else Layout.replicated(shape, a.comm)
     if a.comm.size == 1:
-        local = run("solve", _kernel, (a._local, b._local), a.comm)[0]
+        local = run(_SOLVE, (a._local, b._local), a.comm)[0]
     else:
         local = b._local.new_empty(layout.local_shape)
     return Array(local, layout)
@@ -122,7 +126,7 @@ def _solve(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
     replicated = a.split is None and b.split is None
     layout = _layout_of_stack(a, b, shape)
     if layout is None and replicated:
-        local = unified("solve", _kernel, (a._local, b._local), comm)[0]
+        local = unified(_SOLVE, (a._local, b._local), comm)[0]
         return Array(local, Layout.replicated(shape, comm))
     if layout is None and len(shape) == 2:
         if tracked(a._local) or tracked(b._local):
@@ -134,7 +138,7 @@ def _solve(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
     assert layout.split is not None
     axis = layout.split - len(shape)
     tensors = [aligned(x, axis, layout) for x in (a, b)]
-    local = run("solve", _kernel, tensors, comm)[0]
+    local = run(_SOLVE, tensors, comm)[0]
     if replicated:
         return Array(gather(local.contiguous(), layout), Layout.replicated(shape, comm))
     return Array(local, layout)
@@ -178,10 +182,10 @@ def _solve_one(a: Array, b: Array) -> Array:
     many = b.shape[1] >= comm.size
     if a.split is None:  # every rank factors it, for right-hand sides of its own
         if not many:
-            local = unified("solve", _kernel, (a._local, b.full_tensor()), comm)[0]
+            local = unified(_SOLVE, (a._local, b.full_tensor()), comm)[0]
             return Array(shard(local, target), target)
         columns = b._layout if b.split == 1 else b._layout.split_along(1)
-        local = run("solve", _kernel, (a._local, move(b._local, b._layout, columns)), comm)[0]
+        local = run(_SOLVE, (a._local, move(b._local, b._layout, columns)), comm)[0]
         return Array(move(local, columns, target), target)
     dealt = deal(a._local, a._layout)
     right = deal(b._local, b._layout) if many else None
@@ -247,7 +251,7 @@ def inv(x: Array, /) -> Array:
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.inv(t),)
 
-    return each_matrix("inv", x, kernel, targets, single, adjoint=adjoint)[0]
+    return each_matrix(Operation("inv", kernel), x, targets, single, adjoint=adjoint)[0]
 
 
 def _scalars(layout: Layout) -> Sequence[Layout]:
@@ -291,7 +295,7 @@ def det(x: Array, /) -> Array:
         return (torch.linalg.det(t),)
 
     def value(x: Array) -> tuple[Array, ...]:
-        return each_matrix("det", x, kernel, targets, single)
+        return each_matrix(Operation("det", kernel), x, targets, single)
 
     if tracked(x._local):  # torch has 0 for the derivative at singular matrices
         return differentiable(value, _det_adjoint, x)[0]
@@ -363,7 +367,9 @@ def slogdet(x: Array, /) -> SlogdetResult:
             factor = turned if factor is None else factor + turned
         return None if factor is None else factor * hermitian(inv(x))
 
-    return SlogdetResult(*each_matrix("slogdet", x, kernel, _scalars, single, adjoint=adjoint))
+    return SlogdetResult(
+        *each_matrix(Operation("slogdet", kernel), x, _scalars, single, adjoint=adjoint)
+    )
 
 
 class SlogdetResult(NamedTuple):

@@ -29,7 +29,7 @@ from .._creation import eye
 from .._elementwise import conj, real
 from .._manipulation import expand_dims
 from .._statistical import sum as sum_
-from ._batched import as_matrices, born, each_matrix, hermitian, on_one_rank, unified
+from ._batched import Operation, as_matrices, born, each_matrix, hermitian, on_one_rank, unified
 from ._factorizations import is_tall, qr_of_split, rows_of
 from ._solve import inv
 from ._tsqr import canonical_phases, tsqr
@@ -105,7 +105,9 @@ def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
     def single(x: Array) -> tuple[Array, ...]:
         return _svd_of_split(x, full_matrices)
 
-    return SVDResult(*each_matrix("svd", x, kernel, targets, single, adjoint=_svd_adjoint))
+    return SVDResult(
+        *each_matrix(Operation("svd", kernel), x, targets, single, adjoint=_svd_adjoint)
+    )
 
 
 def _svd_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
@@ -200,10 +202,10 @@ def _svd_of_split(x: Array, full: bool) -> tuple[Array, ...]:
 
     layouts = _svd_layouts(layout, full)
     if not is_tall(layout):
-        return on_one_rank("svd", x, kernel, layouts)
+        return on_one_rank(Operation("svd", kernel), x, layouts)
     q, r = qr_of_split(x, full)
     square = r._local if r._layout.split is None else r.full_tensor()
-    left, values, right = unified("svd", kernel, (square[:n],), layout.comm)
+    left, values, right = unified(Operation("svd", kernel), (square[:n],), layout.comm)
     local = torch.cat([q._local[:, :n] @ left, q._local[:, n:]], dim=1)
     return (
         Array(local, layouts[0]),
@@ -252,13 +254,13 @@ def svdvals(x: Array, /) -> Array:
             x = hermitian(x)
         layout = x._layout
         if not is_tall(layout):
-            return on_one_rank("svdvals", x, kernel, targets(layout))
+            return on_one_rank(Operation("svdvals", kernel), x, targets(layout))
         rows = move(x._local, layout, rows_of(layout, layout.shape[1]))
         r = tsqr(rows, layout.comm, want_q=False)[1]
-        values = unified("svdvals", kernel, (r,), layout.comm)[0]
+        values = unified(Operation("svdvals", kernel), (r,), layout.comm)[0]
         return (Array(shard(values, targets(layout)[0]), targets(layout)[0]),)
 
-    return each_matrix("svdvals", x, kernel, targets, single, adjoint=_svd_adjoint)[0]
+    return each_matrix(Operation("svdvals", kernel), x, targets, single, adjoint=_svd_adjoint)[0]
 
 
 # ---------------------------------------------------------------------- eigenvalues
@@ -308,7 +310,9 @@ def eigh(x: Array, /) -> EighResult:
             vectors = vectors * _phases_of_largest(vectors).conj()[..., None, :]
         return values, vectors
 
-    return EighResult(*each_matrix("eigh", x, kernel, _values_and_vectors, adjoint=_eigh_adjoint))
+    return EighResult(
+        *each_matrix(Operation("eigh", kernel), x, _values_and_vectors, adjoint=_eigh_adjoint)
+    )
 
 
 def _eigh_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
@@ -349,7 +353,7 @@ def eigvalsh(x: Array, /) -> Array:
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.eigvalsh(t),)
 
-    return each_matrix("eigvalsh", x, kernel, _values, adjoint=_eigh_adjoint)[0]
+    return each_matrix(Operation("eigvalsh", kernel), x, _values, adjoint=_eigh_adjoint)[0]
 
 
 @breaks
@@ -378,7 +382,9 @@ def eig(x: Array, /) -> EigResult:
         values, vectors = torch.linalg.eig(t)
         return values, vectors
 
-    return EigResult(*each_matrix("eig", x, kernel, _values_and_vectors, adjoint=_eig_adjoint))
+    return EigResult(
+        *each_matrix(Operation("eig", kernel), x, _values_and_vectors, adjoint=_eig_adjoint)
+    )
 
 
 def _eig_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
@@ -420,4 +426,4 @@ def eigvals(x: Array, /) -> Array:
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.eigvals(t),)
 
-    return each_matrix("eigvals", x, kernel, _values, adjoint=_eig_adjoint)[0]
+    return each_matrix(Operation("eigvals", kernel), x, _values, adjoint=_eig_adjoint)[0]

@@ -23,10 +23,10 @@ from .._comm.communicator import Communicator, as_communicator
 from .._comm.recording import breaks, depends_on_values
 from .._core.array import Array
 from .._core.dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
-from .._core.layout import normalize_axis
+from .._core.layout import as_shape, normalize_axis
 from .._core.operators import namespace
 from .._core.redistribute import redistribute
-from .._creation import Split, as_shape, local_device, new_layout
+from .._creation import Split, local_device, new_layout
 from .._options import UNSET, Unset
 from ._global_state import seed_everything, share_generators
 from ._philox import (
