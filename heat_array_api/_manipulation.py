@@ -24,11 +24,11 @@ from ._core.collectives import counts_of, shard
 from ._core.dtypes import INTEGER, on_bits, promote
 from ._core.fetch import (
     Fetch,
+    Interval,
     Segment,
-    Want,
     arrange,
     arrange_locally,
-    fetch,
+    fetch_intervals,
     join,
     overlap,
     plan_fetch,
@@ -344,7 +344,7 @@ def _concat(operands: Sequence[Array], axis: int) -> Array:
             shard(t, source) if layout.split is None else t
             for t, layout, source in zip(tensors, layouts, sources, strict=True)
         ]
-        tensors = fetch(tensors, plan)
+        tensors = fetch_intervals(tensors, plan)
     return Array(torch.cat(tensors, dim=axis), result)
 
 
@@ -370,21 +370,21 @@ def _plan_concat(
         (layout.split, layout.counts) == (split, result.counts) for layout in layouts
     ):
         return layouts, None, result
-    wants: list[list[Want]] = [[] for _ in range(comm.size)]
+    requested: list[list[Interval]] = [[] for _ in range(comm.size)]
     sources = []
     for k, layout in enumerate(layouts):
         # Along `axis` each operand makes its own rows of the result, along others all rows.
         start, end = (ends[k], ends[k + 1]) if split == axis else (0, result.shape[split])
         spans = [overlap(start, end, a, b) for a, b in pairwise(result.offsets)]
-        for mine, (a, b) in zip(wants, spans, strict=True):
+        for mine, (a, b) in zip(requested, spans, strict=True):
             # Along others even no rows have the operand's length along `axis`.
             if a < b or split != axis or not mine:
-                mine.append(Want(k, a - start, b - start))
+                mine.append(Interval(k, a - start, b - start))
         here = tuple(b - a for a, b in spans)
         sources.append(
             Layout.of(layout.shape, split, here, comm) if layout.split is None else layout
         )
-    return tuple(sources), plan_fetch(sources, split, wants), result
+    return tuple(sources), plan_fetch(sources, split, requested), result
 
 
 def _common_axis(layouts: Sequence[Layout], axis: int) -> int:
@@ -756,7 +756,7 @@ def _tile_rows(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     axis = layout.split
     assert axis is not None
     n = layout.shape[axis]
-    rows = join(fetch([t], _plan_tile(layout, result.offsets)), axis)
+    rows = join(fetch_intervals([t], _plan_tile(layout, result.offsets)), axis)
     if n == 0 or result.count < n:
         return rows
     index = torch.arange(result.start, result.start + result.count, device=t.device) % n
@@ -769,16 +769,16 @@ def _plan_tile(layout: Layout, offsets: Shape) -> Fetch:
     axis = layout.split
     assert axis is not None
     n = layout.shape[axis]
-    wants = []
+    requested = []
     for begin, end in pairwise(offsets):
         first, length = begin % n if n else 0, end - begin
         if length >= n:
-            wants.append([Want(0, 0, n)])
+            requested.append([Interval(0, 0, n)])
         elif first + length <= n:
-            wants.append([Want(0, first, first + length)])
+            requested.append([Interval(0, first, first + length)])
         else:
-            wants.append([Want(0, first, n), Want(0, 0, first + length - n)])
-    return plan_fetch([layout], axis, wants)
+            requested.append([Interval(0, first, n), Interval(0, 0, first + length - n)])
+    return plan_fetch([layout], axis, requested)
 
 
 # ---------------------------------------------------------------------- padding

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from ._core.array import Array
-from ._core.fetch import Fetch, Want, fetch, plan_fetch
+from ._core.fetch import Fetch, Interval, fetch_intervals, plan_fetch
 from ._core.layout import Axis, Layout, as_ints, normalize_axis
 from ._core.lift import check_array
 
@@ -81,7 +81,7 @@ def _windowed(x: Array, length: int, axis: int) -> Array:
     counts = None
     if layout.split == axis:
         plan, counts = _plan_windows(layout, length)
-        (t,) = fetch([t], plan)
+        (t,) = fetch_intervals([t], plan)
     shorter = layout.with_length(axis, layout.shape[axis] + 1 - length, counts)
     result = shorter.insert(layout.ndim, length=length)
     if counts is not None and not result.count:
@@ -96,8 +96,8 @@ def _plan_windows(layout: Layout, length: int) -> tuple[Fetch, tuple[int, ...]]:
     assert axis is not None
     last = layout.shape[axis] + 1 - length
     ranges = [(min(begin, last), min(end, last)) for begin, end in pairwise(layout.offsets)]
-    wants = [
-        [Want(0, begin, end + length - 1) if end > begin else Want(0, 0, 0)]
+    requested = [
+        [Interval(0, begin, end + length - 1) if end > begin else Interval(0, 0, 0)]
         for begin, end in ranges
     ]
-    return plan_fetch([layout], axis, wants), tuple(end - begin for begin, end in ranges)
+    return plan_fetch([layout], axis, requested), tuple(end - begin for begin, end in ranges)

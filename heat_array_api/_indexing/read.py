@@ -18,10 +18,10 @@ from .._comm.recording import breaks, capturing, checked_later, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, preduce, pvary, shard
 from .._core.dtypes import ANY, INTEGER, carrier, on_bits, uncarry
+from .._core.fetch import fetch_rows, pick
 from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
 from .._core.lift import broadcast_shape, check_array
 from .._core.redistribute import move, redistribute, resplit
-from .._core.routing import fetch, pick
 from .._core.views import linked, permute
 from .._creation import asarray, zeros
 from .._reshape import broadcast_to
@@ -178,7 +178,7 @@ def _fetch_points(
     if layout.split is None:
         layout = layout.split_off(())
         indices = [shard(index, layout) for index in indices]
-    values = fetch(t, rows, [index.reshape(-1) for index in indices])
+    values = fetch_rows(t, rows, [index.reshape(-1) for index in indices])
     result = layout.with_shape(shape, layout.split)
     return values.reshape(result.local_shape), result
 
@@ -400,5 +400,5 @@ def _along_split(x: Array, indices: Array, axis: int) -> Array:
         line = torch.arange(first, first + wanted.shape[i], device=wanted.device)
         line = line.reshape([-1 if j == i else 1 for j in range(x.ndim)])
         columns.append(line.expand(wanted.shape).reshape(-1))
-    values = fetch(x._local, x._layout, columns)
+    values = fetch_rows(x._local, x._layout, columns)
     return Array(values.reshape(wanted.shape), layout)

@@ -17,10 +17,10 @@ from .._comm.recording import breaks, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, pvary, shard
 from .._core.dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier, on_bits
+from .._core.fetch import place, store_rows
 from .._core.layout import Layout, Shape, balanced_counts, longest_axis
 from .._core.lift import broadcast_shape, filled
 from .._core.redistribute import move, redistribute
-from .._core.routing import place, store
 from .._core.tape import attached, tracked
 from .._core.views import permute
 from .._creation import asarray, scalar_dtype
@@ -308,7 +308,7 @@ def _write_points(x: Array, parsed: Key, value: Array) -> None:
     if not index_layout.shape and x.comm.rank != 0:  # one element: rank 0 asks
         columns = [column[:0] for column in columns]
         positions, local = positions[:0], local.reshape(1, *rest)[:0]
-    store(view, rows, columns, local.reshape(len(columns[0]), *view.shape[k:]), positions)
+    store_rows(view, rows, columns, local.reshape(len(columns[0]), *view.shape[k:]), positions)
 
 
 def _descending(parsed: Key, order: tuple[int, ...], k: int, ndim: int) -> list[int]:
