@@ -30,10 +30,9 @@ from ._core.fetch import (
     arrange_locally,
     fetch_intervals,
     join,
-    overlap,
     plan_fetch,
 )
-from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis, resized
+from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis, overlap, resized
 from ._core.lift import as_operands, cast, check_array
 from ._core.redistribute import move
 from ._core.views import linked, permuted

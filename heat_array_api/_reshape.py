@@ -22,8 +22,7 @@ from torch import Tensor
 from ._comm.communicator import Communicator
 from ._core.array import Array, common_communicator
 from ._core.collectives import all_to_all, counts_of, shard
-from ._core.fetch import overlap
-from ._core.layout import Layout, Shape, as_ints, balanced_counts
+from ._core.layout import Layout, Shape, as_ints, balanced_counts, overlap
 from ._core.lift import broadcast_shape, check_array
 from ._core.redistribute import redistribute
 from ._core.views import is_view, linked

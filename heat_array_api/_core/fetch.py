@@ -22,7 +22,7 @@ from torch import Tensor
 from .._comm.communicator import Communicator
 from .collectives import all_to_all, exchange
 from .dtypes import carrier, on_bits
-from .layout import Layout, Shape, resized
+from .layout import Layout, Shape, overlap, resized
 from .tape import tracked
 
 __all__ = [
@@ -34,18 +34,11 @@ __all__ = [
     "fetch_intervals",
     "fetch_rows",
     "join",
-    "overlap",
     "pick",
     "place",
     "plan_fetch",
     "store_rows",
 ]
-
-
-def overlap(a: int, b: int, c: int, d: int) -> tuple[int, int]:
-    """Return ``[a, b)`` intersected with ``[c, d)``; an empty one ends where it begins."""
-    begin = max(a, c)
-    return begin, max(min(b, d), begin)
 
 
 def join(pieces: Sequence[Tensor], axis: int) -> Tensor:

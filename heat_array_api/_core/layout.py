@@ -25,6 +25,7 @@ __all__ = [
     "longest_axis",
     "normalize_axes",
     "normalize_axis",
+    "overlap",
     "resized",
 ]
 
@@ -238,6 +239,12 @@ def balanced_counts(n: int, size: int) -> Shape:
     """Divide `n` rows over `size` ranks: the first ``n % size`` ranks hold one more."""
     quotient, remainder = divmod(n, size)
     return (quotient + 1,) * remainder + (quotient,) * (size - remainder)
+
+
+def overlap(a: int, b: int, c: int, d: int) -> tuple[int, int]:
+    """Return ``[a, b)`` intersected with ``[c, d)``; an empty one ends where it begins."""
+    begin = max(a, c)
+    return begin, max(min(b, d), begin)
 
 
 def resized(shape: Sequence[int], axis: int, length: int) -> Shape:

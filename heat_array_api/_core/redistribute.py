@@ -7,13 +7,15 @@ shard needs, so no rank ever holds more than its old and its new shard.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 from .._errors import CommunicatorMismatchError
 from .array import Array, check_array
 from .collectives import all_to_all, cat, gather, shard
-from .layout import Layout, normalize_axis, resized
+from .layout import Layout, normalize_axis, overlap, resized
 
 __all__ = ["move", "rebalance", "redistribute", "resplit"]
 
@@ -38,19 +40,14 @@ def _recount(t: Tensor, source: Layout, target: Layout) -> Tensor:
     """
     comm, axis = source.comm, source.split
     assert axis is not None
-    begin, end = max(source.start, target.start), min(source.end, target.end)
-    own = t.narrow(axis, begin - source.start if end > begin else 0, max(end - begin, 0))
-    blocks = []
-    shapes = []
-    for rank in range(comm.size):
-        begin = max(source.start, target.offsets[rank])
-        end = min(source.end, target.offsets[rank + 1])
-        n = 0 if rank == comm.rank else max(end - begin, 0)
-        blocks.append(t.narrow(axis, begin - source.start if n else 0, n))
-        begin = max(target.start, source.offsets[rank])
-        end = min(target.end, source.offsets[rank + 1])
-        n = 0 if rank == comm.rank else max(end - begin, 0)
-        shapes.append(resized(t.shape, axis, n))
+    blocks, shapes = [], []
+    for (a, b), (c, d) in zip(pairwise(source.offsets), pairwise(target.offsets), strict=True):
+        begin, end = overlap(source.start, source.end, c, d)
+        blocks.append(t.narrow(axis, begin - source.start if end > begin else 0, end - begin))
+        begin, end = overlap(target.start, target.end, a, b)
+        shapes.append(resized(t.shape, axis, end - begin))
+    own, blocks[comm.rank] = blocks[comm.rank], t.narrow(axis, 0, 0)
+    shapes[comm.rank] = resized(t.shape, axis, 0)
     parts = all_to_all(blocks, shapes, comm)
     parts[comm.rank] = own
     return cat(parts, axis)

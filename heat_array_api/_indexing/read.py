@@ -276,15 +276,11 @@ def _masked(x: Array, mask: Array) -> Array:
         x = select(x, (None, *(Range(0, 1, n) for n in x.shape)))
     x, local = mask_in_order(x, mask)
     values = pick(x._local, [local])
-    rest = x.shape[mask.ndim :]
-    layout = x._layout
-    if layout.split is None:
-        return Array(values, Layout.replicated((values.shape[0], *rest), x.comm))
-    if layout.split >= mask.ndim:
-        shape = (values.shape[0], *rest)
-        return Array(values, layout.with_shape(shape, layout.split - mask.ndim + 1))
+    rest = x._layout.drop(*range(mask.ndim))
+    if x.split is None or x.split >= mask.ndim:
+        return Array(values, rest.insert(0, length=values.shape[0]))
     counts = counts_of(values.shape[0], x.comm)
-    return Array(values, Layout.of((sum(counts), *rest), 0, counts, x.comm))
+    return Array(values, Layout.of((sum(counts), *rest.shape), 0, counts, x.comm))
 
 
 # ---------------------------------------------------------------------- functions

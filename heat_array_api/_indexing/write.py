@@ -249,8 +249,7 @@ def _write_masked(x: Array, key: Any, value: Array) -> None:
     layout = ordered._layout
     n = int(torch.count_nonzero(local))
     if layout.split is None or layout.split >= mask.ndim:
-        split = None if layout.split is None else layout.split - mask.ndim + 1
-        target = layout.with_shape((n, *rest), split)
+        target = layout.drop(*range(mask.ndim)).insert(0, length=n)
     else:
         counts = counts_of(n, x.comm)
         target = Layout.of((sum(counts), *rest), 0, counts, x.comm)
@@ -270,12 +269,7 @@ def _fill_masked(x: Array, mask: Array, value: Array) -> None:
     else:
         local = move(mask._local, mask._layout, layout.with_shape(mask.shape, layout.split))
     local = local.reshape((*local.shape, *[1] * (x.ndim - mask.ndim)))
-    rest = layout.shape[mask.ndim :]
-    inner = layout.split is not None and layout.split >= mask.ndim
-    target = Layout.replicated(rest, layout.comm)
-    if inner and layout.split is not None:
-        target = layout.with_shape(rest, layout.split - mask.ndim)
-    values = _fitted(value, target, x)
+    values = _fitted(value, layout.drop(*range(mask.ndim)), x)
     x.become(on_bits(lambda a, b: torch.where(local, a, b), values, x._local))
 
 

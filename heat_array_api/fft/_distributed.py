@@ -28,8 +28,8 @@ from torch import Tensor
 
 from .._comm.communicator import Communicator
 from .._core.collectives import exchange, gather
-from .._core.fetch import join, overlap
-from .._core.layout import Layout, Shape, balanced_counts, resized
+from .._core.fetch import join
+from .._core.layout import Layout, Shape, balanced_counts, overlap, resized
 from .._core.redistribute import move
 
 __all__ = ["Step", "transform", "zeros_of"]
