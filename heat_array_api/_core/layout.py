@@ -1,7 +1,7 @@
-"""Where an array's elements lie: the global shape, the split axis, every rank's count.
+"""Layouts: an array's global shape, its split axis, and the length of every rank's shard.
 
-Pure metadata: nothing here communicates, and equal layouts mean the same thing on
-every rank.
+Nothing here communicates. Layouts are shared objects where they come from the methods below, so
+that operations can compare them by identity; shapes and axes in arguments are checked here too.
 """
 
 from __future__ import annotations
@@ -40,22 +40,32 @@ Axis = int | Sequence[int] | None
 class Layout:
     """The layout of a distributed array, complete and identical on every rank.
 
+    A layout never changes; its methods return others. None of them sends anything.
+
     Attributes
     ----------
     shape : tuple of int
         The global shape.
     split : int or None
-        The axis along which the array is cut into shards, or None: every rank holds a
-        full copy (the array is *replicated*). Never negative.
+        The axis along which the array is cut into shards. None: every rank holds a full copy
+        (the array is *replicated*). Never negative.
     counts : tuple of int
-        The length of every rank's shard along `split`; ``()`` when replicated. Any
+        The length of every rank's shard along `split`; ``()`` if replicated. Any
         counts with the right sum are allowed, zeros too.
     comm : Communicator
         The ranks that hold the array.
     offsets : tuple of int
-        ``size + 1`` running sums of `counts`; ``()`` when replicated.
+        ``size + 1`` running sums of `counts`; ``()`` if replicated.
     local_shape : tuple of int
         The shape of this rank's shard.
+
+    Examples
+    --------
+    >>> layout = xp.zeros((4, 6), split=0).layout
+    >>> layout.shape, layout.split
+    ((4, 6), 0)
+    >>> layout.split_along(1).shape_of(0) == (4, 6 // layout.comm.size)
+    True
     """
 
     shape: Shape
@@ -151,34 +161,83 @@ class Layout:
         return 0 not in self.shape
 
     def shape_of(self, rank: int) -> Shape:
-        """Return the shape of the shard of `rank`."""
+        """Return the shape of one rank's shard.
+
+        Parameters
+        ----------
+        rank : int
+            From 0 to ``comm.size - 1``.
+
+        Returns
+        -------
+        tuple of int
+        """
         if self.split is None:
             return self.shape
         return resized(self.shape, self.split, self.counts[rank])
 
     def with_shape(self, shape: Shape, split: int | None) -> Layout:
-        """Return these counts on axis `split` of another shape (replicated stays so)."""
+        """Return the layout of another shape with these counts.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            The global shape.
+        split : int or None
+            The axis that the counts divide. None: replicated, as this layout stays if it is so.
+
+        Returns
+        -------
+        Layout
+        """
         if self.split is None or split is None:
             return _replicated(shape, self.comm)
         return _with_counts(shape, split, self.counts, self.comm)
 
     def split_along(self, axis: int | None) -> Layout:
-        """Return the layout of the same shape split evenly along `axis` (None: replicated)."""
+        """Return the layout of the same shape split evenly along an axis.
+
+        Parameters
+        ----------
+        axis : int or None
+            Not negative. None: replicated.
+
+        Returns
+        -------
+        Layout
+        """
         return _balanced(self.shape, axis, self.comm)
 
     def split_off(self, axes: Container[int]) -> Layout:
-        """Return the layout split evenly along the longest axis not in `axes`.
+        """Return the layout split evenly along the longest axis that is not excluded.
 
-        It is replicated where there is no other axis.
+        Parameters
+        ----------
+        axes : container of int
+            The excluded axes. If they are all, the layout is replicated.
+
+        Returns
+        -------
+        Layout
         """
         others = [i for i in range(len(self.shape)) if i not in axes]
         return _balanced(self.shape, longest_axis(self.shape, others), self.comm)
 
     def with_length(self, axis: int, length: int, counts: Shape | None = None) -> Layout:
-        """Return the layout with another length of `axis`.
+        """Return the layout with another length of an axis.
 
-        If that is the split axis, the shards have the lengths `counts` (by default even ones);
-        else they keep theirs.
+        Parameters
+        ----------
+        axis : int
+            Not negative.
+        length : int
+            Its new length.
+        counts : tuple of int, optional
+            If it is the split axis: the new length of every rank's shard, by default even.
+
+        Returns
+        -------
+        Layout
         """
         shape = resized(self.shape, axis, length)
         if axis != self.split:
@@ -188,7 +247,19 @@ class Layout:
         return _with_counts(shape, axis, counts, self.comm)
 
     def insert(self, *axes: int, length: int = 1) -> Layout:
-        """Return the layout with new axes, which are counted in the result; the split follows."""
+        """Return the layout with new axes; the split follows its axis.
+
+        Parameters
+        ----------
+        *axes : int
+            Where the new axes are in the result.
+        length : int
+            The length of each.
+
+        Returns
+        -------
+        Layout
+        """
         old = iter(self.shape)
         ndim = len(self.shape) + len(axes)
         shape = tuple(length if i in axes else next(old) for i in range(ndim))
@@ -197,9 +268,18 @@ class Layout:
         return self.with_shape(shape, [i for i in range(ndim) if i not in axes][self.split])
 
     def drop(self, *axes: int, keepdims: bool = False) -> Layout:
-        """Return the layout without `axes`, or with length 1 there.
+        """Return the layout without some axes; without its split axis it is replicated.
 
-        It is replicated if the split axis goes.
+        Parameters
+        ----------
+        *axes : int
+            Not negative.
+        keepdims : bool
+            Keep them with length 1.
+
+        Returns
+        -------
+        Layout
         """
         kept = [i for i in range(len(self.shape)) if keepdims or i not in axes]
         shape = tuple(1 if i in axes else self.shape[i] for i in kept)
@@ -208,7 +288,17 @@ class Layout:
         return self.with_shape(shape, kept.index(self.split))
 
     def permuted(self, order: Shape) -> Layout:
-        """Return the layout with its axes in another order; the split follows its axis."""
+        """Return the layout with its axes in another order; the split follows its axis.
+
+        Parameters
+        ----------
+        order : tuple of int
+            For each axis of the result, the axis of this layout.
+
+        Returns
+        -------
+        Layout
+        """
         return _permuted(self, order)
 
 

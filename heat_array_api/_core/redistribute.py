@@ -1,8 +1,8 @@
 """From any layout to any other of the same shape, by at most one collective.
 
-A split axis that changes is a blocked transpose; counts that change are an exchange of
-intervals. Both are one all-to-all in which each rank sends only what the receiver's
-shard needs, so no rank ever holds more than its old and its new shard.
+Another split axis is a blocked transpose, other counts are an exchange of intervals. Both are one
+all-to-all in which each rank sends only what the receiver's shard needs, so that no rank holds
+more than its old and its new shard.
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ def move(t: Tensor, source: Layout, target: Layout) -> Tensor:
 
 
 def _recount(t: Tensor, source: Layout, target: Layout) -> Tensor:
-    """Exchange intervals of the split axis: the same axis, other counts.
-
-    What stays on its rank is no part of the message: of shifted slices that is nearly all.
-    """
+    """Exchange intervals of the split axis; what stays on its rank is not sent."""
     comm, axis = source.comm, source.split
     assert axis is not None
     blocks, shapes = [], []
@@ -66,24 +63,35 @@ def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
 
 
 def redistribute(x: Array, layout: Layout) -> Array:
-    """Return `x` with another layout of the same shape.
+    """Return an array with another layout of the same shape.
 
     Parameters
     ----------
     x : Array
-        Any layout.
+        Of any layout, shape and dtype.
     layout : Layout
         The layout of the result; its shape and communicator are those of `x`.
 
     Returns
     -------
     Array
-        Equal to `x`, split as `layout` says.
+        Equal to `x`, with that layout. Sends nothing if the layouts are equal or `x` is
+        replicated; else one all-to-all, or one allgather of `x` if the result is replicated.
 
-    Notes
-    -----
-    Messages: none if the layouts are equal or `x` is replicated; one allgather if the
-    result is replicated; else one all-to-all.
+    Raises
+    ------
+    TypeError
+        If `layout` is not a Layout.
+    ValueError
+        If it has another shape than `x`.
+    CommunicatorMismatchError
+        If it is of another communicator.
+
+    Examples
+    --------
+    >>> x, y = xp.zeros((6, 2), split=0), xp.ones((6, 2), split=1)
+    >>> xp.redistribute(x, y.layout).split
+    1
     """
     check_array("redistribute", "x", x)
     if not isinstance(layout, Layout):
@@ -103,26 +111,34 @@ def redistribute(x: Array, layout: Layout) -> Array:
 
 
 def resplit(x: Array, axis: int | None, /) -> Array:
-    """Return `x` split evenly along another axis, or replicated.
+    """Return an array split evenly along another axis, or replicated.
 
     Parameters
     ----------
     x : Array
-        Any layout.
+        Of any layout, shape and dtype.
     axis : int or None
-        The new split axis (negative counts from the end); None: a full copy on every
+        The new split axis (negative counts from the end). None: a full copy on every
         rank. 0-d arrays stay replicated.
 
     Returns
     -------
     Array
-        Equal to `x`; balanced counts along `axis`. If `x` is already split along `axis`
-        it keeps its counts (see `rebalance`).
+        Equal to `x`, with shards of equal lengths as far as possible. If `x` is split along `axis`
+        already, it keeps its counts (see `rebalance`). Sends nothing if the split does not change
+        or `x` is replicated; else one all-to-all, or one allgather of `x` to replicate it.
 
-    Notes
-    -----
-    Messages: none if the split does not change or `x` is replicated; one allgather to
-    replicate; one all-to-all from axis to axis.
+    Raises
+    ------
+    IndexError
+        If the axis is out of range.
+
+    Examples
+    --------
+    >>> x = xp.reshape(xp.arange(6, split=0), (2, 3))
+    >>> y = xp.resplit(x, 1)
+    >>> print(y.split, y.tolist())
+    1 [[0, 1, 2], [3, 4, 5]]
     """
     check_array("resplit", "x", x)
     axis = None if axis is None or not x.shape else normalize_axis("resplit", axis, x.ndim)
@@ -132,11 +148,30 @@ def resplit(x: Array, axis: int | None, /) -> Array:
 
 
 def rebalance(x: Array, /) -> Array:
-    """Return `x` with even counts along its split axis.
+    """Return an array with shards of equal lengths, as far as possible, along its split axis.
 
-    Notes
-    -----
-    Messages: none if `x.is_balanced`, else one all-to-all of the rows that change rank.
+    Parameters
+    ----------
+    x : Array
+        Of any layout, shape and dtype.
+
+    Returns
+    -------
+    Array
+        Equal to `x`; the first ranks hold one row more where they cannot be equal. Sends
+        nothing if `x` is balanced, else one all-to-all of the rows that change rank.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an Array.
+
+    Examples
+    --------
+    >>> x = xp.arange(10, split=0)
+    >>> y = xp.rebalance(x[x > 5])
+    >>> y.is_balanced, y.shape
+    (True, (4,))
     """
     check_array("rebalance", "x", x)
     return redistribute(x, x._layout.split_along(x._layout.split))
