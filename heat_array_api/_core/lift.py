@@ -122,15 +122,18 @@ def filled(
             return one.expand(shape).contiguous()
     elif isinstance(value, int) and value.bit_length() > 1023:
         raise OverflowError(f"{func}: an integer of {value.bit_length()} bits does not fit a float")
-    one = torch.tensor(value, dtype=dtype, device=device)
-    # torch.full refuses what overflows to infinity, if it is not that already.
-    return torch.full(shape, one.item(), dtype=dtype, device=device) if shape else one
+    if not shape:
+        return torch.tensor(value, dtype=dtype, device=device)
+    if dtype not in INTEGER_OR_BOOL.all:  # torch.full refuses what overflows to infinity
+        value = torch.tensor(value, dtype=dtype).item()
+    return torch.full(shape, value, dtype=dtype, device=device)
 
 
 def _fits(value: Scalar, dtype: torch.dtype) -> bool:
     """Return whether a real number, rounded towards 0, fits an integer dtype."""
     info = np.iinfo(to_numpy_dtype(dtype))
-    return math.isfinite(value.real) and bool(info.min <= int(value.real) <= info.max)
+    finite = isinstance(value, int) or math.isfinite(value.real)
+    return finite and bool(info.min <= int(value.real) <= info.max)
 
 
 def as_operands(
@@ -139,9 +142,9 @@ def as_operands(
     """Return the operands as arrays.
 
     Python and NumPy scalars become 0-d, NumPy arrays replicated.
-    A scalar takes the dtype that the standard gives it beside the arrays; an integer that
-    does not fit it raises, or, where the function `compares`, stands for infinity: so the result
-    is right. At least one operand must be an Array.
+    A scalar takes the dtype that the standard gives it beside the arrays. An integer that does not
+    fit it raises, unless the function `compares`: then infinity stands for it, which is as great.
+    At least one operand must be an Array.
     """
     arrays = [value for value in values if isinstance(value, Array)]
     if not arrays:
@@ -165,7 +168,7 @@ def as_operands(
         elif isinstance(value, (bool, int, float, complex)):
             dtype = promote_scalar(base, value)
             if compares and dtype in INTEGER.all and not _fits(value, dtype):
-                value, dtype = math.copysign(math.inf, value.real), torch.float64
+                value, dtype = (math.inf if value.real > 0 else -math.inf), torch.float64
             local = filled(func, (), value, dtype, device)
         else:
             name = names[i] if names else f"x{i + 1}"
