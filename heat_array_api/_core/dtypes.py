@@ -1,8 +1,8 @@
-"""Dtypes: NumPy's ``dtype`` objects outside, torch's inside, one table between them.
+"""Dtypes: NumPy's ``dtype`` objects for users, torch's inside, and one table between them.
 
-torch stores uint16, uint32 and uint64 but has no arithmetic for them. Data movement
-therefore *carries* them as the signed dtype of the same width (`carrier`), and
-arithmetic runs NumPy's kernels on the same memory (`_op`).
+Torch stores uint16, uint32 and uint64 but has few kernels for them. Kernels that move data run on
+the *carrier*, a view as the signed dtype of the same width (`on_bits`); arithmetic runs NumPy's
+function on the same memory (`numpy_kernel`).
 """
 
 from __future__ import annotations
@@ -49,33 +49,18 @@ __all__ = [
     "uncarry",
 ]
 
-
 DType = np.dtype[Any]
 
+_SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)
+_UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+_REAL_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COMPLEX = (torch.complex64, torch.complex128)
+_DTYPES = (torch.bool, *_SIGNED, *_UNSIGNED, torch.float16, torch.float32, torch.float64, *_COMPLEX)
 
-_TABLE: Final[tuple[tuple[str, torch.dtype], ...]] = (
-    ("bool", torch.bool),
-    ("int8", torch.int8),
-    ("int16", torch.int16),
-    ("int32", torch.int32),
-    ("int64", torch.int64),
-    ("uint8", torch.uint8),
-    ("uint16", torch.uint16),
-    ("uint32", torch.uint32),
-    ("uint64", torch.uint64),
-    ("float16", torch.float16),
-    ("float32", torch.float32),
-    ("float64", torch.float64),
-    ("complex64", torch.complex64),
-    ("complex128", torch.complex128),
-)
-
-
-TO_NUMPY: Final[dict[torch.dtype, DType]] = {t: np.dtype(name) for name, t in _TABLE}
-
-
-TO_TORCH: Final[dict[DType, torch.dtype]] = {np.dtype(name): t for name, t in _TABLE}
-
+TO_TORCH: Final[dict[DType, torch.dtype]] = {
+    np.dtype(str(t).removeprefix("torch.")): t for t in _DTYPES
+}
+TO_NUMPY: Final[dict[torch.dtype, DType]] = {t: dtype for dtype, t in TO_TORCH.items()}
 
 try:  # NumPy has no bfloat16; ml_dtypes registers one
     import ml_dtypes
@@ -87,7 +72,6 @@ else:
 
 
 WIDE_UNSIGNED: Final = frozenset({torch.uint16, torch.uint32, torch.uint64})
-
 
 _CARRIERS: Final[dict[torch.dtype, torch.dtype]] = {
     torch.uint16: torch.int16,
@@ -101,7 +85,7 @@ class Kind(NamedTuple):
 
     name: str
     all: frozenset[torch.dtype]
-    direct: frozenset[torch.dtype]  # those torch has kernels for
+    direct: frozenset[torch.dtype]  # the dtypes that torch has kernels for
 
 
 def _kind(name: str, *dtypes: torch.dtype) -> Kind:
@@ -109,45 +93,15 @@ def _kind(name: str, *dtypes: torch.dtype) -> Kind:
     return Kind(name, members, members - WIDE_UNSIGNED)
 
 
-_SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-_UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64)
-
-
-_REAL_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-_COMPLEX = (torch.complex64, torch.complex128)
-
-
 BOOL: Final = _kind("boolean", torch.bool)
-
-
 INTEGER: Final = _kind("integer", *_SIGNED, *_UNSIGNED)
-
-
 INTEGER_OR_BOOL: Final = _kind("integer or boolean", torch.bool, *_SIGNED, *_UNSIGNED)
-
-
 REAL_FLOATING: Final = _kind("real floating-point", *_REAL_FLOATING)
-
-
 COMPLEX: Final = _kind("complex floating-point", *_COMPLEX)
-
-
 FLOATING: Final = _kind("floating-point", *_REAL_FLOATING, *_COMPLEX)
-
-
 REAL: Final = _kind("real numeric", *_SIGNED, *_UNSIGNED, *_REAL_FLOATING)
-
-
 NUMERIC: Final = _kind("numeric", *_SIGNED, *_UNSIGNED, *_REAL_FLOATING, *_COMPLEX)
-
-
 ORDERED: Final = _kind("real", torch.bool, *_SIGNED, *_UNSIGNED, *_REAL_FLOATING)
-
-
 ANY: Final = _kind("any", torch.bool, *_SIGNED, *_UNSIGNED, *_REAL_FLOATING, *_COMPLEX)
 
 
@@ -182,7 +136,7 @@ def to_torch_dtype(dtype: Any, func: str = "dtype") -> torch.dtype:
         if dtype in TO_NUMPY or dtype is torch.bfloat16:
             return dtype
         raise TypeError(f"{func}: dtype {dtype} is not supported")
-    if dtype is None:  # float64 to NumPy
+    if dtype is None:  # NumPy takes None for float64
         raise TypeError(f"{func}: dtype is None; name a dtype")
     try:
         # NumPy's native byte order: torch has no other.
@@ -246,10 +200,10 @@ def uncarry(t: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def on_bits(
     kernel: Callable[..., torch.Tensor], *tensors: torch.Tensor, **options: Any
 ) -> torch.Tensor:
-    """Call a kernel that copies elements, on the carriers of what torch has no such kernel for.
+    """Call a kernel that copies elements unchanged; wide unsigned tensors go in as their carriers.
 
     The tensors have one dtype, which is that of the result. Views, `torch.cat`, `reshape`,
-    `contiguous` and `clone` take all dtypes as they are.
+    `contiguous` and `clone` need no help: torch has them for all dtypes.
     """
     dtype = tensors[0].dtype
     if dtype not in _CARRIERS:
@@ -263,8 +217,8 @@ _promoted: dict[tuple[torch.dtype, torch.dtype], torch.dtype] = {}
 def promote(a: torch.dtype, b: torch.dtype) -> torch.dtype:
     """Return the dtype of an operation on arrays of dtypes `a` and `b`.
 
-    The standard's table ("Type Promotion Rules"); where that is silent, as for an
-    integer with a float, NumPy's.
+    By the standard's table ("Type Promotion Rules"), and by NumPy's where that has no entry, as for
+    an integer with a float.
     """
     if a is b:
         return a
@@ -298,12 +252,12 @@ def promote_scalar(dtype: torch.dtype, value: complex) -> torch.dtype:
 
 
 def default_float() -> torch.dtype:
-    """Return the default real floating-point dtype, as torch's."""
+    """Return the default real floating-point dtype."""
     return TO_TORCH[default_dtype()]
 
 
 def default_complex() -> torch.dtype:
-    """Return the default complex dtype, as torch's."""
+    """Return the default complex dtype."""
     return torch.complex128 if default_float() is torch.float64 else torch.complex64
 
 

@@ -1,7 +1,7 @@
-"""Local elementwise kernels where torch has none for a dtype of the standard, or differs from it.
+"""Local elementwise kernels where torch lacks a dtype of the standard or differs from it.
 
-They must not raise for any value: an error on the one rank whose shard holds that value
-would leave the others waiting.
+A kernel must not raise for any value: only the rank that holds the value would fail, and the
+others would wait for it.
 """
 
 from __future__ import annotations
@@ -110,12 +110,12 @@ def left_shift(a: Tensor, b: Tensor) -> Tensor:
 
 def right_shift(a: Tensor, b: Tensor) -> Tensor:
     shifted = torch.bitwise_right_shift(a, _shift(a, b))
-    # All bits are out; the sign fills in for them where there is one.
+    # Beyond the width only the sign bit is left, if the dtype has one.
     return shifted if a.dtype.is_signed else torch.where(b >= 8 * a.element_size(), 0, shifted)
 
 
 def _shift(a: Tensor, b: Tensor) -> Tensor:
-    """Limit shifts to the dtype's width; beyond it C++ leaves the result undefined."""
+    """Limit shifts to the dtype's width; C++ does not define longer ones."""
     return torch.clamp(b, max=8 * a.element_size() - 1)
 
 
@@ -126,12 +126,12 @@ def pow(a: Tensor, b: Tensor | complex) -> Tensor:
 def floor_divide(a: Tensor, b: Tensor) -> Tensor:
     """Divide and round down; an integer divided by 0 gives 0, as in NumPy."""
     if not a.is_floating_point():
-        # The least integer // -1 overflows: a trap on some processors.
+        # The least integer // -1 overflows, which is a trap on some processors.
         minus_one = (b == -1) if b.dtype.is_signed else torch.zeros_like(b, dtype=torch.bool)
         quotient = torch.floor_divide(a, torch.where((b == 0) | minus_one, 1, b))
         return torch.where(b == 0, 0, torch.where(minus_one, -a, quotient))
-    # Python's rule: the quotient of what the remainder leaves, rounded. With an infinite
-    # operand the standard's special cases are those of the true quotient.
+    # Python's rule: subtract the remainder, divide, round. For infinite operands the standard
+    # has the special cases of true division.
     true = a / b
     rounded = torch.round((a - remainder(a, b)) / b)
     rounded = torch.where(rounded == 0, torch.copysign(torch.zeros_like(true), true), rounded)
@@ -190,7 +190,7 @@ def tanh(t: Tensor) -> Tensor:
 
 
 def root_of_sum(t: Tensor) -> Tensor:
-    """Return the square root of a sum of squares; its derivative at 0 is 0, as torch's norms'."""
+    """Return the square root of a sum of squares; its derivative at 0 is 0, as in torch's norms."""
     if not tracked(t):
         return torch.sqrt(t)
     zero = t == 0

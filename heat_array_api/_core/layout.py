@@ -29,10 +29,7 @@ __all__ = [
     "resized",
 ]
 
-
 Shape = tuple[int, ...]
-
-
 Axis = int | Sequence[int] | None
 
 

@@ -1,11 +1,8 @@
 """The lifts: how a local torch kernel becomes a function of distributed arrays.
 
-Every lift has the same four steps: *promote* the dtypes, *align* the layouts, run the
-*local* kernel on the shards, *complete* the result over the ranks. The first line of each
-is the fast path: operands that need no alignment go straight to the kernel.
-
-For uint16, uint32 and uint64, which torch stores but does not compute with, the local
-kernel is NumPy's function of the same name, on the same memory.
+Every lift promotes the dtypes, aligns the layouts, runs the kernel on the shards and combines the
+ranks' results. Each begins with the fast path: operands that need no alignment go straight
+to the kernel. For uint16, uint32 and uint64 the kernel is NumPy's function of the same name.
 """
 
 from __future__ import annotations
@@ -64,20 +61,13 @@ __all__ = [
     "varying",
 ]
 
-
 _REAL_FLOATING = REAL_FLOATING.all
 
 
 # Python integers that torch's kernels take.
 _WORD = 2**63
-
-
 Scalar = bool | int | float | complex
-
-
 Operand = Array | Scalar
-
-
 Kernel = Callable[..., Tensor]
 
 
@@ -101,7 +91,7 @@ def broadcast_shape(func: str, *shapes: Shape) -> Shape:
 
 
 def cast(t: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return `t` as `dtype`, itself if it is so already."""
+    """Return `t` as `dtype`: `t` itself if it has that dtype."""
     return t if t.dtype is dtype else t.to(dtype)
 
 
@@ -189,11 +179,10 @@ def _types(values: Sequence[object]) -> str:
 def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
     """Bring operands to one layout: return their shards and the result's layout.
 
-    The result takes the split and the counts of the operand with more bytes, seen through
-    broadcasting; on a tie the first one's, but shifted slices meet half the way (`_meeting`).
-    A replicated operand is sliced locally; a split one is redistributed by an all-to-all; one
-    whose extent along the split axis is 1, or that lacks the axis, is replicated, being then
-    no bigger than a row of the result.
+    The result takes the split and the counts of the operand with most bytes, on a tie those of the
+    first; but shifted slices of equal size meet half way (`_meeting`). A replicated operand is
+    sliced locally, a split one is redistributed by an all-to-all. An operand that lacks the split
+    axis, or has length 1 there, is replicated: it is no bigger than a row of the result.
     """
     comm = common_communicator(func, *arrays)
     shape = broadcast_shape(func, *(x._layout.shape for x in arrays))
@@ -220,8 +209,8 @@ def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
 def _meeting(first: Layout, second: Layout) -> Shape:
     """Return the counts in which two operands of one shape and split meet.
 
-    Shifted slices, ``x[:-2] + x[2:]``, come half the way each: no more rows move in all, and the
-    result needs no message to meet ``x[1:-1]`` or to be written there.
+    Shifted slices, as in ``x[:-2] + x[2:]``, move half the shift each: in all no more rows move
+    than if one of them moved, and the result needs no message to meet ``x[1:-1]``.
     """
     bounds = list(zip(first.offsets, second.offsets, strict=True))
     shift = max(abs(a - b) for a, b in bounds)
@@ -240,10 +229,10 @@ def aligned(x: Array, axis: int, layout: Layout) -> Tensor:
 
 
 def varying(x: Array) -> Tensor:
-    """Return a replicated array as each rank's own, for an operation with a split one.
+    """Return a replicated array as each rank's own tensor, for an operation with a split one.
 
-    However often an array is used so, its cotangents are summed over the ranks at once: the
-    array keeps the tensor (until it is written to).
+    The array keeps that tensor until it is written to. So its cotangents are summed over the ranks
+    once, however often the array is used.
     """
     t = x._local
     if x._layout.comm.size == 1 or not tracked(t):
@@ -307,7 +296,7 @@ def binary(
 def _common_dtype(given: Sequence[Any], arrays: Sequence[Array]) -> torch.dtype:
     """Return the dtype of an operation on `arrays`, made of the operands as `given`.
 
-    A Python scalar of a higher kind than integer arrays brings the default dtype of its kind.
+    With integer arrays a Python float or complex number gives the default dtype of its kind.
     """
     strong: list[torch.dtype] = []
     weak: list[torch.dtype] = []
@@ -347,10 +336,10 @@ def elementwise(
 
 
 class ReductionPlan(NamedTuple):
-    """How a reduction goes: decided once for a layout and its axes, from metadata alone."""
+    """How to reduce an array of some layout over some axes: from metadata alone, hence cached."""
 
     axes: Shape
-    source: Layout  # of the operand, once it is where it should be
+    source: Layout  # of the operand while it is reduced
     result: Layout
     combines: bool  # whether the ranks' partial results must be combined
 
@@ -368,9 +357,9 @@ def _plan_reduction(
 def _spread(layout: Layout, axes: Shape) -> Layout:
     """Return the layout in which reducing `axes` leaves no rank with more than its share.
 
-    A reduction over the split axis leaves a replicated result. Where that would be bigger
-    than one rank's share of the operand (fewer rows than ranks), the longest kept axis
-    becomes the split axis first, and the result is born split.
+    A reduction over the split axis leaves a replicated result. If that is bigger than one
+    rank's share of the operand, the operand is first split along its longest kept axis, and the
+    result is split too.
     """
     if layout.split is None or layout.split not in axes or layout.comm.size == 1:
         return layout
@@ -422,7 +411,7 @@ def reduction(
     t = x._local if plan.source is x._layout else move(x._local, x._layout, plan.source)
     if identity is not None and t.numel() == 0:
         partial = t.new_full(plan.result.local_shape, identity)
-        if tracked(t):  # it must stay on the tape, like those of the other ranks
+        if tracked(t):  # it must stay on the tape, as on the other ranks
             partial = partial + torch.sum(t, dim=plan.axes, keepdim=keepdims)
     else:
         partial = kernel(t, plan.axes, keepdims)
@@ -437,8 +426,8 @@ def reduction(
 def _combine_tracked(t: Tensor, partial: Tensor, plan: ReductionPlan, combine: str) -> Tensor:
     """Combine the ranks' products or extrema, differentiably.
 
-    A product is one of all ranks' partial products, so that torch's rule for zeros holds. The
-    cotangent of an extremum is shared evenly by all elements that attain it, on whatever rank.
+    Partial products are gathered and multiplied, so that torch's rule for zeros holds. The
+    cotangent of an extremum is shared evenly by all elements that attain it, on any rank.
     """
     comm = plan.result.comm
     if combine == "prod":

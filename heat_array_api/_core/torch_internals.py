@@ -78,7 +78,6 @@ is_functorch_wrapped_tensor: Any = torch._C._functorch.is_functorch_wrapped_tens
 # How many tensors and handles share the storage whose ``_cdata`` is given.
 storage_use_count: Any = torch._C._storage_Use_Count
 
-
 _LAZY: Final = {
     "ConstantSource": "torch._dynamo.source:ConstantSource",  # names a symbolic integer
     "DimDynamic": "torch.fx.experimental.symbolic_shapes:DimDynamic",  # makes an integer symbolic

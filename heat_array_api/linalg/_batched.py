@@ -57,16 +57,9 @@ __all__ = [
     "unified",
 ]
 
-
 Single = Callable[[Array], tuple[Array, ...]]
-
-
 Rule = Callable[[Array, Any, Any], Array | None]
-
-
 LAPACK_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
-
-
 WORKSPACE = 4
 """How many matrices the memory of one rank must hold for it to factor one."""
 
