@@ -104,21 +104,26 @@ class Layout:
         return self._hash
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def replicated(shape: Shape, comm: Communicator) -> Layout:
         """Return the layout of a full copy on every rank."""
-        return _replicated(shape, comm)
+        return Layout(shape, None, (), comm)
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def balanced(shape: Shape, split: int | None, comm: Communicator) -> Layout:
         """Return the layout with even counts: the first ``n % P`` ranks hold one more."""
-        return _balanced(shape, split, comm)
+        if split is None:
+            return Layout.replicated(shape, comm)
+        return Layout.of(shape, split, balanced_counts(shape[split], comm.size), comm)
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def of(shape: Shape, split: int | None, counts: Shape, comm: Communicator) -> Layout:
-        """Return the layout of given counts (the shared object, where there is one)."""
+        """Return the layout with these counts, which are ignored if it is not split."""
         if split is None:
-            return _replicated(shape, comm)
-        return _with_counts(shape, split, counts, comm)
+            return Layout.replicated(shape, comm)
+        return Layout(shape, split, counts, comm)
 
     @property
     def ndim(self) -> int:
@@ -150,7 +155,7 @@ class Layout:
     @property
     def is_balanced(self) -> bool:
         """Whether the counts are those of `balanced` (a replicated array is balanced)."""
-        return self == _balanced(self.shape, self.split, self.comm)
+        return self == Layout.balanced(self.shape, self.split, self.comm)
 
     @property
     def nonempty(self) -> bool:
@@ -187,9 +192,7 @@ class Layout:
         -------
         Layout
         """
-        if self.split is None or split is None:
-            return _replicated(shape, self.comm)
-        return _with_counts(shape, split, self.counts, self.comm)
+        return Layout.of(shape, None if self.split is None else split, self.counts, self.comm)
 
     def split_along(self, axis: int | None) -> Layout:
         """Return the layout of the same shape split evenly along an axis.
@@ -203,7 +206,7 @@ class Layout:
         -------
         Layout
         """
-        return _balanced(self.shape, axis, self.comm)
+        return Layout.balanced(self.shape, axis, self.comm)
 
     def split_off(self, axes: Container[int]) -> Layout:
         """Return the layout split evenly along the longest axis that is not excluded.
@@ -218,7 +221,7 @@ class Layout:
         Layout
         """
         others = [i for i in range(len(self.shape)) if i not in axes]
-        return _balanced(self.shape, longest_axis(self.shape, others), self.comm)
+        return Layout.balanced(self.shape, longest_axis(self.shape, others), self.comm)
 
     def with_length(self, axis: int, length: int, counts: Shape | None = None) -> Layout:
         """Return the layout with another length of an axis.
@@ -240,8 +243,8 @@ class Layout:
         if axis != self.split:
             return self.with_shape(shape, self.split)
         if counts is None:
-            return _balanced(shape, axis, self.comm)
-        return _with_counts(shape, axis, counts, self.comm)
+            return Layout.balanced(shape, axis, self.comm)
+        return Layout.of(shape, axis, counts, self.comm)
 
     def insert(self, *axes: int, length: int = 1) -> Layout:
         """Return the layout with new axes; the split follows its axis.
@@ -261,7 +264,7 @@ class Layout:
         ndim = len(self.shape) + len(axes)
         shape = tuple(length if i in axes else next(old) for i in range(ndim))
         if self.split is None:
-            return _replicated(shape, self.comm)
+            return Layout.replicated(shape, self.comm)
         return self.with_shape(shape, [i for i in range(ndim) if i not in axes][self.split])
 
     def drop(self, *axes: int, keepdims: bool = False) -> Layout:
@@ -281,7 +284,7 @@ class Layout:
         kept = [i for i in range(len(self.shape)) if keepdims or i not in axes]
         shape = tuple(1 if i in axes else self.shape[i] for i in kept)
         if self.split is None or self.split in axes:
-            return _replicated(shape, self.comm)
+            return Layout.replicated(shape, self.comm)
         return self.with_shape(shape, kept.index(self.split))
 
     def permuted(self, order: Shape) -> Layout:
@@ -300,26 +303,9 @@ class Layout:
 
 
 @lru_cache(maxsize=4096)
-def _replicated(shape: Shape, comm: Communicator) -> Layout:
-    return Layout(shape, None, (), comm)
-
-
-@lru_cache(maxsize=4096)
-def _with_counts(shape: Shape, split: int, counts: Shape, comm: Communicator) -> Layout:
-    return Layout(shape, split, counts, comm)
-
-
-@lru_cache(maxsize=4096)
 def _permuted(layout: Layout, order: Shape) -> Layout:
     split = None if layout.split is None else order.index(layout.split)
     return layout.with_shape(tuple(layout.shape[i] for i in order), split)
-
-
-@lru_cache(maxsize=4096)
-def _balanced(shape: Shape, split: int | None, comm: Communicator) -> Layout:
-    if split is None:
-        return _replicated(shape, comm)
-    return _with_counts(shape, split, balanced_counts(shape[split], comm.size), comm)
 
 
 def balanced_counts(n: int, size: int) -> Shape:
