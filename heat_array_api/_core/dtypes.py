@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -176,6 +177,7 @@ def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) ->
     return torch.from_numpy(own)
 
 
+@cache
 def limits(dtype: torch.dtype) -> tuple[Any, Any]:
     """Return the least and the greatest value of a real dtype: the identities of max and min."""
     if dtype is torch.bool:

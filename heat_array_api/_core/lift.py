@@ -29,6 +29,7 @@ from .dtypes import (
     Kind,
     default_float,
     from_numpy,
+    limits,
     numpy_kernel,
     promote,
     promote_scalar,
@@ -121,9 +122,9 @@ def filled(
 
 def _fits(value: Scalar, dtype: torch.dtype) -> bool:
     """Return whether a real number, rounded towards 0, fits an integer dtype."""
-    info = np.iinfo(to_numpy_dtype(dtype))
+    least, greatest = limits(dtype)
     finite = isinstance(value, int) or math.isfinite(value.real)
-    return finite and bool(info.min <= int(value.real) <= info.max)
+    return finite and bool(least <= int(value.real) <= greatest)
 
 
 def as_operands(
