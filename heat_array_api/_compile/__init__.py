@@ -1,8 +1,6 @@
 """`compile`: a function of arrays as one fused program per rank, with its messages in place.
 
-See `_capture` (what the function does, recorded from one call), `_schedule` (which messages
-travel together), `_inductor` (machine code), `_program` (how ranks do all this in step),
-`_compiled` (which calls share a program), `_breaking` and `_segments` (functions in pieces).
+README.md in this folder describes the design and the other modules.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from functools import partial
 from typing import Any
 
 __all__ = ["compile"]
-
 
 BACKENDS = ("inductor", "aot_eager", "eager")
 
@@ -27,40 +24,48 @@ def compile(
 ) -> Any:
     """Return a function that does what `f` does, as one fused program on each rank.
 
+    Derivatives can be taken inside `f` and of the result. The page "Compiled functions" of the
+    documentation describes what is compiled, and when.
+
     Parameters
     ----------
     f : callable, optional
-        Of arrays, nested tuples, lists and dicts of them, and other values; returns such. Without
-        it, a decorator.
+        Takes and returns arrays, nested tuples, lists and dicts of arrays, and other values.
+        Without it, `compile` returns a decorator.
     fullgraph : bool
-        Raise an error where `f` cannot be compiled as a whole. Else it runs in pieces, compiled
-        between the lines that need values (masks, ``if x > 0``, sorting), if its arrays have
-        8 MB or more on each rank, and eagerly if they have less.
+        If True, raise an error where `f` cannot be compiled as a whole. If False, such a function
+        runs as subgraphs between the lines that need values (masks, ``if x > 0``, sorting) if its
+        arrays take 8 MB or more on each rank, and eagerly if they take less.
     backend : {"inductor", "aot_eager", "eager"}
-        What compiles the captured graph: "inductor" to machine code; "eager" not at all: messages
-        are combined, and nothing else is changed.
+        The compiler of the captured graph: "inductor" makes machine code; "eager" only combines
+        messages, and "aot_eager" also decomposes operations, to find errors.
     show_progress : bool, optional
-        Whether rank 0 tells on its standard error what is being compiled; by default if that
-        is a terminal, and the environment's ``HEAT_ARRAY_API_PROGRESS`` is not 0.
+        Whether rank 0 reports on its standard error what is being compiled. By default it does on
+        a terminal, unless the environment variable ``HEAT_ARRAY_API_PROGRESS`` is 0.
 
     Returns
     -------
-    Compiled
-        The function. Its first call with new layouts, dtypes or other values captures and
-        compiles (collectively: all ranks call it in the same order); later ones run. Its
-        ``captures``, ``compilations`` and ``breaks`` tell how often it did what.
+    callable
+        The compiled function. Its results have the shapes, dtypes and splits of those of `f`. Its
+        attributes ``captures``, ``compilations`` and ``breaks`` count what it did.
+        The first call with new layouts, dtypes or other values captures and compiles, so all ranks
+        must call it in the same order. It sends the messages of `f`, small independent sums as
+        one, and where it runs as subgraphs 24 bytes more for each subgraph.
 
-    Notes
-    -----
-    Messages: those of `f`, small independent sums in one; where it runs in pieces one of 24 bytes
-    for each piece. Derivatives can be taken inside `f`, and
-    of the result. See the page "Compiled functions" of the documentation.
+    Raises
+    ------
+    TypeError
+        If `f` is not callable.
+    ValueError
+        If the backend is unknown.
 
     Examples
     --------
     >>> @xp.compile
     ... def standardise(x):
-    ...     return (x - xp.mean(x, axis=0)) / xp.std(x, axis=0)
+    ...     return (x - xp.mean(x)) / xp.std(x)
+    >>> print(standardise(xp.asarray([1.0, 3.0, 1.0, 3.0], split=0)))
+    [-1.  1. -1.  1.]
     """
     if f is None:
         return partial(compile, fullgraph=fullgraph, backend=backend, show_progress=show_progress)
@@ -69,7 +74,6 @@ def compile(
     if backend not in BACKENDS:
         expected = ", ".join(map(repr, BACKENDS))
         raise ValueError(f"compile: backend is {backend!r}; expected one of {expected}")
-    # Torch's compiler is loaded by those who use it.
-    from .compiled import Compiled
+    from .compiled import Compiled  # loads torch's compiler
 
     return Compiled(f, fullgraph, backend, show_progress)

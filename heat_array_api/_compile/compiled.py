@@ -1,4 +1,7 @@
-"""Compiled functions: which calls share a program, what runs eagerly, derivatives."""
+"""Compiled functions: which calls share a program, which run as subgraphs or eagerly; derivatives.
+
+`Compiled` documents the states of a function and their transitions.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,24 @@ from .._core.array import Array
 from .._core.tape import tracked, transforming
 from .._errors import CollectiveMismatchError, CompileWarning
 from .capture import holding
-from .dynamic_shapes import Templates
-from .graph_breaks import InPieces
+from .graph_breaks import CallWithBreaks
 from .guards import Environment, put_back
-from .inductor import progress
-from .program import Body, Outcome, Program, build
-from .subgraphs import Segments, Unbreakable
+from .inductor import Compiler
+from .program import Outcome, Program, State, build
+from .subgraphs import Subgraphs, Unbreakable
 
 __all__ = ["Compiled"]
 
-
 Pure = Callable[[Sequence[Array]], Sequence[Array]]
 
-
 MOST_FAILURES = 4
-"""A function that could be captured in none of so many ways is not tried again."""
-
+"""A function is not captured again after so many attempts if none of them led to a program."""
 
 MOST_PROGRAMS = 512
-"""Of one function: more different calls than these run eagerly."""
-
+"""For one function: further kinds of calls run eagerly."""
 
 LEAST_BYTES = 1 << 23
-"""Of the arrays, on a rank: with less, recording a function costs more than fusing it saves."""
+"""The least size of the arrays on a rank: with less, recording costs more than fusing saves."""
 
 
 def _comm_of(arrays: Sequence[Array]) -> Communicator:
@@ -47,12 +45,12 @@ def _comm_of(arrays: Sequence[Array]) -> Communicator:
 
 
 def _pays(arrays: Sequence[Array]) -> bool:
-    """Return whether arrays are big enough for a function of them to run in pieces."""
+    """Return whether arrays are large enough for subgraphs."""
     return sum(_share(x) for x in arrays) >= LEAST_BYTES
 
 
 def _share(x: Array) -> int:
-    """Return the bytes of a rank's share of an array, the same number on all ranks."""
+    """Return the bytes of an array on each rank, the same number on all ranks."""
     return x.nbytes if x._layout.split is None else x.nbytes // x._layout.comm.size
 
 
@@ -65,6 +63,17 @@ class Compiled:
         How often the function was captured: once for each set of layouts, dtypes, other values.
     breaks : dict of str to int
         Where the graph was broken, as ``"operation at file:line"``, and how often.
+
+    Notes
+    -----
+    For calls of one kind (one `Environment.key`) the function is in one state (`State`)::
+
+        (new) --captured--> WHOLE, BREAKS, EAGER or RAISED       _capture
+        RAISED --called eagerly--> EAGER, or (new) if it raises  _after_error
+        BREAKS --cannot be broken--> EAGER, for all calls
+                                     on the communicator         _give_up_breaks
+
+    A new call takes the last outcome's state if `MOST_FAILURES` attempts led to no program.
     """
 
     def __init__(
@@ -73,29 +82,20 @@ class Compiled:
         functools.update_wrapper(self, f, updated=())
         self._f = f
         self._fullgraph = fullgraph
-        self._backend = backend
-        self._show_progress = show_progress
         self._outcomes: dict[Any, Outcome] = {}
         self._warned: set[str] = set()
         # By communicator: ranks take part in different ones.
         self._attempts: dict[Communicator, list[Outcome]] = {}
         self._unbreakable: dict[Communicator, str] = {}
-        self._templates = Templates()
-        self._segments = Segments(self._name, self._templates, backend, self._shown, self._report)
+        self._compiler = Compiler(self._name, backend, show_progress)
+        self._subgraphs = Subgraphs(self._name, self._compiler, self._report)
         self.captures = 0
         self.breaks: dict[str, int] = {}
-
-    def _hopeless(self, comm: Communicator) -> Outcome | None:
-        """Return what came of the last attempt if all have failed, the same on all ranks."""
-        outcomes = self._attempts.get(comm, [])
-        if len(outcomes) < MOST_FAILURES or any(o.program is not None for o in outcomes):
-            return None
-        return outcomes[-1]
 
     @property
     def compilations(self) -> int:
         """How many graphs were compiled, on this rank."""
-        return self._templates.compilations
+        return self._compiler.graphs.compilations
 
     @property
     def _name(self) -> str:
@@ -117,15 +117,18 @@ class Compiled:
         if DEBUG:
             self._check_in_step(around.arrays, outcome)
         if outcome is None:
-            outcome = self._attempt(around, args, kwargs)
-            if outcome.error:
-                return self._after_error(outcome, around, args, kwargs)
-        program = outcome.program
-        if program is None:
-            return self._without_program(outcome, around, args, kwargs)
-        if any(tracked(x._local) for x in around.arrays):
-            return self._on_tape(program, around, args, kwargs)
-        return program(around.arrays)
+            outcome = self._capture(around, args, kwargs)
+        if outcome.program is not None:  # WHOLE
+            if any(tracked(x._local) for x in around.arrays):
+                return self._on_tape(outcome.program, around, args, kwargs)
+            return outcome.program(around.arrays)
+        if outcome.state is State.RAISED:
+            return self._after_error(outcome, around, args, kwargs)
+        if self._fullgraph:
+            self._report(outcome.problem)
+        if outcome.state is State.BREAKS:
+            return self._with_breaks(outcome, around, args, kwargs)
+        return self._f(*args, **kwargs)
 
     def _check_in_step(self, arrays: Sequence[Array], outcome: Outcome | None) -> None:
         """Raise on all ranks unless all take the same program, or none has one."""
@@ -141,9 +144,16 @@ class Compiled:
                 "new one): something that it depends on differs from rank to rank"
             )
 
-    # ------------------------------------------------------------------ making programs
+    # ------------------------------------------------------------------ transitions
 
-    def _attempt(self, around: Environment, args: Any, kwargs: Any) -> Outcome:
+    def _hopeless(self, comm: Communicator) -> Outcome | None:
+        """Return the last outcome if all attempts have failed, the same on all ranks."""
+        outcomes = self._attempts.get(comm, [])
+        if len(outcomes) < MOST_FAILURES or any(o.state is State.WHOLE for o in outcomes):
+            return None
+        return outcomes[-1]
+
+    def _capture(self, around: Environment, args: Any, kwargs: Any) -> Outcome:
         """Make the program of a call, or find out why there is none."""
         holders: list[Any] = []
         Environment(self._f, args, kwargs, holders=holders)
@@ -158,83 +168,84 @@ class Compiled:
         return self._made(around.key, call, around.arrays)
 
     def _made(self, key: Any, call: Callable[[], Any], arrays: list[Array]) -> Outcome:
-        """Make a program, on all ranks alike, and keep what came of it."""
+        """Make a program, on all ranks alike, and keep the outcome unless it is RAISED."""
         comm = _comm_of(arrays)
         if any(x._layout.comm is not comm for x in arrays):
-            outcome = Outcome(None, "its arrays live on several communicators")
+            outcome = Outcome(State.EAGER, "its arrays live on several communicators")
         elif len(self._outcomes) >= MOST_PROGRAMS:
-            outcome = Outcome(None, f"it was called in more than {MOST_PROGRAMS} different ways")
+            problem = f"it was called in more than {MOST_PROGRAMS} different ways"
+            outcome = Outcome(State.EAGER, problem)
         else:
             self.captures += 1
-            outcome = build(
-                Body(call, arrays), comm, self._backend, self._templates, partial(self._shown, comm)
-            )
-        if not outcome.error:
+            outcome = build(call, arrays, comm, self._compiler)
+        if outcome.state is not State.RAISED:
             self._keep(key, outcome, comm)
         return outcome
 
-    def _shown(self, comm: Communicator) -> Any:
-        return progress(self._name, comm, self._show_progress)
-
     def _keep(self, key: Any, outcome: Outcome, comm: Communicator) -> None:
+        if outcome.state is State.BREAKS and comm in self._unbreakable:
+            outcome.state, outcome.problem = State.EAGER, self._unbreakable[comm]
         self._outcomes[key] = outcome
         self._attempts.setdefault(comm, []).append(outcome)
-        if self._fullgraph or not outcome.breaks:
+        if self._fullgraph or outcome.state is not State.BREAKS:
             self._report(outcome.problem)
-
-    def _report(self, problem: str) -> None:
-        """Say once what keeps the function from being compiled, on all ranks; or raise."""
-        if not problem:
-            return
-        text = f"compile: {self._name} runs eagerly: {problem}"
-        if self._fullgraph:
-            raise RuntimeError(f"compile: {self._name} cannot be compiled as a whole: {problem}")
-        if problem not in self._warned:
-            self._warned.add(problem)
-            warnings.warn(text, CompileWarning, stacklevel=4)
 
     def _after_error(self, outcome: Outcome, around: Environment, args: Any, kwargs: Any) -> Any:
         """Call eagerly what raised while it was captured; the error may be the function's own."""
         result = self._f(*args, **kwargs)
-        self._keep(around.key, Outcome(None, outcome.problem), _comm_of(around.arrays))
+        self._keep(around.key, Outcome(State.EAGER, outcome.problem), _comm_of(around.arrays))
         return result
 
-    # ------------------------------------------------------------------ without a program
+    def _give_up_breaks(self, comm: Communicator, problem: str) -> None:
+        self._unbreakable[comm] = problem
+        for outcome in self._attempts[comm]:
+            if outcome.state is State.BREAKS:
+                outcome.state, outcome.problem = State.EAGER, problem
 
-    def _without_program(
-        self, outcome: Outcome, around: Environment, args: Any, kwargs: Any
-    ) -> Any:
-        """Call what is no program as a whole: in pieces where that can be, and pays."""
+    # ------------------------------------------------------------------ what users are told
+
+    def _report(self, problem: str) -> None:
+        """Warn once, on all ranks, why the function is not compiled; raise with `fullgraph`."""
+        if not problem:
+            return
         if self._fullgraph:
-            self._report(outcome.problem)
+            raise RuntimeError(f"compile: {self._name} cannot be compiled as a whole: {problem}")
+        if problem not in self._warned:
+            self._warned.add(problem)
+            text = f"compile: {self._name} runs eagerly: {problem}"
+            warnings.warn(text, CompileWarning, stacklevel=4)
+
+    def _count_break(self, operation: str, line: str) -> None:
+        place = f"{operation} at {line}"
+        self.breaks[place] = self.breaks.get(place, 0) + 1
+
+    # ------------------------------------------------------------------ graph breaks
+
+    def _with_breaks(self, outcome: Outcome, around: Environment, args: Any, kwargs: Any) -> Any:
+        """Call a function with graph breaks: as subgraphs where that is possible and pays."""
         arrays = around.arrays
-        comm = _comm_of(arrays)
-        problem = self._unbreakable.get(comm, "")
-        if outcome.breaks and any(x._local.requires_grad or tracked(x._local) for x in arrays):
-            problem = outcome.problem
-        if problem or not outcome.breaks or not _pays(arrays):
-            self._report(problem)
+        if any(x._local.requires_grad or tracked(x._local) for x in arrays):
+            self._report(outcome.problem)
             return self._f(*args, **kwargs)
+        if not _pays(arrays):
+            return self._f(*args, **kwargs)
+        comm = _comm_of(arrays)
         holders: list[Any] = []
         Environment(self._f, args, kwargs, holders=holders)
-        call = InPieces(self._segments, comm, self._broken)
+        call = CallWithBreaks(self._subgraphs, comm, self._count_break)
         try:
             return call(lambda: self._f(*args, **kwargs), arrays, holders)
         except Unbreakable as error:
             reasons = comm.allgather_object(str(error))
         problem = next(filter(None, reasons), outcome.problem)
-        self._unbreakable[comm] = problem
+        self._give_up_breaks(comm, problem)
         self._report(problem)
         return self._f(*args, **kwargs)
-
-    def _broken(self, operation: str, line: str) -> None:
-        place = f"{operation} at {line}"
-        self.breaks[place] = self.breaks.get(place, 0) + 1
 
     # ------------------------------------------------------------------ derivatives
 
     def _on_tape(self, program: Program, around: Environment, args: Any, kwargs: Any) -> Any:
-        """Run as a node of the tape, of which the adjoint is a compiled function too."""
+        """Run as a node of the tape, whose adjoint is a compiled function too."""
         if program.written or not program.new:
             return self._f(*args, **kwargs)
 
@@ -246,7 +257,7 @@ class Compiled:
         return program.result(around.arrays, new)
 
     def _pure(self, key: Any, function: Pure, arrays: list[Array]) -> Sequence[Array]:
-        """Call a function of a list of arrays that returns such, compiled, and on the tape."""
+        """Call a function from a list of arrays to another, compiled and on the tape."""
         outcome = self._outcomes.get(key)
         if outcome is None:
             outcome = self._made(key, lambda: function(arrays), arrays)
@@ -269,7 +280,7 @@ class Compiled:
         results: Sequence[Array],
         cotangents: Sequence[Array | None],
     ) -> list[Array | None]:
-        """Return the inputs' cotangents: the function runs again, and back, in one program."""
+        """Return the inputs' cotangents: one program runs the function again, and its pullback."""
         chosen = tuple(i for i, wanted in enumerate(needed) if wanted)
         given = tuple(g is not None for g in cotangents)
         n = len(inputs)

@@ -1,12 +1,11 @@
-"""Graphs that differ in numbers only share one compilation, in which these numbers are variables.
+"""Dynamic shapes: graphs that differ in numbers only share one compilation.
 
-The first graph of a structure is compiled as it is. The second one shows which numbers vary (sizes
-of shards, bounds of slices, a learning rate): both are instances of a template, which is compiled
-with those as inputs, and serves all later instances. Every instance was captured by itself, with
-its own numbers, so nothing has to be inferred about how they depend on each other.
+The first graph of a structure is compiled as it is. The second one shows which numbers vary
+(lengths of shards, bounds of slices, a learning rate): a graph with these numbers as inputs is
+compiled, and serves all later ones. Every graph was captured with its own numbers, so how they
+depend on each other need not be inferred.
 
-All of this is a rank's own business: which messages are sent is decided before, by
-`_schedule`, and is no part of a template.
+Each rank does this by itself: the messages have been decided before, by `schedule`.
 """
 
 from __future__ import annotations
@@ -21,38 +20,33 @@ from torch.fx.node import map_arg
 
 from .._core.torch_internals import ConstantSource, DimDynamic, FakeTensorMode, ShapeEnv
 
-__all__ = ["Function", "Instance", "Templates", "taken_apart"]
-
+__all__ = ["CompiledGraphs", "ConcreteGraph", "Function", "structure_and_numbers"]
 
 Function = Callable[..., Sequence[Tensor]]
 
-
 Compiler = Callable[[fx.GraphModule, Sequence[Any]], Function]
 
-
 MOST_COMPILATIONS = 32
-"""Of one function; further graphs run as they are."""
-
+"""For one function; further graphs run uncompiled."""
 
 _aten = torch.ops.aten
 
-
-# Whose second argument may be a 0-d tensor in place of a number.
+# Their second argument may be a 0-d tensor in place of a number.
 _TAKE_TENSORS = (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.div.Tensor)
 
 
-class Instance(NamedTuple):
-    """A graph with its inputs.
+class ConcreteGraph(NamedTuple):
+    """A graph with its inputs and all its numbers.
 
     Attributes
     ----------
     module : torch.fx.GraphModule
     fakes : list of Tensor
-        Tensors without values, like the inputs.
+        Fake tensors like the inputs.
     structure : tuple
-        All but the numbers.
+        The graph without its numbers.
     numbers : tuple of int and float
-        Those of the inputs' shapes, then those of the nodes' arguments.
+        The numbers in the inputs' shapes, then those in the nodes' arguments.
     """
 
     module: fx.GraphModule
@@ -61,12 +55,12 @@ class Instance(NamedTuple):
     numbers: tuple[Any, ...]
 
     @staticmethod
-    def of(module: fx.GraphModule, fakes: Sequence[Tensor]) -> Instance:
-        """Take a graph apart."""
-        return Instance(module, fakes, *taken_apart(module.graph, fakes))
+    def of(module: fx.GraphModule, fakes: Sequence[Tensor]) -> ConcreteGraph:
+        """Analyse a graph."""
+        return ConcreteGraph(module, fakes, *structure_and_numbers(module.graph, fakes))
 
 
-def taken_apart(
+def structure_and_numbers(
     graph: fx.Graph, fakes: Sequence[Tensor]
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return the structure of a graph with inputs like `fakes`, and its numbers."""
@@ -82,14 +76,14 @@ def taken_apart(
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value can be told from others by `==`, as no NaN and no -0.0 can."""
+    """Return whether a value is a number that `==` distinguishes: not NaN, not -0.0."""
     if type(value) is float:
         return value == value and (value != 0.0 or math.copysign(1.0, value) > 0)
     return type(value) is int
 
 
 def _skeleton(value: Any, index: dict[fx.Node, int], found: list[Any]) -> Any:
-    """Return an argument without its numbers, which are appended to a list."""
+    """Return an argument without its numbers, which are appended to `found`."""
     if isinstance(value, fx.Node):
         return ("node", index[value])
     if _is_number(value):
@@ -103,7 +97,7 @@ def _skeleton(value: Any, index: dict[fx.Node, int], found: list[Any]) -> Any:
 
 
 def _filled(value: Any, fill: Callable[[Any], Any]) -> Any:
-    """Return an argument with other numbers."""
+    """Return an argument with its numbers replaced by `fill`."""
     if _is_number(value):
         return fill(value)
     if isinstance(value, (tuple, list)):
@@ -113,23 +107,13 @@ def _filled(value: Any, fill: Callable[[Any], Any]) -> Any:
     return value
 
 
-class _Template:
-    """Graphs of one structure: numbers that vary are inputs, equal ones the same.
+class _DynamicGraph:
+    """A graph compiled for two of one structure: numbers that vary are inputs, like ones the same.
 
-    Parameters
-    ----------
-    first, second : Instance
-        Of one structure.
-    compiler : callable
-        Makes a function of a graph and inputs without values.
-
-    Raises
-    ------
-    ValueError
-        If a number varies that cannot be an input.
+    Raises ValueError if a number varies that cannot be an input.
     """
 
-    def __init__(self, first: Instance, second: Instance, compiler: Compiler) -> None:
+    def __init__(self, first: ConcreteGraph, second: ConcreteGraph, compiler: Compiler) -> None:
         self.fixed = first.numbers
         pairs = list(zip(first.numbers, second.numbers, strict=True))
         self.variables = list(dict.fromkeys(p for p in pairs if p[0] != p[1]))
@@ -153,8 +137,8 @@ class _Template:
         for n, place in zip(numbers, self.places, strict=True):
             yield n if place < 0 else variables[place]
 
-    def _module(self, like: Instance) -> fx.GraphModule:
-        """Return the graph with the variables as further inputs."""
+    def _module(self, like: ConcreteGraph) -> fx.GraphModule:
+        """Return the graph with the varying numbers as further inputs."""
         graph = fx.Graph()
         nodes = list(like.module.graph.nodes)
         inputs = [node for node in nodes if node.op == "placeholder"]
@@ -174,20 +158,17 @@ class _Template:
             target = node.target
             used = [n for n in args if isinstance(n, fx.Node) and n in scalars]
             if used and target is _aten.full.default and not args[0]:
-                target, args, kwargs = (
-                    _aten._to_copy.default,
-                    (used[0],),
-                    {"dtype": kwargs["dtype"]},
-                )
+                target, args = _aten._to_copy.default, (used[0],)
+                kwargs = {"dtype": kwargs["dtype"]}
             elif used and not (target in _TAKE_TENSORS and args[1] is used[0]):
                 raise ValueError(f"{target} takes no variable number")
             new[node] = graph.create_node(node.op, target, args, kwargs)
         return fx.GraphModule(torch.nn.Module(), graph)
 
-    def bound(self, instance: Instance) -> Function | None:
-        """Return the function for an instance; None if the template does not fit it."""
+    def bound(self, graph: ConcreteGraph) -> Function | None:
+        """Return the function for a graph's numbers; None if they do not fit."""
         values: list[Any] = [None] * len(self.variables)
-        for n, fixed, place in zip(instance.numbers, self.fixed, self.places, strict=True):
+        for n, fixed, place in zip(graph.numbers, self.fixed, self.places, strict=True):
             if place < 0:
                 if n != fixed:
                     return None
@@ -196,7 +177,7 @@ class _Template:
             elif values[place] != n:
                 return None
         sizes = [n for n in values if type(n) is int]
-        if any(n < 2 for n in sizes):  # the compiler takes 0 and 1 for special
+        if any(n < 2 for n in sizes):  # the compiler specialises lengths 0 and 1
             return None
         if self.guards and not self.env.evaluate_guards_expression(self.guards, sizes):
             return None
@@ -215,8 +196,8 @@ def _symbol(env: ShapeEnv, number: int, value: int) -> Any:
     return env.create_symintnode(symbol, hint=value, source=source)
 
 
-class Templates:
-    """What has been compiled of one function.
+class CompiledGraphs:
+    """The compiled graphs of one function.
 
     Attributes
     ----------
@@ -226,47 +207,47 @@ class Templates:
 
     def __init__(self) -> None:
         self.compilations = 0
-        self._single: dict[Any, Function] = {}
-        self._first: dict[Any, Instance] = {}
-        self._templates: dict[Any, list[_Template]] = {}
+        self._static: dict[Any, Function] = {}
+        self._first: dict[Any, ConcreteGraph] = {}
+        self._dynamic: dict[Any, list[_DynamicGraph]] = {}
 
-    def function(self, instance: Instance, compiler: Compiler) -> Function:
-        """Return a compiled function for a graph: one there is, or a new one."""
-        structure = instance.structure
-        same = self._single.get((structure, instance.numbers))
+    def function(self, graph: ConcreteGraph, compiler: Compiler) -> Function:
+        """Return a compiled function for a graph: an earlier one that fits, or a new one."""
+        structure = graph.structure
+        same = self._static.get((structure, graph.numbers))
         if same is not None:
             return same
-        for template in self._templates.get(structure, ()):
-            bound = template.bound(instance)
+        for dynamic in self._dynamic.get(structure, ()):
+            bound = dynamic.bound(graph)
             if bound is not None:
                 return bound
         if self.compilations >= MOST_COMPILATIONS:
             raise RuntimeError(f"more than {MOST_COMPILATIONS} different graphs")
         self.compilations += 1
-        first = self._first.setdefault(structure, instance)
-        if first is not instance and _may_vary(first, instance):
-            made = self._as_template(first, instance, compiler)
+        first = self._first.setdefault(structure, graph)
+        if first is not graph and _may_vary(first, graph):
+            made = self._with_variables(first, graph, compiler)
             if made is not None:
                 return made
-        # With a ShapeEnv, though nothing varies: the compiler's cache wants one.
+        # The compiler's cache needs a ShapeEnv, though nothing varies.
         with FakeTensorMode(shape_env=ShapeEnv()):
-            fakes = [torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in instance.fakes]
-        single = compiler(instance.module, fakes)
-        self._single[structure, instance.numbers] = single
-        return single
+            fakes = [torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in graph.fakes]
+        static = compiler(graph.module, fakes)
+        self._static[structure, graph.numbers] = static
+        return static
 
-    def _as_template(
-        self, first: Instance, instance: Instance, compiler: Compiler
+    def _with_variables(
+        self, first: ConcreteGraph, second: ConcreteGraph, compiler: Compiler
     ) -> Function | None:
         try:
-            template = _Template(first, instance, compiler)
-        except Exception:  # the compiler refuses it: it gets a graph of its own
+            dynamic = _DynamicGraph(first, second, compiler)
+        except Exception:  # the compiler refuses it: the graph is compiled by itself
             return None
-        self._templates.setdefault(instance.structure, []).append(template)
-        return template.bound(instance)
+        self._dynamic.setdefault(second.structure, []).append(dynamic)
+        return dynamic.bound(second)
 
 
-def _may_vary(first: Instance, second: Instance) -> bool:
-    """Return whether what differs are sizes of 2 or more, or real numbers."""
+def _may_vary(first: ConcreteGraph, second: ConcreteGraph) -> bool:
+    """Return whether the numbers that differ are lengths of 2 or more, or real numbers."""
     pairs = zip(first.numbers, second.numbers, strict=True)
     return all(a == b or type(a) is float or min(a, b) > 1 for a, b in pairs)

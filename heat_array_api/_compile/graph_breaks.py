@@ -1,9 +1,9 @@
-"""Functions that run in pieces: recorded in each call, with breaks where values are needed.
+"""Graph breaks: functions that run as subgraphs, recorded in each call.
 
-While a piece is recorded, every array that anything looks at holds a tensor without values
-(`Array._local` sees to it). An operation that needs values (`_capturing.breaks`) ends the
-piece: it runs, all arrays get their values, the operation is called as ever, and the next piece
-begins. So nothing is remembered across a break but the arrays themselves.
+While a subgraph is recorded, every array that is read holds a fake tensor (`interception`). An
+operation that needs values (`_comm.recording.breaks`) breaks the graph: the subgraph runs, all
+arrays get their values, the operation is called on them, and the next subgraph begins. So only the
+arrays themselves are remembered across a break.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from enum import Enum, auto
+from itertools import compress
 from typing import Any
 
 import torch
@@ -26,40 +28,36 @@ from .._core.torch_internals import is_functorch_wrapped_tensor as _is_wrapped
 from .._core.views import note_write
 from .capture import Capture, Recorder, not_capturable, recording
 from .guards import Environment, put_back
-from .subgraphs import Elsewhere, Segments, State, Unbreakable
+from .interception import SLOT, intercepted
+from .subgraphs import RaisedElsewhere, RankState, Subgraphs, Unbreakable
 
-__all__ = ["InPieces", "Unbreakable"]
-
+__all__ = ["CallWithBreaks", "Phase", "Unbreakable"]
 
 register_wrapper(__name__)
 
-
 MOST_OPERATIONS = 4096
-"""So many are known to be recordable or not."""
+"""Of so many operations it is remembered whether they can be recorded."""
 
 
-_SLOT: Any = Array.__dict__["_local"]
+class _SubgraphRecorder(Recorder):  # type: ignore[no-untyped-call]
+    """Records one subgraph; every array becomes an input when it is first read."""
 
-
-class _Piece(Recorder):  # type: ignore[no-untyped-call]
-    """Records one piece. Its inputs are the arrays that are looked at, as they are met."""
-
-    def __init__(self, call: InPieces, mode: FakeTensorMode) -> None:
+    def __init__(self, call: CallWithBreaks, mode: FakeTensorMode) -> None:
         super().__init__(Capture(mode))
         self._call = call
         self._owners: list[Tensor] = []
-        self.values: dict[int, Tensor] = {}  # of arrays that entered, by their fakes
+        self.values: dict[int, Tensor] = {}  # of the inputs, by the ids of their fake tensors
 
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
         return self._call.operation(f, args, kwargs, always)
 
     def enter(self, value: Tensor, layout: Layout) -> Tensor:
-        """Return a tensor without values that stands for one with values, an input."""
+        """Return a fake tensor for a shard, which becomes an input."""
         if value.requires_grad:
-            raise NotCapturable("an array on the tape comes up in it")
+            raise NotCapturable("it uses an array on the tape")
         with _disable_current_modes(), self.mode:
             fake = torch.empty(tuple(value.shape), dtype=value.dtype, device=value.device)
-            # A second owner of its storage: operators that write do so into a copy.
+            # With a second owner of its storage, in-place operators write into a copy.
             self._owners.append(fake.detach())
         self.capture.constants.append(value)
         with self.capture.graph.inserting_after(self.last):
@@ -74,10 +72,10 @@ class _Piece(Recorder):  # type: ignore[no-untyped-call]
         if any(map(_is_real, args)) or any(map(_is_real, kwargs.values())):
             if func._schema.is_mutable:
                 raise NotCapturable("it writes into a tensor that no array holds")
-            args, kwargs = tree_map(self._without_values, (tuple(args), kwargs))
+            args, kwargs = tree_map(self._as_constants, (tuple(args), kwargs))
         return super().__torch_dispatch__(func, types, args, kwargs)
 
-    def _without_values(self, t: Any) -> Any:
+    def _as_constants(self, t: Any) -> Any:
         return self.constant(t) if _is_real(t) else t
 
     def constant(self, value: Tensor) -> Tensor:
@@ -86,16 +84,16 @@ class _Piece(Recorder):  # type: ignore[no-untyped-call]
             self.values[id(fake)] = self.capture.constants[-1]
         return fake
 
-    # ------------------------------------------------------------------ what is taken back
+    # ------------------------------------------------------------------ undoing, finishing
 
     def mark(self) -> tuple[fx.Node, tuple[int, ...]]:
-        """Return where the record has come to."""
+        """Return the present end of the record."""
         capture = self.capture
         counts = (len(self.kept), len(capture.messages), len(capture.checks))
         return capture.graph._root.prev, counts
 
     def forget(self, mark: tuple[fx.Node, tuple[int, ...]]) -> None:
-        """Take back what was recorded since; inputs stay, for they are harmless."""
+        """Delete what was recorded since a mark; inputs stay, which is harmless."""
         last, (kept, messages, checks) = mark
         capture = self.capture
         while (node := capture.graph._root.prev) is not last and node.op != "placeholder":
@@ -103,22 +101,22 @@ class _Piece(Recorder):  # type: ignore[no-untyped-call]
         for t in self.kept[kept:]:
             if self.nodes[id(t)].op != "placeholder":
                 del self.nodes[id(t)]
-        # The tensors themselves stay, so that no other gets the id of one.
+        # The tensors stay alive, so that no new one gets the id of an old one.
         del capture.messages[messages:], capture.checks[checks:]
 
     def finish(self, tensors: Sequence[Tensor]) -> list[fx.Node]:
-        """Let these tensors be the outputs; drop the inputs that nothing needs."""
+        """Make tensors the outputs; drop unused inputs."""
         capture = self.capture
         outputs = [self.nodes[id(t)] for t in tensors]
         capture.graph.output([*outputs, *(self.node(bad) for bad, _ in capture.checks)])
         inputs = [node for node in capture.graph.nodes if node.op == "placeholder"]
         used = [bool(node.users) for node in inputs]
-        for node, wanted in zip(inputs, used, strict=True):
-            if not wanted:
+        for node in inputs:
+            if not node.users:
                 capture.graph.erase_node(node)
-        capture.fakes = [t for t, wanted in zip(capture.fakes, used, strict=True) if wanted]
-        capture.shards = [own for own, wanted in zip(capture.shards, used, strict=True) if wanted]
-        capture.constants = [t for t, wanted in zip(capture.constants, used, strict=True) if wanted]
+        capture.fakes = list(compress(capture.fakes, used))
+        capture.shards = list(compress(capture.shards, used))
+        capture.constants = list(compress(capture.constants, used))
         return outputs
 
 
@@ -129,7 +127,7 @@ def _is_real(value: Any) -> bool:
 
 
 def _with_sources(arrays: Sequence[Array]) -> list[Array]:
-    """Return arrays with those whose views they are."""
+    """Return arrays, and the sources of those that are views."""
     found = {id(x): x for x in arrays}
     for x in arrays:
         while (link := getattr(x, "_link", None)) is not None:
@@ -139,7 +137,7 @@ def _with_sources(arrays: Sequence[Array]) -> list[Array]:
 
 
 class _Before:
-    """What an array is before a call, to which it may have to go back."""
+    """An array's state before a call, to which it may have to return."""
 
     def __init__(self, x: Array) -> None:
         self._x = x
@@ -147,7 +145,7 @@ class _Before:
         self._layout = x._layout
         self._link = getattr(x, "_link", None)
         self._writes = getattr(x, "_writes", 0)
-        # A second owner of its memory: operators that write do so into a copy.
+        # With a second owner of its memory, in-place operators write into a copy.
         self._owner = x._local.detach()
 
     def restore(self) -> None:
@@ -158,121 +156,155 @@ class _Before:
         note_write(x)
 
 
-class InPieces:
-    """One call of a function that runs in pieces.
+class Phase(Enum):
+    """The phases of a call; `_NEXT` lists the transitions."""
 
-    Parameters
-    ----------
-    segments : Segments
-        What is known of its pieces.
-    comm : Communicator
-        On which its arrays live.
-    broken : callable
-        Gets the operation and the line of each break.
+    EAGER = auto()
+    """Arrays hold values: before and after the call, and at a break."""
+    RECORDING = auto()
+    """A subgraph is recorded; operations may break the graph."""
+    INSIDE_OPERATION = auto()
+    """An operation is recorded as a whole: nothing inside it breaks the graph."""
+    RUNNING = auto()
+    """The recorded subgraph runs; arrays still hold fake tensors."""
+
+
+_NEXT = {
+    Phase.EAGER: {Phase.RECORDING},
+    Phase.RECORDING: {Phase.INSIDE_OPERATION, Phase.RUNNING, Phase.EAGER},
+    Phase.INSIDE_OPERATION: {Phase.RECORDING},
+    Phase.RUNNING: {Phase.EAGER},
+}
+"""RECORDING becomes EAGER when the call ends by an error, and the subgraph does not run."""
+
+
+class CallWithBreaks:
+    """One call of a function that runs as subgraphs; its arrays are on `comm`.
+
+    `broken` takes the operation and the line of each break.
     """
 
     def __init__(
-        self, segments: Segments, comm: Communicator, broken: Callable[[str, str], None]
+        self, subgraphs: Subgraphs, comm: Communicator, broken: Callable[[str, str], None]
     ) -> None:
-        self._segments = segments
+        self._subgraphs = subgraphs
         self._comm = comm
         self._broken = broken
         self._mode = FakeTensorMode()
-        self._piece = _Piece(self, self._mode)
+        self._phase = Phase.EAGER
+        self._recorder = _SubgraphRecorder(self, self._mode)
         self._touched: list[weakref.ref[Array]] = []
         self._entered: list[tuple[weakref.ref[Array], Tensor, Layout]] = []
         self._recording = ExitStack()
-        self._trying = False
-        self._alone = False  # with an error of this rank's
+        self._before: list[_Before] = []
 
-    # ------------------------------------------------------------------ arrays without values
+    def _enter(self, phase: Phase) -> None:
+        assert phase in _NEXT[self._phase], f"{self._phase} is followed by {phase}"
+        self._phase = phase
 
-    def _get(self, x: Array) -> Tensor:
-        t: Tensor = _SLOT.__get__(x)
+    # ------------------------------------------------------------------ arrays with fake tensors
+
+    def _read(self, x: Array) -> Tensor:
+        t: Tensor = SLOT.__get__(x)
         if isinstance(t, FakeTensor) or _is_wrapped(t):
             return t
-        fake = self._piece.enter(t, x._layout)
-        self._set(x, fake)
+        fake = self._recorder.enter(t, x._layout)
+        self._write(x, fake)
         return fake
 
-    def _set(self, x: Array, t: Tensor) -> None:
+    def _write(self, x: Array, t: Tensor) -> None:
         ref = weakref.ref(x)
-        value = _SLOT.__get__(x) if hasattr(x, "_layout") else None  # None: it is being made
+        value = SLOT.__get__(x) if hasattr(x, "_layout") else None  # None: it is being made
         if value is not None and not isinstance(value, FakeTensor):
             self._entered.append((ref, value, x._layout))
         self._touched.append(ref)
-        _SLOT.__set__(x, t)
-
-    def _start(self) -> None:
-        """Begin a piece."""
-        self._piece = _Piece(self, self._mode)
-        self._touched, self._entered = [], []
-        self._recording = ExitStack()
-        self._recording.callback(setattr, Array, "_local", _SLOT)
-        # Arrays do not ask in each call whether they are recorded: they stay as fast as they were.
-        setattr(Array, "_local", property(self._get, self._set))  # noqa: B010
-        self._recording.enter_context(recording(self._piece))
-
-    def _stop(self) -> list[tuple[Array, Tensor]]:
-        """End recording; return the arrays that hold tensors without values."""
-        self._recording.close()
-        arrays = {id(x): x for ref in self._touched if (x := ref()) is not None}
-        pairs = ((x, _SLOT.__get__(x)) for x in arrays.values())
-        return [(x, t) for x, t in pairs if isinstance(t, FakeTensor)]
-
-    def _run(self, line: str) -> None:
-        """End the piece, run it, and give all arrays their values."""
-        piece = self._piece
-        holders = self._stop()
-        # What was left of an operation that is no part of the piece has no node.
-        made = {id(t): t for _, t in holders if id(t) not in piece.values and id(t) in piece.nodes}
-        try:
-            if any(t.requires_grad for _, t in holders):
-                reason = "it needs a value while derivatives are taken"
-                self._segments.asked(self._comm, line, State.UNBREAKABLE, reason=reason)
-            nodes = piece.finish(list(made.values()))
-            outputs, error = self._segments.run(piece.capture, nodes, self._comm, line)
-            self._give(holders, piece.values | dict(zip(made, outputs, strict=False)))
-            if error is not None:
-                raise error.with_traceback(None)
-        except BaseException:
-            self._take_back()
-            raise
-        finally:  # what has been used need not wait for the next piece to be freed
-            piece.values.clear()
-            piece.capture.constants.clear()
-            self._entered = []
+        SLOT.__set__(x, t)
 
     def _give(self, holders: Sequence[tuple[Array, Tensor]], values: dict[int, Tensor]) -> None:
-        """Give arrays the values that belong to their tensors without values."""
+        """Give arrays the values of their fake tensors."""
         taken: set[int] = set()
         for x, t in holders:
             value = values.get(id(t))
             if value is not None:
                 # Each array has a tensor object of its own: `Array.writable` counts them.
-                _SLOT.__set__(x, value.view_as(value) if id(value) in taken else value)
+                SLOT.__set__(x, value.view_as(value) if id(value) in taken else value)
                 taken.add(id(value))
 
     def _take_back(self) -> None:
-        """Give the arrays that were looked at what they had when the piece began."""
+        """Give the arrays that were read the values they had when the subgraph began."""
         for ref, value, layout in self._entered:
             x = ref()
             if x is not None:
-                _SLOT.__set__(x, value)
+                SLOT.__set__(x, value)
                 x._layout = layout
 
-    # ------------------------------------------------------------------ breaks
+    # ------------------------------------------------------------------ one subgraph
+
+    def _start(self) -> None:
+        """Begin to record a subgraph."""
+        self._enter(Phase.RECORDING)
+        self._recorder = _SubgraphRecorder(self, self._mode)
+        self._touched, self._entered = [], []
+        self._recording = ExitStack()
+        self._recording.enter_context(intercepted(self._read, self._write))
+        self._recording.enter_context(recording(self._recorder))
+
+    def _abandon(self) -> None:
+        """End recording, if it has not ended yet, without running the subgraph."""
+        self._recording.close()
+        if self._phase is not Phase.EAGER:
+            self._enter(Phase.EAGER)
+
+    def _run(self, line: str) -> None:
+        """End recording, run the subgraph, and give all arrays their values."""
+        self._enter(Phase.RUNNING)
+        recorder = self._recorder
+        try:
+            self._recording.close()
+            holders = self._holders()
+            # An operation that was tried in vain leaves fake tensors that have no node.
+            known = recorder.nodes.keys() - recorder.values.keys()
+            made = {id(t): t for _, t in holders if id(t) in known}
+            if any(t.requires_grad for _, t in holders):
+                reason = "it needs a value while derivatives are taken"
+                self._synchronise(line, RankState.UNBREAKABLE, reason)
+            nodes = recorder.finish(list(made.values()))
+            outputs, error = self._subgraphs.run(recorder.capture, nodes, self._comm, line)
+            self._give(holders, recorder.values | dict(zip(made, outputs, strict=False)))
+            if error is not None:
+                raise error.with_traceback(None)
+        except BaseException:
+            self._take_back()
+            raise
+        finally:  # free the values that were used before the next subgraph
+            recorder.values.clear()
+            recorder.capture.constants.clear()
+            self._entered = []
+            self._enter(Phase.EAGER)
+
+    def _holders(self) -> list[tuple[Array, Tensor]]:
+        """Return the arrays that hold fake tensors, and these."""
+        arrays = {id(x): x for ref in self._touched if (x := ref()) is not None}
+        pairs = ((x, SLOT.__get__(x)) for x in arrays.values())
+        return [(x, t) for x, t in pairs if isinstance(t, FakeTensor)]
+
+    def _synchronise(self, line: str, state: RankState, reason: str = "") -> list[int]:
+        """Return the states of all ranks."""
+        everyone = self._subgraphs.synchronise(self._comm, line, state, reason=reason)
+        return [theirs[0] for theirs in everyone]
+
+    # ------------------------------------------------------------------ operations
 
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
-        """Call an operation: as a part of the piece where that is possible, else between two."""
-        if self._trying:
+        """Call an operation as a part of the subgraph where that is possible, else at a break."""
+        if self._phase is Phase.INSIDE_OPERATION:
             return f(*args, **kwargs)
         if any(isinstance(t, FakeTensor) for t in args):
-            raise NotCapturable("it takes a shard for a tensor of its own")
+            raise NotCapturable("it passes a shard on as a raw tensor")
         if not always:
             around = Environment(f, args, kwargs)
             key = around.key
-            known = self._segments.recordable(self._comm)
+            known = self._subgraphs.recordable(self._comm)
             if key not in known:
                 if len(known) >= MOST_OPERATIONS:
                     known.clear()
@@ -280,48 +312,47 @@ class InPieces:
                 if known[key]:
                     return result
             elif known[key]:
-                return self._whole(f, args, kwargs)
-        return self._between(f, args, kwargs)
+                return self._recorded(f, args, kwargs)
+        return self._at_break(f, args, kwargs)
 
-    def _whole(self, f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Record an operation, which is not broken inside."""
-        self._trying = True
+    def _recorded(self, f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Record an operation as a part of the subgraph."""
+        self._enter(Phase.INSIDE_OPERATION)
         try:
             return f(*args, **kwargs)
         finally:
-            self._trying = False
+            self._enter(Phase.RECORDING)
 
     def _tried(
         self, f: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequence[Array]
     ) -> tuple[bool, Any]:
-        """Try to record an operation, on all ranks; return whether it is, and its result."""
+        """Try to record an operation, on all ranks; return whether all could, and its result."""
         line = caller()[1]
         holders: list[Any] = []
         Environment(f, args, kwargs, holders=holders)
-        mark = self._piece.mark()
-        before = [(x, _SLOT.__get__(x), x._layout) for x in arrays]
+        mark = self._recorder.mark()
+        before = [(x, SLOT.__get__(x), x._layout) for x in arrays]
         result: Any = None
-        state = State.RECORDED
+        state = RankState.RECORDED
         try:
-            result = self._whole(f, args, kwargs)
+            result = self._recorded(f, args, kwargs)
         except Exception as error:
             if not_capturable(error) is None:
                 raise
-            state = State.BREAKS
-        everyone = self._segments.asked(self._comm, line, state)
-        if all(theirs[0] == State.RECORDED for theirs in everyone):
+            state = RankState.BREAKS
+        if all(theirs == RankState.RECORDED for theirs in self._synchronise(line, state)):
             return True, result
-        self._piece.forget(mark)
+        self._recorder.forget(mark)
         put_back(holders)
         for x, t, layout in before:
-            _SLOT.__set__(x, t)
+            SLOT.__set__(x, t)
             x._layout = layout
         return False, None
 
-    def _between(self, f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Call an operation on values, and begin another piece after it."""
+    def _at_break(self, f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run the subgraph, call an operation on values, and begin another subgraph."""
         operation, line = caller()
-        if not operation:  # the user calls it itself
+        if not operation:  # the user calls it directly
             operation = f.__qualname__.partition(".<locals>")[0].rpartition(".")[2].strip("_")
         self._broken(operation, line)
         try:
@@ -335,53 +366,47 @@ class InPieces:
     def __call__(
         self, function: Callable[[], Any], arrays: Sequence[Array], holders: list[Any]
     ) -> Any:
-        """Call the function.
+        """Call a function that depends on `arrays` and may change the lists and dicts in `holders`.
 
-        Parameters
-        ----------
-        function : callable
-            Without arguments.
-        arrays : sequence of Array
-            What it depends on, as far as is known.
-        holders : list
-            The lists and dicts that it may change, with copies.
-
-        Raises
-        ------
-        Unbreakable
-            On all ranks, if the function must be run eagerly; then all is as it was.
-        RuntimeError
-            If the function has raised an error on other ranks only; arrays are as they were.
+        Raises `Unbreakable` on all ranks if the function must run eagerly, and RuntimeError if it
+        has raised an error on other ranks only. In both cases arrays are as before the call.
         """
-        before = [_Before(x) for x in _with_sources(arrays)]
+        self._before = [_Before(x) for x in _with_sources(arrays)]
         line = caller()[1]
         self._start()
         try:
             result = self._called(function, line)
             self._run(line)
             return result
+        except Exception:
+            self._abandon()
+            raise
         except BaseException as error:
-            self._recording.close()
+            self._undo()
             if isinstance(error, Unbreakable):
                 put_back(holders)
-            if self._alone or not isinstance(error, Exception):
-                self._take_back()
-                for x in before:
-                    x.restore()
-            if isinstance(error, Elsewhere):
+            if isinstance(error, RaisedElsewhere):
                 raise RuntimeError(str(error)) from None
             raise
 
     def _called(self, function: Callable[[], Any], line: str) -> Any:
-        """Call the function; an error of its own leaves what was written before, as ever."""
+        """Call the function; if it raises on all ranks, what it wrote before stays written."""
         try:
             return function()
         except Exception as error:
             reason = not_capturable(error)
             if reason is not None:
-                self._segments.asked(self._comm, line, State.UNBREAKABLE, reason=str(reason))
-            everyone = self._segments.asked(self._comm, line, State.ERROR)
-            self._alone = any(theirs[0] != State.ERROR for theirs in everyone)
-            if not self._alone:
+                self._synchronise(line, RankState.UNBREAKABLE, str(reason))
+            states = self._synchronise(line, RankState.ERROR)
+            if all(theirs == RankState.ERROR for theirs in states):
                 self._run(line)
+            else:
+                self._undo()
             raise
+
+    def _undo(self) -> None:
+        """Give all arrays what they had before the call."""
+        self._abandon()
+        self._take_back()
+        for x in self._before:
+            x.restore()

@@ -1,8 +1,8 @@
-"""What a function depends on: its arguments, and the variables that it and its helpers refer to.
+"""Guards: what a call depends on: its arguments, and the variables that its functions refer to.
 
 A compiled function must see every array as an input, also those that it takes from the functions
-around it, from its module, or from the object whose method it is; and it must be captured anew
-when something else of that changes: a number, a flag, a layout, a dtype.
+around it, from its module, or from the object whose method it is. It must be captured anew
+when anything else among these changes: a number, a flag, a layout, a dtype.
 """
 
 from __future__ import annotations
@@ -25,48 +25,42 @@ from .._options import get_options
 
 __all__ = ["Environment", "put_back"]
 
-
 _PLAIN = (str, bytes, bool, int, type(None), type(Ellipsis), type(NotImplemented), range)
 
-
 _CONTAINERS = (tuple, list, set, frozenset, dict, slice)
-
 
 _FIXED = (
     *(ModuleType, BuiltinFunctionType, type, Layout, Communicator, Device, np.dtype),
     *(torch.dtype, torch.device, np.ufunc, CodeType),
 )
 
-
-# Whose module's variables are nobody's data.
+# The variables of modules below these paths are not looked at.
 _LIBRARIES = tuple(
     path for key, path in sysconfig.get_paths().items() if key in ("stdlib", "purelib", "platlib")
 )
 
-
 _PACKAGE = __name__.partition(".")[0]
-
 
 _DEEPEST = 12
 
 
 class Environment:
-    """The arrays that a call depends on, and all else that does not change without a new capture.
+    """The arrays that a call depends on, and a key of everything else that it depends on.
 
     Parameters
     ----------
     *roots : object
-        The function, its arguments.
+        The function and its arguments.
     holders : list, optional
-        Gets the lists and dicts that were looked at, each with a copy.
+        The lists and dicts that were found are appended, each with a copy.
 
     Attributes
     ----------
     arrays : list of Array
-        Each once, in the order in which they are found.
+        Each array once, in the order found.
     key : tuple
-        Equal for calls that do the same on other values of the arrays; equal on all ranks as far
-        as the program is.
+        Equal for calls that differ only in the arrays' values, and equal on all ranks as far as
+        their programs are.
     """
 
     __slots__ = ("_parts", "_seen", "arrays", "holders", "key")
@@ -117,7 +111,7 @@ class Environment:
             self._add(item, depth)
 
     def _known(self, value: Any) -> bool:
-        """Return whether a value was there before; then its number stands for it."""
+        """Return whether a value was found before; if so, its number stands for it."""
         number = self._seen.get(id(value))
         if number is None:
             self._seen[id(value)] = len(self._seen)
@@ -138,7 +132,7 @@ class Environment:
                 self._add(item, depth)
         elif hasattr(value, "__wrapped__") and not hasattr(value, "__dict__"):
             self._add(value.__wrapped__, depth)
-        else:  # an object of a class of the user's: its attributes
+        else:  # an object of a user's class: its attributes
             attributes = getattr(value, "__dict__", None)
             if attributes is None:
                 self._parts.append(_as_key(value))
@@ -148,7 +142,7 @@ class Environment:
 
 
 def put_back(holders: list[Any]) -> bool:
-    """Give lists and dicts the items that they had; return whether they still had them."""
+    """Give lists and dicts back their items; return whether they still had them."""
     same = True
     for value, items in holders:
         if isinstance(value, list):
@@ -163,7 +157,7 @@ def put_back(holders: list[Any]) -> bool:
 
 
 def _as_key(value: Any) -> Hashable:
-    """Return what stands for a value: itself where it is hashable, and lives as long."""
+    """Return what stands for a value in a key: itself if it is hashable, else its id."""
     try:
         hash(value)
     except TypeError:
@@ -186,7 +180,7 @@ def _names_of(code: CodeType) -> tuple[str, ...]:
 
 
 def _variables(function: FunctionType) -> Iterator[Any]:
-    """Yield the values of a function's variables: of the functions around it, of its module."""
+    """Yield a function's defaults, and the variables of its module and enclosing functions."""
     yield function.__defaults__
     yield function.__kwdefaults__
     for cell in function.__closure__ or ():

@@ -1,11 +1,15 @@
-"""Programs: a pure function of arrays for one set of layouts, captured, scheduled, compiled."""
+"""Programs: a function of arrays for one set of layouts, captured, scheduled and compiled.
+
+`build` makes a program on all ranks alike, or finds the reason why there is none.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from enum import Enum, auto
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,40 +24,22 @@ from .._core.trees import leaves, rebuilt
 from .._core.views import note_write
 from .capture import Capture, captured
 from .collective_ops import Message, executed
-from .dynamic_shapes import Templates
-from .inductor import compiled_in_step
-from .schedule import dependencies, functional, plan, scheduled, united
+from .inductor import Compiler
+from .schedule import dependencies, functional, plan, united
 
-__all__ = ["Body", "Outcome", "Program", "build"]
+__all__ = ["Outcome", "Program", "State", "build"]
 
-
-_VALUES: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), slice)
-
-
-_VALUES = (*_VALUES, np.generic, np.dtype, Layout, Communicator, Device)
-
+_VALUES: tuple[type, ...] = (
+    *(bool, int, float, complex, str, bytes, type(None), slice),
+    *(np.generic, np.dtype, Layout, Communicator, Device),
+)
 
 Written = list[tuple[int, Layout]]
 
 
-class Body(NamedTuple):
-    """A function of a list of arrays: what is captured.
-
-    Attributes
-    ----------
-    call : callable
-        Without arguments; it finds the arrays where they are.
-    arrays : list of Array
-        All that it depends on.
-    """
-
-    call: Callable[[], Any]
-    arrays: list[Array]
-
-
 @dataclass(frozen=True)
 class _Leaf:
-    """A leaf of the result: a new array, one of the arguments, or another value."""
+    """A leaf of the result: a new array (with a layout), an argument, or another value."""
 
     value: Any = None
     argument: int | None = None
@@ -68,8 +54,8 @@ class Program:
     tree : nested tuples, lists, dicts of _Leaf
         The structure of the result.
     written : list of (int, Layout)
-        The arguments that the function writes to, and what layouts they have then; their new
-        values are the last outputs.
+        The arguments that the function writes to, and their layouts afterwards; their new values
+        are the last outputs.
     """
 
     def __init__(self, capture: Capture, tree: Any, written: Written) -> None:
@@ -83,7 +69,7 @@ class Program:
 
     @property
     def new(self) -> int:
-        """How many new arrays the function makes."""
+        """The number of new arrays in the result."""
         return len(self._layouts)
 
     def __call__(self, arrays: Sequence[Array]) -> Any:
@@ -99,14 +85,14 @@ class Program:
         return result
 
     def new_arrays(self, arrays: Sequence[Array]) -> list[Array]:
-        """Run, and return the new arrays only."""
+        """Run, and return only the new arrays."""
         return self._as_arrays(self._run(arrays))
 
     def _as_arrays(self, outputs: Sequence[Tensor]) -> list[Array]:
         return [Array(t, n) for t, n in zip(outputs, self._layouts, strict=False)]
 
     def _run(self, arrays: Sequence[Array]) -> Sequence[Tensor]:
-        """Run, and return this rank's shards of the new arrays, then those of `written`."""
+        """Run, and return this rank's shards of the new arrays, then of the written ones."""
         inputs = [x._local.detach().contiguous() for x in arrays]
         assert self.function is not None
         tensors = [*inputs, *self.constants]
@@ -116,7 +102,7 @@ class Program:
         return outputs
 
     def result(self, arrays: Sequence[Array], new: Sequence[Array]) -> Any:
-        """Return what the function returns, made of its arguments and the new arrays."""
+        """Return the function's result, made of its arguments and the new arrays."""
         fresh = iter(new)
         return rebuilt(self.tree, (_value_of(leaf, arrays, fresh) for leaf in leaves(self.tree)))
 
@@ -132,50 +118,61 @@ def _value_of(leaf: _Leaf, arrays: Sequence[Array], fresh: Iterator[Array]) -> A
     return leaf.value if leaf.layout is None else next(fresh)
 
 
-class Outcome(NamedTuple):
-    """What came of an attempt to make a program: the program, or why there is none.
+class State(Enum):
+    """The state of a function for calls of one kind; see `compiled.Compiled`."""
+
+    WHOLE = auto()
+    """One program does it."""
+    BREAKS = auto()
+    """Something needs values between operations: it can run as subgraphs."""
+    EAGER = auto()
+    """It runs eagerly."""
+    RAISED = auto()
+    """The function itself raised an error while it was captured."""
+
+
+@dataclass(eq=False)
+class Outcome:
+    """The state that an attempt to make a program led to.
 
     Attributes
     ----------
-    program : Program or None
+    state : State
     problem : str
-        Why it is None, or why it is not compiled.
-    error : bool
-        Whether the function itself raised.
-    breaks : bool
-        Whether it could run in pieces: what stands between program and function is a part of it.
+        Why there is no program, or why its graph is not compiled.
+    program : Program or None
+        There is one in the state WHOLE.
     """
 
-    program: Program | None
+    state: State
     problem: str = ""
-    error: bool = False
-    breaks: bool = False
+    program: Program | None = None
 
 
 # ---------------------------------------------------------------------- capture
 
 
-def _captured(body: Body) -> tuple[Capture, Any, Written]:
+def _captured(call: Callable[[], Any], arrays: Sequence[Array]) -> tuple[Capture, Any, Written]:
     """Capture a function; return also the structure of its result, and what it writes to."""
-    numbers = {id(x): i for i, x in enumerate(body.arrays)}
+    numbers = {id(x): i for i, x in enumerate(arrays)}
     before: list[Tensor] = []
     tree: Any = None
     written: Written = []
 
-    def call() -> Any:
-        before.extend(x._local for x in body.arrays)
-        return body.call()
+    def noted() -> Any:
+        before.extend(x._local for x in arrays)
+        return call()
 
     def finish(result: Any) -> list[Tensor]:
         nonlocal tree
         new: list[Tensor] = []
         found = [_leaf_of(value, numbers, new) for value in leaves(result)]
         tree = rebuilt(result, iter(found))
-        pairs = zip(body.arrays, before, strict=True)
+        pairs = zip(arrays, before, strict=True)
         written.extend((i, x._layout) for i, (x, t) in enumerate(pairs) if x._local is not t)
-        return [*new, *(body.arrays[i]._local for i, _ in written)]
+        return [*new, *(arrays[i]._local for i, _ in written)]
 
-    return captured(call, body.arrays, finish), tree, written
+    return captured(noted, arrays, finish), tree, written
 
 
 def _leaf_of(value: Any, numbers: dict[int, int], new: list[Tensor]) -> _Leaf:
@@ -189,13 +186,13 @@ def _leaf_of(value: Any, numbers: dict[int, int], new: list[Tensor]) -> _Leaf:
     return _Leaf(value)
 
 
-def _attempt(body: Body) -> tuple[Any, str, bool]:
+def _attempt(call: Callable[[], Any], arrays: Sequence[Array]) -> tuple[Any, str, bool]:
     """Capture; return (capture, tree, written, graph) or None, the problem, whether it is an error.
 
-    It raises nothing, so that all ranks come to what they do next.
+    It raises nothing, so that all ranks reach the agreement that follows.
     """
     try:
-        found = _captured(body)
+        found = _captured(call, arrays)
         return (*found, functional(found[0])), "", False
     except NotCapturable as error:
         return None, str(error), False
@@ -207,77 +204,40 @@ def _attempt(body: Body) -> tuple[Any, str, bool]:
 
 
 def build(
-    body: Body,
-    comm: Communicator,
-    backend: str,
-    templates: Templates,
-    around: Callable[[], Any],
+    call: Callable[[], Any], arrays: Sequence[Array], comm: Communicator, compiler: Compiler
 ) -> Outcome:
-    """Make a program of a function, on all ranks alike: one object gathered, or two more.
-
-    Parameters
-    ----------
-    body : Body
-    comm : Communicator
-        On which all its arrays live.
-    backend : str
-        What compiles the graph.
-    templates : Templates
-        What has been compiled before.
-    around : callable
-        Returns a context manager: what is shown while it is being compiled.
-    """
-    attempt = _attempt(body)
+    """Make a program of a function, on all ranks alike: one object gathered, or two more."""
+    attempt = _attempt(call, arrays)
     with named(("compile", caller()[1])):
-        return _agreed(attempt, comm, backend, templates, around)
+        return _agreed(attempt, comm, compiler)
 
 
-def _agreed(
-    attempt: tuple[Any, str, bool],
-    comm: Communicator,
-    backend: str,
-    templates: Templates,
-    around: Callable[[], Any],
-) -> Outcome:
+def _agreed(attempt: tuple[Any, str, bool], comm: Communicator, compiler: Compiler) -> Outcome:
     """Make a program of what was captured, if all ranks could, and agree on the messages."""
-    found, problem, error = attempt
-    mine: Any = (problem, error, None, None)
+    found, problem, raised = attempt
+    mine: Any = (problem, raised, None, None)
     if found is not None:
         capture, tree, written, graph = found
         layouts = [(i, n.shape, n.split, n.counts) for i, n in written]
         facts = str(([m.common() for m in capture.messages], _facts(tree), layouts))
         mine = ("", False, zlib.crc32(facts.encode()), dependencies(graph))
     everyone = comm.allgather_object(mine)
-    for problem, error, *_ in everyone:
+    for problem, raised, *_ in everyone:
         if problem:
-            return Outcome(None, problem, error, breaks=not error)
+            return Outcome(State.RAISED if raised else State.BREAKS, problem)
     if len({theirs[2] for theirs in everyone}) > 1:
-        return Outcome(None, "the ranks would send different messages")
-    steps = plan(capture.messages, united([theirs[3] for theirs in everyone]))
+        return Outcome(State.EAGER, "the ranks would send different messages")
+    steps = tuple(plan(capture.messages, united([theirs[3] for theirs in everyone])))
     program = Program(capture, tree, written)
     program.steps = [[capture.messages[i] for i in step] for step in steps]
-    token = [torch.zeros(1)]
-    with around():
-        module = scheduled(graph, steps)
-        program.function, reason = compiled_in_step(
-            templates,
-            module,
-            [*capture.fakes, *_faked(capture, token)],
-            capture.shards,
-            backend,
-            comm,
-        )
-    return Outcome(program, reason or "")
+    program.function, reason = compiler(graph, capture, steps, comm)
+    return Outcome(State.WHOLE, reason or "", program)
 
 
 def _facts(tree: Any) -> list[Any]:
-    """Return what of a result's structure must be the same on every rank."""
+    """Return what must be the same on every rank in a result's structure."""
     found = []
     for leaf in leaves(tree):
         n = leaf.layout
         found.append((leaf.argument, n and (n.shape, n.split, n.counts), str(leaf.value)))
     return found
-
-
-def _faked(capture: Capture, tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [capture.mode.from_tensor(t) for t in tensors]

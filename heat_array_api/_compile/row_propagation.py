@@ -1,7 +1,8 @@
-"""Which operations of a graph work on each row by itself, and which combine all rows.
+"""Row propagation: where a graph's operations work row by row, and where they combine all rows.
 
-The rows are those along the first axis of a graph's greatest input. A value that has a part
-for each of them is known by where that axis is in it.
+The rows are those along the first axis of the graph's greatest input. For every value that has
+one part for each row, `axis_of_rows` finds the axis along which the rows lie. The rules for torch's
+operators are the two tables `_OF_ONE_OPERAND` and `_OF_SEVERAL_OPERANDS`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,7 @@ import torch
 from torch import Tensor, fx
 
 __all__ = [
-    "MAX",
-    "MIN",
     "PRODUCTS",
-    "SUM",
     "VIEWS",
     "axis_of_rows",
     "combination",
@@ -26,27 +24,17 @@ __all__ = [
     "with_rows",
 ]
 
-
 Axes = Mapping[fx.Node, int]
-
-
-Rule = Callable[[fx.Node, Axes], int | None]
-
+Combine = Callable[..., Tensor]
 
 _aten: Any = torch.ops.aten
-
-
-SUM, MAX, MIN = "sum", "max", "min"
-"""How the results of two parts of the rows become that of both."""
-
 
 VIEWS = (
     *(_aten.unsqueeze.default, _aten.permute.default, _aten.t.default, _aten.transpose.int),
     *(_aten.expand.default, _aten.view.default, _aten.slice.Tensor, _aten.select.int),
     *(_aten.detach.default, _aten.alias.default, _aten.full.default),
 )
-"""Operations that cost nothing to make again; a constant is one."""
-
+"""Operations that are cheap to repeat: views and constants."""
 
 PRODUCTS = (_aten.mm.default, _aten.mv.default, _aten.bmm.default, _aten.dot.default)
 
@@ -61,67 +49,77 @@ def _args(node: fx.Node) -> tuple[Any, ...]:
     return node.args
 
 
-# ---------------------------------------------------------------------- each row by itself
+# ---------------------------------------------------------------------- of one operand
+
+# Each rule returns the axis of the rows in the result, given that in the first argument; None if
+# the operation works on several rows together.
 
 
-def _pointwise(node: fx.Node, axes: Axes) -> int | None:
-    """Operands are aligned at their last axes; one without rows is the same for all of them."""
-    places = {axes[x] - _value(x).ndim for x in node.all_input_nodes if x in axes}
-    if len(places) != 1:
-        return None
-    place = places.pop()
-    for x in node.all_input_nodes:
-        shape = _value(x).shape
-        if x not in axes and len(shape) >= -place and shape[place] != 1:
-            return None
-    return _value(node).ndim + place
+def _kept_axis(node: fx.Node, axis: int) -> int:
+    """Elementwise, or the same shape: the rows stay where they are."""
+    return axis
 
 
-def _same(node: fx.Node, axes: Axes) -> int | None:
-    return axes.get(_args(node)[0])
+def _inserted_axis(node: fx.Node, axis: int) -> int:
+    """`unsqueeze`: an axis inserted before the rows moves them by one."""
+    place: int = _args(node)[1] % _value(node).ndim
+    return axis + (place <= axis)
 
 
-def _unsqueeze(node: fx.Node, axes: Axes) -> int | None:
-    x, dim = _args(node)
-    axis = axes.get(x)
-    return None if axis is None else axis + (dim % _value(node).ndim <= axis)
+def _permuted_axes(node: fx.Node, axis: int) -> int:
+    """`permute`: the rows go where the permutation takes their axis."""
+    dims: list[int] = [dim % _value(node).ndim for dim in _args(node)[1]]
+    return dims.index(axis)
 
 
-def _permute(node: fx.Node, axes: Axes) -> int | None:
-    x, dims = _args(node)
-    axis, ndim = axes.get(x), _value(node).ndim
-    return None if axis is None else [dim % ndim for dim in dims].index(axis)
+def _reversed_axes(node: fx.Node, axis: int) -> int:
+    """`t`: the axes in reverse order."""
+    return _value(node).ndim - 1 - axis
 
 
-def _t(node: fx.Node, axes: Axes) -> int | None:
-    axis = axes.get(_args(node)[0])
-    return None if axis is None else _value(node).ndim - 1 - axis
+def _swapped_axes(node: fx.Node, axis: int) -> int:
+    """`transpose`: two axes change places."""
+    a, b = (int(dim) % _value(node).ndim for dim in _args(node)[1:])
+    return {a: b, b: a}.get(axis, axis)
 
 
-def _transpose(node: fx.Node, axes: Axes) -> int | None:
-    x, a, b = _args(node)
-    axis, ndim = axes.get(x), _value(node).ndim
-    return None if axis is None else {a % ndim: b % ndim, b % ndim: a % ndim}.get(axis, axis)
+def _leading_axes(node: fx.Node, axis: int) -> int:
+    """`expand`: new axes come before all others."""
+    return axis + _value(node).ndim - _value(_args(node)[0]).ndim
 
 
-def _expand(node: fx.Node, axes: Axes) -> int | None:
-    x = _args(node)[0]
-    axis = axes.get(x)
-    return None if axis is None else axis + _value(node).ndim - _value(x).ndim
-
-
-def _view(node: fx.Node, axes: Axes) -> int | None:
-    """The axis of the rows stays one of its own, with as many elements before it."""
-    x = _args(node)[0]
-    axis = axes.get(x)
-    if axis is None:
-        return None
-    shape, before = _value(x).shape, math.prod(_value(x).shape[:axis])
-    found = _value(node).shape
+def _reshaped_around(node: fx.Node, axis: int) -> int | None:
+    """`view`: the rows keep an axis of their own, with as many elements before it."""
+    shape, found = _value(_args(node)[0]).shape, _value(node).shape
+    before = math.prod(shape[:axis])
     for place, n in enumerate(found):
         if n == shape[axis] and math.prod(found[:place]) == before:
             return place
     return None
+
+
+def _reduced_axes(node: fx.Node, axis: int) -> int | None:
+    """Reductions over axes other than that of the rows."""
+    return _without(axis, *_dims(node))
+
+
+def _along_another_axis(node: fx.Node, axis: int) -> int | None:
+    """Softmax and cumulative sums along an axis other than that of the rows."""
+    x, dim, *_ = _args(node)
+    return None if dim % _value(x).ndim == axis else axis
+
+
+def _selected_position(node: fx.Node, axis: int) -> int | None:
+    """`select`: one position of another axis."""
+    x, dim, _ = _args(node)
+    return _without(axis, [dim % _value(x).ndim], False)
+
+
+def _sliced_axis(node: fx.Node, axis: int) -> int | None:
+    """`slice`: a part of another axis, or all rows."""
+    x, dim = (*_args(node), 0)[:2]
+    all_rows = _value(x).shape == _value(node).shape
+    return axis if all_rows or dim % _value(x).ndim != axis else None
 
 
 def _without(axis: int, dims: Sequence[int], kept: bool) -> int | None:
@@ -143,35 +141,49 @@ def _dims(node: fx.Node) -> tuple[list[int], bool]:
     return [d % max(ndim, 1) for d in dims], kept
 
 
-def _reduced(node: fx.Node, axes: Axes) -> int | None:
-    axis = axes.get(_args(node)[0])
-    return None if axis is None else _without(axis, *_dims(node))
+_OF_ONE_OPERAND: dict[Any, Callable[[fx.Node, int], int | None]] = {
+    target: rule
+    for rule, targets in (
+        (_kept_axis, (operator.getitem, _aten.detach.default, _aten.alias.default)),
+        (_kept_axis, (_aten.clone.default, _aten._to_copy.default, _aten._conj.default)),
+        (_kept_axis, (_aten.view_as_real.default, _aten.view_as_complex.default)),
+        (_inserted_axis, (_aten.unsqueeze.default,)),
+        (_permuted_axes, (_aten.permute.default,)),
+        (_reversed_axes, (_aten.t.default,)),
+        (_swapped_axes, (_aten.transpose.int,)),
+        (_leading_axes, (_aten.expand.default,)),
+        (_reshaped_around, (_aten.view.default, _aten._unsafe_view.default)),
+        (_selected_position, (_aten.select.int,)),
+        (_sliced_axis, (_aten.slice.Tensor,)),
+        (_reduced_axes, (_aten.sum.dim_IntList, _aten.mean.dim, _aten.prod.dim_int)),
+        (_reduced_axes, (_aten.amax.default, _aten.amin.default, _aten.max.dim, _aten.min.dim)),
+        (_reduced_axes, (_aten.argmax.default, _aten.argmin.default, _aten.any.dim)),
+        (_reduced_axes, (_aten.all.dim, _aten.logsumexp.default)),
+        (_along_another_axis, (_aten._softmax.default, _aten._log_softmax.default)),
+        (_along_another_axis, (_aten.cumsum.default,)),
+    )
+    for target in targets
+}
 
 
-def _along(node: fx.Node, axes: Axes) -> int | None:
-    """An operation along another axis that keeps the shape."""
-    x, dim, *_ = _args(node)
-    axis = axes.get(x)
-    return None if axis is None or dim % _value(x).ndim == axis else axis
+# ---------------------------------------------------------------------- of several operands
 
 
-def _select(node: fx.Node, axes: Axes) -> int | None:
-    x, dim, _ = _args(node)
-    axis = axes.get(x)
-    return None if axis is None else _without(axis, [dim % _value(x).ndim], False)
-
-
-def _slice(node: fx.Node, axes: Axes) -> int | None:
-    """A part of another axis, or all rows."""
-    x, dim = (*_args(node), 0)[:2]
-    axis = axes.get(x)
-    if axis is None or (dim % _value(x).ndim == axis and _value(x).shape != _value(node).shape):
+def _aligned_operands(node: fx.Node, axes: Axes) -> int | None:
+    """Pointwise: operands align at their last axes; those without rows broadcast along them."""
+    places = {axes[x] - _value(x).ndim for x in node.all_input_nodes if x in axes}
+    if len(places) != 1:
         return None
-    return axis
+    place = places.pop()
+    for x in node.all_input_nodes:
+        shape = _value(x).shape
+        if x not in axes and len(shape) >= -place and shape[place] != 1:
+            return None
+    return _value(node).ndim + place
 
 
-def _cat(node: fx.Node, axes: Axes) -> int | None:
-    """Beside each other, not one after the other."""
+def _joined_side_by_side(node: fx.Node, axes: Axes) -> int | None:
+    """`cat` along an axis other than that of the rows."""
     tensors, dim = (*_args(node), 0)[:2]
     found = {axes.get(x) for x in tensors}
     axis = found.pop()
@@ -191,52 +203,19 @@ def _product(node: fx.Node, axes: Axes) -> int | None:
     return None
 
 
-def _sums_products(node: fx.Node, axes: Axes) -> bool:
-    """Return whether the rows are what a product sums over."""
-    a, b = _args(node)
-    place = max(_value(b).ndim - 2, 0)
-    return axes.get(a) == _value(a).ndim - 1 and axes.get(b) == place
-
-
-_RULES: dict[Any, Rule] = {
+_OF_SEVERAL_OPERANDS: dict[Any, Callable[[fx.Node, Axes], int | None]] = {
     **dict.fromkeys(PRODUCTS, _product),
-    operator.getitem: _same,
-    _aten.unsqueeze.default: _unsqueeze,
-    _aten.permute.default: _permute,
-    _aten.t.default: _t,
-    _aten.transpose.int: _transpose,
-    _aten.expand.default: _expand,
-    _aten.select.int: _select,
-    _aten.slice.Tensor: _slice,
-    _aten.cat.default: _cat,
-    **dict.fromkeys((_aten.view.default, _aten._unsafe_view.default), _view),
-    **dict.fromkeys(
-        (
-            *(_aten.detach.default, _aten.alias.default, _aten.clone.default),
-            *(_aten._to_copy.default, _aten._conj.default),
-            *(_aten.view_as_real.default, _aten.view_as_complex.default),
-        ),
-        _same,
-    ),
-    **dict.fromkeys(
-        (
-            *(_aten.sum.dim_IntList, _aten.mean.dim, _aten.prod.dim_int, _aten.logsumexp.default),
-            *(_aten.amax.default, _aten.amin.default, _aten.max.dim, _aten.min.dim),
-            *(_aten.argmax.default, _aten.argmin.default, _aten.any.dim, _aten.all.dim),
-        ),
-        _reduced,
-    ),
-    **dict.fromkeys(
-        (_aten._softmax.default, _aten._log_softmax.default, _aten.cumsum.default), _along
-    ),
+    _aten.cat.default: _joined_side_by_side,
 }
+"""Pointwise operators are in neither table: they follow `_aligned_operands`."""
 
-
-# Which of their arguments is the shape of the result.
-_SHAPES = {_aten.view.default: 1, _aten._unsafe_view.default: 1, _aten.expand.default: 1}
-
-
-_SHAPES |= {_aten.full.default: 0}
+_SHAPE_ARGUMENT = {
+    _aten.full.default: 0,
+    _aten.view.default: 1,
+    _aten._unsafe_view.default: 1,
+    _aten.expand.default: 1,
+}
+"""The position of the argument that is the shape of the result."""
 
 
 def is_pointwise(target: Any) -> bool:
@@ -246,38 +225,35 @@ def is_pointwise(target: Any) -> bool:
 
 
 def axis_of_rows(node: fx.Node, axes: Axes, n: int) -> int | None:
-    """Return where the rows are in the result of an operation on each row by itself.
+    """Return the axis of the `n` rows in the result of an operation that works row by row.
 
-    Parameters
-    ----------
-    node : torch.fx.Node
-    axes : mapping
-        Where they are in the values before it that have any.
-    n : int
-        How many there are.
-
-    Returns
-    -------
-    int or None
-        None: it has none, or works on several together.
+    `axes` has the axis of the rows in each earlier value. None: the result has no rows, or the
+    operation works on several rows together.
     """
     if not any(x in axes for x in node.all_input_nodes):
-        # The same value in each row.
-        if node.target not in (_aten.full.default, _aten.expand.default):
-            return None
-        x, shape = (*node.all_input_nodes, None)[0], _value(node).shape
-        grown = x is None or _value(x).ndim < len(shape) or _value(x).shape[0] == 1
-        return 0 if grown and len(shape) and shape[0] == n else None
-    if node.target in _RULES:
-        return _RULES[node.target](node, axes)
-    return _pointwise(node, axes) if is_pointwise(node.target) else None
+        return 0 if _repeats_one_value(node, n) else None
+    if node.target in _OF_ONE_OPERAND:
+        axis = axes.get(_args(node)[0])
+        return None if axis is None else _OF_ONE_OPERAND[node.target](node, axis)
+    if node.target in _OF_SEVERAL_OPERANDS:
+        return _OF_SEVERAL_OPERANDS[node.target](node, axes)
+    return _aligned_operands(node, axes) if is_pointwise(node.target) else None
+
+
+def _repeats_one_value(node: fx.Node, n: int) -> bool:
+    """Return whether a constant or an expanded value is the same in each of `n` rows."""
+    if node.target not in (_aten.full.default, _aten.expand.default):
+        return False
+    x, shape = (*node.all_input_nodes, None)[0], _value(node).shape
+    grown = x is None or _value(x).ndim < len(shape) or _value(x).shape[0] == 1
+    return grown and len(shape) > 0 and shape[0] == n
 
 
 def with_rows(node: fx.Node, axis: int, n: int) -> tuple[Any, ...]:
-    """Return the arguments of an operation on each row by itself, for `n` rows."""
+    """Return the arguments of an operation that works row by row, for a tile of `n` rows."""
     args = list(_args(node))
-    if node.target in _SHAPES:
-        place = _SHAPES[node.target]
+    if node.target in _SHAPE_ARGUMENT:
+        place = _SHAPE_ARGUMENT[node.target]
         shape = list(args[place])
         shape[axis] = n
         args[place] = shape
@@ -287,21 +263,30 @@ def with_rows(node: fx.Node, axis: int, n: int) -> tuple[Any, ...]:
 # ---------------------------------------------------------------------- all rows
 
 
-def combination(node: fx.Node, axes: Axes) -> str | None:
-    """Return how an operation's results on parts of the rows are combined; None: they cannot be."""
+_REDUCTIONS: dict[Any, Combine] = {
+    _aten.sum.default: torch.add,
+    _aten.sum.dim_IntList: torch.add,
+    _aten.amax.default: torch.maximum,
+    _aten.amin.default: torch.minimum,
+}
+
+
+def combination(node: fx.Node, axes: Axes) -> Combine | None:
+    """Return what combines an operation's results for two parts of the rows; None if nothing."""
     target = node.target
-    if _value(node).dtype in (torch.float16, torch.bfloat16):  # parts would be rounded
+    if _value(node).dtype in (torch.float16, torch.bfloat16):  # each part would be rounded
         return None
     if target in PRODUCTS:
-        return SUM if _sums_products(node, axes) else None
-    how = {
-        _aten.sum.default: SUM,
-        _aten.sum.dim_IntList: SUM,
-        _aten.amax.default: MAX,
-        _aten.amin.default: MIN,
-    }.get(target)
+        return torch.add if _sums_products(node, axes) else None
+    how = _REDUCTIONS.get(target)
     if how is None or _args(node)[0] not in axes:
         return None
     if target is not _aten.sum.default and axes[_args(node)[0]] not in _dims(node)[0]:
         return None
     return how
+
+
+def _sums_products(node: fx.Node, axes: Axes) -> bool:
+    """Return whether a product sums over the rows."""
+    a, b = _args(node)
+    return axes.get(a) == _value(a).ndim - 1 and axes.get(b) == max(_value(b).ndim - 2, 0)

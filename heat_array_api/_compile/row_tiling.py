@@ -1,19 +1,20 @@
-"""Row blocks: what reads a large array for a product, and again for another, reads it once.
+"""Row tiling: a large matrix that goes into several products is read from memory once.
 
-The gradient of a logistic loss multiplies a matrix by a vector, and the matrix's transpose by
-what comes of the result. Compilers leave such products to libraries, and each goes through
-memory. Here the part of a graph between large inputs and sums over their rows runs block by
-block of rows, each small enough to stay in the processor's cache, and the sums are added up.
+The gradient of a logistic loss multiplies a matrix by a vector, and the matrix's transpose by the
+loss's slope. Compilers leave such products to libraries, and each product reads the whole matrix.
+Here the part of a graph between large inputs and sums over their rows runs tile by tile: each
+tile of rows stays in the processor's cache, and the tiles' sums are added up.
 
-A rank's own business: no message is within such a part, and nothing but what comes of its own
-rows. What all ranks have alike would be rounded differently on ranks with other blocks.
+A region contains no message, and computes only what depends on this rank's own rows: values that
+are the same on all ranks would be rounded differently on ranks with other tiles.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import torch
@@ -21,56 +22,47 @@ from torch import Tensor, fx
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
 from .._core.torch_internals import FakeTensorMode
-from .dynamic_shapes import Function, Instance
+from .dynamic_shapes import ConcreteGraph, Function
 from .row_propagation import (
-    MAX,
-    MIN,
     PRODUCTS,
-    SUM,
     VIEWS,
+    Combine,
     axis_of_rows,
     combination,
     is_pointwise,
     with_rows,
 )
 
-__all__ = ["Region", "blocked", "running"]
-
+__all__ = ["TiledRegion", "tiled", "with_tile_loops"]
 
 LEAST_BYTES = 8 << 20
-"""Of the inputs with rows: less stays in the cache by itself."""
+"""The least size of a region's inputs with rows: smaller ones stay in the cache by themselves."""
 
-
-BLOCK_BYTES = 2 << 20
-"""Of these inputs, in a block: calling a block costs tens of microseconds."""
-
+TILE_BYTES = 2 << 20
+"""The size of these inputs in a tile: the call of a tile costs tens of microseconds."""
 
 LEAST_ROWS = 256
-"""Of a block: products of few rows are slow."""
-
+"""The least number of rows in a tile: products of few rows are slow."""
 
 MOST_RESULT_BYTES = 1 << 20
-"""Of the results of combining rows: adding up greater ones costs what is saved."""
-
+"""The greatest size of combined results: adding up larger ones costs what tiles save."""
 
 _aten: Any = torch.ops.aten
 
 
 # ---------------------------------------------------------------------- the operator
 
-# `outputs` are the dtypes and shapes of the results, with "n" in the place of the rows.
+# `outputs` are the dtypes and shapes of the results, with "n" for the number of rows; `number` is
+# the region's in the program that runs.
 _library: Any = torch.library.Library("heat_array_api", "FRAGMENT")  # type: ignore[no-untyped-call]
 
-
 _library.define(
-    "row_blocks(Tensor[] rows, Tensor[] wholes, SymInt n, str outputs, int number) -> Tensor[]"
+    "row_tiles(Tensor[] rows, Tensor[] wholes, SymInt n, str outputs, int number) -> Tensor[]"
 )
 
+_ROW_TILES: Any = torch.ops.heat_array_api.row_tiles.default
 
-_ROW_BLOCKS: Any = torch.ops.heat_array_api.row_blocks.default
-
-
-_in_force: list[Sequence[_Bound]] = []
+_running: list[Sequence[_TileLoop]] = []
 """The regions of the programs that run, innermost last."""
 
 
@@ -83,45 +75,41 @@ def _new(rows: Sequence[Tensor], n: int, outputs: str) -> list[Tensor]:
     return found
 
 
-def _fake(
-    rows: list[Tensor], wholes: list[Tensor], n: int, outputs: str, number: int
-) -> list[Tensor]:
-    return _new(rows, n, outputs)
-
-
 def _run(
     rows: list[Tensor], wholes: list[Tensor], n: int, outputs: str, number: int
 ) -> list[Tensor]:
-    return _in_force[-1][number](rows, wholes, n, _new(rows, n, outputs))
+    return _running[-1][number](rows, wholes, n, _new(rows, n, outputs))
 
 
-torch.library.register_fake("heat_array_api::row_blocks", _fake, lib=_library)
-
-
-_library.impl("row_blocks", _run, "CompositeExplicitAutograd")
+torch.library.register_fake(
+    "heat_array_api::row_tiles",
+    lambda rows, wholes, n, outputs, number: _new(rows, n, outputs),
+    lib=_library,
+)
+_library.impl("row_tiles", _run, "CompositeExplicitAutograd")
 
 
 # ---------------------------------------------------------------------- regions
 
 
 @dataclass
-class Region:
-    """A part of a graph that runs block by block.
+class TiledRegion:
+    """A part of a graph that runs tile by tile.
 
     Attributes
     ----------
     members : list of torch.fx.Node
-        In their order.
+        In the graph's order.
     axes : dict
-        Where the rows are in the members and in the inputs that have any.
+        The axis of the rows in the members and inputs that have rows.
     rows, wholes : list of torch.fx.Node
-        Its inputs, with rows and without.
+        The inputs with rows, and those without.
     outputs : list of torch.fx.Node
-        The members that others use.
-    combined : list of str or None
-        How the parts of each are combined; None: each block has its rows.
+        The members that are used outside.
+    combined : list of callable or None
+        What combines two tiles' results for each output; None if each tile has its own rows.
     size : int
-        The rows of a block.
+        The number of rows in a tile.
     """
 
     members: list[fx.Node]
@@ -129,11 +117,11 @@ class Region:
     rows: list[fx.Node]
     wholes: list[fx.Node]
     outputs: list[fx.Node]
-    combined: list[str | None]
+    combined: list[Combine | None]
     size: int
 
     def module(self, size: int) -> fx.GraphModule:
-        """Return the graph of a block of so many rows."""
+        """Return the graph of a tile of `size` rows."""
         graph = fx.Graph()
         inputs = [*self.rows, *self.wholes]
         new = {node: graph.placeholder(f"t{i}") for i, node in enumerate(inputs)}
@@ -144,13 +132,13 @@ class Region:
         graph.output([new[node] for node in self.outputs])
         return fx.GraphModule(torch.nn.Module(), graph)
 
-    def instance(self) -> Instance:
-        """Return the graph of a full block, with tensors without values like its inputs."""
+    def graph(self) -> ConcreteGraph:
+        """Return the graph of a full tile with fake inputs."""
         rows = [(self._shape(x), x.meta["val"].dtype) for x in self.rows]
         wholes = [(list(x.meta["val"].shape), x.meta["val"].dtype) for x in self.wholes]
         with FakeTensorMode():
             fakes = [torch.empty(shape, dtype=dtype) for shape, dtype in (*rows, *wholes)]
-        return Instance.of(self.module(self.size), fakes)
+        return ConcreteGraph.of(self.module(self.size), fakes)
 
     def _shape(self, x: fx.Node) -> list[int]:
         shape = list(x.meta["val"].shape)
@@ -159,7 +147,7 @@ class Region:
 
     @property
     def signature(self) -> str:
-        """What the operator is told of the results."""
+        """The operator's argument `outputs`."""
         found = []
         for node, how in zip(self.outputs, self.combined, strict=True):
             value = node.meta["val"]
@@ -171,7 +159,7 @@ class Region:
 
 
 def _emitted(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> fx.Node:
-    """Add an operation. Products of a matrix and a vector are loops, which fuse with others."""
+    """Add an operation; a matrix times a vector becomes a loop, which fuses with other loops."""
     if node.target in (_aten.mm.default, _aten.mv.default):
         vector: Tensor = node.args[1].meta["val"]  # type: ignore[union-attr]
         if vector.dtype in (torch.float32, torch.float64) and vector.shape[1:].numel() == 1:
@@ -181,13 +169,13 @@ def _emitted(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> fx.Node:
     return graph.create_node(node.op, node.target, args, kwargs)
 
 
-class _Bound:
+class _TileLoop:
     """A region with its machine code."""
 
-    def __init__(self, region: Region, function: Function) -> None:
+    def __init__(self, region: TiledRegion, function: Function) -> None:
         self.region = region
         self._function = function
-        # The last block is run as it is: its length differs from job to job.
+        # A shorter last tile runs uncompiled: its length differs from job to job.
         self._last: dict[int, Function] = {}
 
     def _of(self, size: int) -> Function:
@@ -200,7 +188,7 @@ class _Bound:
     def __call__(
         self, rows: Sequence[Tensor], wholes: Sequence[Tensor], n: int, results: list[Tensor]
     ) -> list[Tensor]:
-        """Run all blocks; return `results`, filled."""
+        """Run all tiles; return `results`, filled."""
         region = self.region
         axes = [region.axes[node] for node in region.rows]
         whole = [t.contiguous() for t in wholes]
@@ -218,62 +206,57 @@ class _Bound:
             elif start == 0:
                 results[i].copy_(found[i])
             else:
-                _COMBINE[how](results[i], found[i], out=results[i])
+                how(results[i], found[i], out=results[i])
 
 
-_COMBINE: dict[str, Callable[..., Tensor]] = {
-    SUM: torch.add,
-    MAX: torch.maximum,
-    MIN: torch.minimum,
-}
-
-
-def running(function: Function, regions: Sequence[Region], codes: Sequence[Function]) -> Function:
-    """Return the function of a graph that `blocked` has made, with its regions' machine code."""
+def with_tile_loops(
+    function: Function, regions: Sequence[TiledRegion], codes: Sequence[Function]
+) -> Function:
+    """Return the function of a graph made by `tiled`, with its regions' machine code."""
     if not regions:
         return function
-    bound = [_Bound(region, code) for region, code in zip(regions, codes, strict=True)]
+    loops = [_TileLoop(region, code) for region, code in zip(regions, codes, strict=True)]
 
     def run(*tensors: Any) -> Sequence[Tensor]:
-        _in_force.append(bound)
+        _running.append(loops)
         try:
             return function(*tensors)
         finally:
-            _in_force.pop()
+            _running.pop()
 
     return run
 
 
-# ---------------------------------------------------------------------- finding them
+# ---------------------------------------------------------------------- finding regions
 
 
 @dataclass
-class _Rows:
+class _RowAnalysis:
     """What a graph does with the rows of its greatest input.
 
     Attributes
     ----------
     axes : dict
-        Where they are in the values that have any.
+        The axis of the rows in each value that has rows.
     combined : dict
         The operations that combine all rows, and how.
     levels : dict
-        After how many such operations, one after the other, a value is there.
+        How many combinations of rows, one after the other, come before each value.
     sources : set
-        The values with rows that are not made row by row: inputs, what messages bring.
+        The values with rows that are not computed row by row: inputs and received rows.
     own : set
         The values that depend on this rank's shards.
     """
 
     axes: dict[fx.Node, int]
-    combined: dict[fx.Node, str]
+    combined: dict[fx.Node, Combine]
     levels: dict[fx.Node, int]
     sources: set[fx.Node]
     own: set[fx.Node]
 
     @staticmethod
-    def of(graph: fx.Graph, n: int, shards: Sequence[fx.Node]) -> _Rows:
-        found = _Rows({}, {}, {}, set(), set(shards))
+    def of(graph: fx.Graph, n: int, shards: Sequence[fx.Node]) -> _RowAnalysis:
+        found = _RowAnalysis({}, {}, {}, set(), set(shards))
         for node in graph.nodes:
             value = node.meta.get("val")
             axis = how = None
@@ -291,7 +274,7 @@ class _Rows:
             elif how is not None:
                 found.combined[node] = how
                 level += 1
-            else:  # it needs all rows of its operands
+            else:  # the operation needs all rows of its operands
                 operands = found.own.intersection(node.all_input_nodes)
                 level += any(found.inside(x, level) for x in operands)
                 if isinstance(value, Tensor) and value.ndim and value.shape[0] == n:
@@ -301,16 +284,18 @@ class _Rows:
         return found
 
     def inside(self, node: fx.Node, level: int) -> bool:
-        """Return whether a value is made row by row after so many combinations."""
+        """Return whether a value is computed row by row after `level` combinations."""
         return node in self.axes and node not in self.sources and self.levels[node] == level
 
-    def region(self, level: int, order: Sequence[fx.Node], again: set[fx.Node]) -> Region | None:
-        """Return what leads from values with rows to the combinations of a level, if that pays."""
+    def region(
+        self, level: int, order: Sequence[fx.Node], repeated: set[fx.Node]
+    ) -> TiledRegion | None:
+        """Return the region that leads to the combinations of a level; None if it does not pay."""
         chosen = {node for node in self.combined if self.levels[node] == level + 1}
         for node in reversed(order):
             if node in chosen:
                 chosen.update(x for x in node.all_input_nodes if self.inside(x, level))
-        # The parts of a pair are in where the pair is.
+        # The parts of a pair belong to the region of the pair.
         for node in order:
             if node.target is operator.getitem and node.args[0] in chosen:
                 chosen.add(node)
@@ -328,35 +313,34 @@ class _Rows:
             node
             for node in members
             if isinstance(node.meta["val"], Tensor)
-            and node not in again
+            and node not in repeated
             and any(user not in chosen for user in node.users)
         ]
         combined = [self.combined.get(node) for node in outputs]
         results = sum(x.meta["val"].nbytes for x in outputs if x in self.combined)
         if results > MOST_RESULT_BYTES:
             return None
-        size = min(n, max(LEAST_ROWS, BLOCK_BYTES * n // nbytes // 16 * 16))
+        size = min(n, max(LEAST_ROWS, TILE_BYTES * n // nbytes // 16 * 16))
         axes = {node: self.axes[node] for node in (*members, *rows) if node in self.axes}
-        return Region(members, axes, rows, wholes, outputs, combined, size)
+        return TiledRegion(members, axes, rows, wholes, outputs, combined, size)
 
 
-def _made_again(order: Sequence[fx.Node], own: set[fx.Node]) -> set[fx.Node]:
-    """Return what is made outside again where it is needed there.
+def _repeated(order: Sequence[fx.Node], own: set[fx.Node]) -> set[fx.Node]:
+    """Return the values that are computed again outside a region where they are needed there.
 
-    Views of inputs cost nothing. What all ranks have alike must not depend on their blocks.
+    Views of inputs cost nothing. Values that all ranks share must not depend on tiles.
     """
     found: set[fx.Node] = set()
     for node in order:
         operands = node.all_input_nodes
-        if node not in own or (
-            node.target in VIEWS and all(x.op == "placeholder" or x in found for x in operands)
-        ):
+        view = node.target in VIEWS and all(x.op == "placeholder" or x in found for x in operands)
+        if node not in own or view:
             found.add(node)
     return found
 
 
 def _count(shards: Sequence[Tensor]) -> int | None:
-    """Return how many rows the greatest of them has; None if it is too small to be cut."""
+    """Return the number of rows of the greatest shard; None if it is too small for tiles."""
     greatest = max(shards, key=lambda t: t.nbytes, default=None)
     if greatest is None or greatest.ndim == 0 or greatest.device.type != "cpu":
         return None
@@ -366,19 +350,13 @@ def _count(shards: Sequence[Tensor]) -> int | None:
     return n if n >= 2 * LEAST_ROWS else None
 
 
-def blocked(
+def tiled(
     module: fx.GraphModule, fakes: Sequence[Tensor], shards: Sequence[bool]
-) -> tuple[fx.GraphModule, list[Region]]:
-    """Return a graph with what pays in row blocks in them, and these parts.
+) -> tuple[fx.GraphModule, list[TiledRegion]]:
+    """Return a graph with an operator for each region where tiles pay, and these regions.
 
-    Parameters
-    ----------
-    module : torch.fx.GraphModule
-        Without operations in place.
-    fakes : sequence of Tensor
-        Tensors without values, like its inputs.
-    shards : sequence of bool
-        Which of these are this rank's own part of an array; of those that it leaves out none is.
+    The graph has no operations in place, and inputs like `fakes`; `shards` says which of these are
+    this rank's own part of an array (those beyond its end are not).
     """
     products = any(node.target in PRODUCTS for node in module.graph.nodes)
     n = _count([t for t, own in zip(fakes, shards, strict=False) if own]) if products else None
@@ -391,49 +369,58 @@ def blocked(
     order = [node for node in module.graph.nodes if node.op == "call_function"]
     placeholders = module.graph.find_nodes(op="placeholder")
     own_inputs = [node for node, own in zip(placeholders, shards, strict=False) if own]
-    rows = _Rows.of(module.graph, n, own_inputs)
-    again = _made_again(order, rows.own)
+    rows = _RowAnalysis.of(module.graph, n, own_inputs)
+    repeated = _repeated(order, rows.own)
     levels = sorted({rows.levels[node] - 1 for node in rows.combined})
-    regions = {level: rows.region(level, order, again) for level in levels}
+    regions = {level: rows.region(level, order, repeated) for level in levels}
     found = {level: region for level, region in regions.items() if region is not None}
     if not found:
         return module, []
-    return _cut(module, order, rows, found, again, n), list(found.values())
+    return _with_operators(module, order, rows, found, repeated, n), list(found.values())
 
 
-def _cut(
+class _Turn(IntEnum):
+    """When the operations of one level run in the new graph."""
+
+    BEFORE_TILES = 0
+    """Values without rows: the tiles may need them."""
+    TILES = 1
+    """The region of the level."""
+    AFTER_TILES = 2
+    """Further values with rows, and combinations: they may need the region's outputs."""
+
+
+def _with_operators(
     module: fx.GraphModule,
     order: Sequence[fx.Node],
-    rows: _Rows,
-    regions: dict[int, Region],
-    again: set[fx.Node],
+    rows: _RowAnalysis,
+    regions: dict[int, TiledRegion],
+    repeated: set[fx.Node],
     n: int,
 ) -> fx.GraphModule:
-    """Return a graph with an operator in place of each region.
-
-    A level's values without rows come first, then its region, then what else has rows.
-    """
+    """Return a graph with an operator in place of each region: level by level, in turns."""
     graph = fx.Graph()
     new: dict[fx.Node, fx.Node] = {}
-    inside = {node: level for level, region in regions.items() for node in region.members}
+    inside = {node for region in regions.values() for node in region.members}
 
     def copied(node: fx.Node) -> fx.Node:
         if node not in new:
-            assert node in again
+            assert node in repeated
             new[node] = graph.node_copy(node, copied)
         return new[node]
 
-    def rank(node: fx.Node) -> tuple[int, int]:
+    def turn(node: fx.Node) -> tuple[int, _Turn]:
         level = rows.levels[node]
         if node in rows.combined:
-            return level - 1, 2
-        return level, 2 if rows.inside(node, level) and node in rows.own else 0
+            return level - 1, _Turn.AFTER_TILES
+        own_rows = rows.inside(node, level) and node in rows.own
+        return level, _Turn.AFTER_TILES if own_rows else _Turn.BEFORE_TILES
 
-    inputs = list(module.graph.find_nodes(op="placeholder"))
-    new.update((node, graph.placeholder(str(node.target))) for node in inputs)
-    steps: list[tuple[tuple[int, int], fx.Node | int]]
-    steps = [((level, 1), number) for number, level in enumerate(regions)]
-    steps += [(rank(node), node) for node in order if node not in inside]
+    for node in module.graph.find_nodes(op="placeholder"):
+        new[node] = graph.placeholder(str(node.target))
+    steps: list[tuple[tuple[int, _Turn], fx.Node | int]]
+    steps = [((level, _Turn.TILES), number) for number, level in enumerate(regions)]
+    steps += [(turn(node), node) for node in order if node not in inside]
     numbered = list(regions.values())
     for _, step in sorted(steps, key=lambda pair: pair[0]):
         if isinstance(step, fx.Node):
@@ -442,7 +429,7 @@ def _cut(
         region = numbered[step]
         tensors = [[copied(x) for x in nodes] for nodes in (region.rows, region.wholes)]
         args: Any = (*tensors, n, region.signature, step)
-        found = graph.call_function(_ROW_BLOCKS, args)
+        found = graph.call_function(_ROW_TILES, args)
         for i, node in enumerate(region.outputs):
             new[node] = graph.call_function(operator.getitem, (found, i))
     graph.node_copy(module.graph.output_node(), copied)

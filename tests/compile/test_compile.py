@@ -1,7 +1,7 @@
 """Compiled functions do what the eager ones do, with the messages that they should send.
 
 Most of this runs the captured graph as it is (``backend="eager"``): capture, schedule, messages,
-derivatives are the same whatever compiles it. Machine code is in `test_compile_inductor`.
+derivatives are the same for every compiler. `test_inductor` tests machine code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from layouts import agree, assert_equal, describe, layouts, make
 
 SIZE = xp.world().size
 VALUES = np.random.default_rng(0).standard_normal(SHAPE)
-# What has no static layout, or runs outside torch.
+# These have no static layout, or run outside torch.
 EAGER = {
     *("mask", "row mask", "mask of elements", "setitem by mask", "setitem by a mask of values"),
     *("nanmedian", "quantile", "quantile of all", "nanquantile"),  # they sort
@@ -30,7 +30,7 @@ EAGER = {
     *("argsort, take", "take_along_axis", "bincount", "repeat unevenly", "setitem by pairs"),
     *("cholesky of a stack", "det of a stack", "eigvalsh of a stack", "inv of a stack"),
     *("inv of split matrices", "solve of a stack", "svdvals of a stack"),
-    # Who sends which rows depends on the index, but where it is replicated and small.
+    # The messages depend on the index, unless it is replicated and small.
     *("integers", "split integers", "a matrix of integers", "take of rows", "pairs of integers"),
     *("setitem", "take"),
 }
@@ -72,7 +72,7 @@ def logistic(w, x, y):
     return xp.mean(xp.logaddexp(z, xp.zeros_like(z)) - y * z)
 
 
-# ---------------------------------------------------------------------- everything there is
+# ---------------------------------------------------------------------- all operations
 
 
 @pytest.mark.some_cases(60)
@@ -293,7 +293,7 @@ def test_writing_to_a_variable_around(check):
 
 
 def test_views_held_outside_show_what_is_written(check):
-    """Of the first call, which cannot be captured while there is one, and of later ones."""
+    """In the first call, which cannot be captured while views exist, and in later ones."""
 
     def add(x):
         x += 1.0
@@ -346,7 +346,7 @@ def test_lists_and_attributes_are_not_left_changed(check):
 
 
 def test_small_arrays_run_eagerly(check):
-    """What needs values is no error, and nothing to warn of; see `test_graph_breaks`."""
+    """A function that needs values runs without error or warning; see `test_graph_breaks`."""
     f = compiled(lambda x: x[x > 0] * 2)
     x = random((9,))
     for _ in range(2):
@@ -382,7 +382,7 @@ def test_random_numbers_of_the_module():
         f(random((4,)))
 
 
-def test_what_never_could_be_captured_is_not_tried_for_ever(check):
+def test_capture_is_given_up(check):
     f = compiled(lambda x, n: x[x > n])
     x = random((9,))
     for n in range(10):
@@ -409,7 +409,7 @@ def test_indices_out_of_range(split):
 
 @pytest.mark.parametrize("axis", [None, 0, 1, (0, 1), ()])
 def test_variance(check, axis):
-    """Of the ranks' own moments: empty shards have none, and a large mean takes no digits."""
+    """Computed from each rank's moments: with empty shards, and without loss of digits."""
     values = 1e6 + np.random.default_rng(0).standard_normal((7, 3))
 
     def moments(x):
@@ -476,7 +476,7 @@ def test_who_compiles_first_on_a_communicator(monkeypatch):
 
 
 def no_space_on_the_last_rank(backend, module, fakes):
-    """Stand in for the compiler of `_inductor`."""
+    """Replace the compiler of `_inductor`."""
     if xp.world().rank == SIZE - 1:
         raise OSError("no space left")
     return module
@@ -534,7 +534,7 @@ def test_zscore_sends_one(check):
 
 
 def test_variances_of_many_columns_send_two(monkeypatch, check):
-    """The moments of all ranks would be more than one rank's share."""
+    """The moments of all ranks would be larger than one rank's shard."""
     monkeypatch.setattr(_statistical, "SMALL", 8)
     x = random((30, 3))
     f = compiled(lambda x: xp.var(x, axis=0), fullgraph=True)
@@ -562,7 +562,7 @@ def test_gradients_of_many_parameters_travel_together(check):
     assert messages(f, parameters, x) == ["allreduce"] * (SIZE > 1)
 
 
-def test_messages_that_nobody_needs_are_left_out():
+def test_unused_messages_are_left_out():
     x, w = random((20, 3)), random((3,), None)
     f = compiled(lambda x, w: (xp.sum(x), xp.sum(x * 2))[1])
     f(x, w)

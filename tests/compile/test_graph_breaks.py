@@ -1,6 +1,6 @@
-"""Functions with lines that need values run in pieces: compiled before and after each such line.
+"""Functions with graph breaks run as subgraphs, compiled before and after lines that need values.
 
-The pieces run as they were recorded (``backend="eager"``), but for a few tests at the end.
+The subgraphs run as they were recorded (``backend="eager"``), except in a few tests at the end.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ SIZE = xp.world().size
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Let arrays of any size be big enough."""
+    """Let arrays of any size be large enough for subgraphs."""
     monkeypatch.setattr(_compiled, "LEAST_BYTES", 0)
 
 
 def sent(f, *args):
-    """Return what is sent but by the compiler, as "operation: collective"."""
+    """Return the function's own messages, as "operation: collective"."""
     with xp.trace() as t:
         f(*args)
     return [f"{e.operation}: {e.collective}" for e in t.events if e.operation != "compile"]
 
 
-# ---------------------------------------------------------------------- everything there is
+# ---------------------------------------------------------------------- all operations
 
 FIRST = {
     **{name: FUNCTIONS[name] for name in sorted(EAGER)},
@@ -96,7 +96,7 @@ FIRST = {
 @pytest.mark.some_cases(40)
 @pytest.mark.parametrize("name", FIRST)
 def test_as_eager(name, check):
-    """What needs values, between things that do not, on all layouts and with no warning."""
+    """An operation that needs values, between others, on all layouts and without a warning."""
 
     def f(x):
         y = xp.tanh(x) * 2 + xp.sum(x, axis=0) / 10
@@ -156,7 +156,7 @@ def test_fullgraph():
 
 
 def test_what_can_be_recorded_breaks_nothing(check):
-    """Some operations need values in some layouts only: the ranks agree once in which."""
+    """Some operations need values in some layouts only: the ranks agree once on which."""
 
     def f(x):
         y = xp.take(x * 2, xp.asarray([2, 0, -1]), axis=1)
@@ -169,7 +169,7 @@ def test_what_can_be_recorded_breaks_nothing(check):
     assert [place.partition(" ")[0] for place in g.breaks] == ["__float__"]
     with xp.trace() as t:
         g(x)
-    # One question at the break and one at the end; none about `take` any more.
+    # The ranks synchronise at the break and at the end, and no more about `take`.
     assert t.count("allgather_ints") == 2 * (SIZE > 1)
 
 
@@ -213,7 +213,7 @@ def test_a_break_with_nothing_before_it_sends_no_more(check):
     assert sent(f, x) == sent(lambda x: xp.sort(x)[::2] * 2, x)
 
 
-def test_messages_that_nobody_needs_are_left_out():
+def test_unused_messages_are_left_out():
     def f(x):
         xp.sum(x)
         y = x[x > 0]
@@ -273,7 +273,7 @@ def test_python_runs_in_each_call(capsys, check):
         for y in calls:
             check(y * 1, values)
     lines = [line for line in capsys.readouterr().out.splitlines() if "largest" in line]
-    # The first call is looked at before it is made.
+    # The first call is captured before it is made.
     agree(None if len(lines) >= 3 and len(set(lines)) <= 2 else f"printed {lines}")
 
 
@@ -456,7 +456,7 @@ def test_errors_that_the_function_handles(check):
 
 
 def test_errors_of_the_function_s_own(check):
-    """What was written before stays written, as ever."""
+    """What was written before the error stays written, as it does eagerly."""
 
     @compiled
     def f(x):
@@ -527,7 +527,7 @@ def test_what_only_some_ranks_can_record_runs_eagerly_on_all(check):
 
 
 def test_eagerly_from_the_start(check):
-    """A function that cannot go on in pieces begins again: nothing is done twice."""
+    """A function that cannot go on as subgraphs begins again: nothing is done twice."""
     seen = []
     state = {"n": 0}
 
@@ -568,7 +568,7 @@ def test_views_from_the_start(check):
 
 
 def test_interrupts(check):
-    """What is no error of the program's leaves the arguments as they were."""
+    """Interrupts leave the arguments as they were before the call."""
 
     @compiled
     def f(x):
@@ -586,7 +586,7 @@ def test_interrupts(check):
 
 
 def test_several_communicators():
-    """Ranks that have called a function before are in step with those that have not."""
+    """Ranks that have called a function before stay in step with those that have not."""
     world = xp.world()
     part = world.split(min(world.rank, 1))
     f = compiled(before_and_after)
@@ -628,7 +628,7 @@ def test_derivatives_inside(check):
 
 
 def test_derivatives_that_are_recorded(check):
-    """The gradient of a function without breaks is a part of a piece."""
+    """The gradient of a function without breaks is a part of a subgraph."""
     w, x = random((3,), None, 1), random((9, 3))
 
     def step(w, x):
@@ -735,7 +735,7 @@ def test_counts_that_change_compile_nothing_new():
 
 
 def test_many_ways_to_call_it(check):
-    """Once it has never been captured as a whole, it is not tried any more."""
+    """A function that was never captured as a whole is not tried any more."""
     f = compiled(lambda x, n: x[x > n] * 2)
     x = random((9,))
     for n in range(10):

@@ -1,4 +1,4 @@
-"""Machine code: what Inductor makes of the captured graphs equals eager, on all ranks alike."""
+"""Inductor's machine code of the captured graphs equals eager, and is the same on all ranks."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ BINARY = {
 }
 
 
-SOME = 0.1234  # that no sum is up to rounding
+SOME = 0.1234  # no sum comes close to it
 
 
 def _masked_write(x):
@@ -108,7 +108,7 @@ BREAKING = {
 
 @st.composite
 def programs(draw, longest, unary):
-    """Draw a list of (operation, operands): each appends to the list of arrays."""
+    """Draw a list of (operation, operands); each result is appended to the arrays."""
     steps = []
     for count in range(2, 2 + draw(st.integers(1, longest))):
         if draw(st.booleans()):
@@ -153,7 +153,7 @@ def test_random_programs(data):
 
 
 @given(st.data())
-def test_random_programs_in_pieces(data):
+def test_random_programs_with_breaks(data):
     often = data.draw(st.integers(0, 7))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(_compiled, "LEAST_BYTES", 0)

@@ -1,4 +1,4 @@
-"""Parts of compiled functions that run by blocks of rows: equal to eager; what is cut."""
+"""Regions of compiled functions that run tile by tile: equal to eager; what is tiled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from test_compile import messages
 
 import heat_array_api as xp
 from heat_array_api._compile import inductor as _inductor
-from heat_array_api._compile import row_tiling as _rowblocks
+from heat_array_api._compile import row_tiling
 from heat_array_api._compile.inductor import no_compiler
 from layouts import assert_consistent, assert_equal, layouts, make
 from strategies import layouts_of
@@ -22,24 +22,24 @@ MATRIX, VECTOR, WEIGHTS, MORE = (RNG.standard_normal(s) for s in ((N, 3), (N,), 
 LABELS = RNG.integers(0, 2, N)
 
 
-def cut_small_arrays(monkeypatch):
-    for name, value in {"LEAST_BYTES": 0, "BLOCK_BYTES": 0, "LEAST_ROWS": 2}.items():
-        monkeypatch.setattr(_rowblocks, name, value)
+def tile_small_arrays(monkeypatch):
+    for name, value in {"LEAST_BYTES": 0, "TILE_BYTES": 0, "LEAST_ROWS": 2}.items():
+        monkeypatch.setattr(row_tiling, name, value)
 
 
 @pytest.fixture
 def found(monkeypatch):
-    """Cut small arrays, too; return the regions that are found."""
+    """Tile small arrays, too; return the regions that are found."""
     regions = []
-    blocked = _inductor.blocked
+    original = _inductor.tiled
 
     def spied(*args):
-        graph, new = blocked(*args)
+        graph, new = original(*args)
         regions.extend(new)
         return graph, new
 
-    cut_small_arrays(monkeypatch)
-    monkeypatch.setattr(_inductor, "blocked", spied)
+    tile_small_arrays(monkeypatch)
+    monkeypatch.setattr(_inductor, "tiled", spied)
     return regions
 
 
@@ -110,7 +110,7 @@ def columns(x, y, w, v, labels):
 
 
 def beside(x, y, w, v, labels):
-    """What all ranks have alike must stay so, whatever is cut of the shards on some."""
+    """Values that all ranks share stay the same, whatever tiles the shards of some ranks have."""
     r = xp.asarray(MATRIX, split=None)
     same = r.T @ xp.tanh(r @ xp.asarray(WEIGHTS)), xp.tanh(r @ xp.asarray(MORE))
     return *same, x.T @ xp.tanh(x @ w), xp.sum(xp.tanh(r @ xp.asarray(MORE)), axis=0)
@@ -158,7 +158,7 @@ def test_as_eager(found, f):
 
 
 @pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)
-def test_what_is_cut(found, f):
+def test_what_is_tiled(found, f):
     layout = xp.Layout.balanced((N, 3), 0, COMM)
     step = compiled(f)
     step(*arguments(layout))
@@ -173,7 +173,7 @@ def test_what_is_cut(found, f):
 def test_the_matrix_is_read_once(found):
     compiled(logistic)(*arguments(xp.Layout.balanced((N, 3), 0, COMM)))
     (region,) = found
-    products = [node for node in region.members if node.target in _rowblocks.PRODUCTS]
+    products = [node for node in region.members if node.target in row_tiling.PRODUCTS]
     assert len(products) == 2
     assert [tuple(node.meta["val"].shape) for node in region.outputs] == [(), (3, 1)]
 
@@ -185,8 +185,8 @@ def test_dtypes(found, dtype):
     assert found
 
 
-def test_half_precision_is_not_cut(found):
-    """The sum of a block would be rounded to it."""
+def test_half_precision_is_not_tiled(found):
+    """The sum of each tile would be rounded."""
     compiled(linear)(*arguments(xp.Layout.balanced((N, 3), 0, COMM), np.float16))
     assert not found
 
@@ -207,26 +207,26 @@ def test_nan(found):
 
 
 def test_large_results_are_not_added_up(monkeypatch, found):
-    monkeypatch.setattr(_rowblocks, "MOST_RESULT_BYTES", 8)
+    monkeypatch.setattr(row_tiling, "MOST_RESULT_BYTES", 8)
     compiled(linear)(*arguments(xp.Layout.balanced((N, 3), 0, COMM)))
     assert not found
 
 
-def test_small_arrays_are_not_cut(monkeypatch, found):
-    monkeypatch.setattr(_rowblocks, "LEAST_BYTES", 1 << 20)
+def test_small_arrays_are_not_tiled(monkeypatch, found):
+    monkeypatch.setattr(row_tiling, "LEAST_BYTES", 1 << 20)
     compiled(logistic)(*arguments(xp.Layout.balanced((N, 3), 0, COMM)))
     assert not found
 
 
-def test_another_number_of_rows_compiles_no_further_block(found):
-    """A block's code knows nothing of how many there are."""
+def test_another_number_of_rows_compiles_no_further_tile(found):
+    """The code of a tile does not depend on the number of tiles."""
     step = compiled(linear)
     for n in (16, 24, 40, 55):
         x = make(RNG.standard_normal((n, 3)), xp.Layout.balanced((n, 3), 0, COMM))
         y = make(RNG.standard_normal(n), xp.Layout.balanced((n,), 0, COMM))
         w = xp.asarray(WEIGHTS)
         assert_equal(step(x, y, w, None, None), np.asarray(linear(x, y, w, None, None)), rtol=1e-12)
-    # The block, the graph around it for the first number of rows, and for any.
+    # The tile, the graph around it for the first number of rows, and for any number.
     assert step.compilations == 3
 
 
@@ -284,7 +284,7 @@ def program(steps, x, y, w, v):
 
 
 def drawn(n, random):
-    """Draw steps that can be done, found out on arrays of ones: the first is a product by rows."""
+    """Draw steps that work on arrays of ones; the first is a product row by row."""
     arrays = [xp.ones(s, split=None) for s in ((n, 3), (n,), (3,), (3, 2))]
     steps = [("matmul", 0, random.choice([2, 3]))]
     arrays.append(apply(steps[0], arrays))
@@ -315,7 +315,7 @@ def test_random_programs(data):
     w, v = xp.asarray(WEIGHTS), xp.asarray(MORE)
     expected = program(steps, x, y, w, v)
     with pytest.MonkeyPatch.context() as patched:
-        cut_small_arrays(patched)
+        tile_small_arrays(patched)
         result = compiled(program)(steps, x, y, w, v)
     for mine, theirs in zip(result, expected, strict=True):
         assert mine.layout == theirs.layout
