@@ -1,11 +1,8 @@
-"""Creation functions (the standard's chapter "Creation Functions").
+"""Creation functions: the standard's chapter of that name, and `from_local`.
 
-Every rank makes its own shard; nothing is sent. The functions that take values that exist
-already are in `_conversion`.
-
-``split=`` names the split axis: an int, or None for a full copy on every rank. Where the
-caller passes nothing, the default split applies (`set_options`); ``*_like`` functions
-take the layout of their argument.
+Arrays of one value come first, then arrays of positions (`arange` to `meshgrid`), arrays from
+existing values (`asarray`, `from_dlpack`, `from_local`), and at the end what other modules share:
+`local_device`, `new_layout` and `scalar_dtype`.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from ._comm.communicator import Communicator, as_communicator
 from ._comm.recording import breaks
 from ._core.array import Array, Device, common_communicator
 from ._core.collectives import pvary, shard
+from ._core.docstrings import filled_in, template
 from ._core.dtypes import (
     ANY,
     INTEGER_OR_BOOL,
@@ -43,26 +41,89 @@ from ._errors import CommunicatorMismatchError
 from ._options import UNSET, Unset, default_split
 
 __all__ = [
-    "arange",
-    "asarray",
-    "empty",
-    "empty_like",
-    "eye",
-    "from_dlpack",
-    "from_local",
-    "full",
-    "full_like",
-    "linspace",
-    "meshgrid",
-    "ones",
-    "ones_like",
-    "tril",
-    "triu",
-    "zeros",
-    "zeros_like",
-]
+    "arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_local", "full",
+    "full_like", "linspace", "meshgrid", "ones", "ones_like", "tril", "triu", "zeros", "zeros_like",
+]  # fmt: skip
 
 
+Split = int | Unset | None
+
+_made = template(
+    """
+    shape : int or tuple of int
+        The shape of the whole array, not of one rank's shard.
+    fill_value : Python scalar or 0-d Array
+        The value of all elements.
+    start : Python scalar
+        The first value.
+    stop : Python scalar
+        The end of the interval.
+    step : int or float
+        The distance between values; not 0.
+    num : int
+        The number of values.
+    endpoint : bool
+        Whether `stop` is the last value; if not, it would be the next one.
+    n_rows : int
+        The number of rows.
+    n_cols : int, optional
+        The number of columns; by default that of rows.
+    k : int
+        Positive for a diagonal above the main one, negative for one below it.
+    """,
+    """
+    Returns
+    -------
+    Array
+        Every rank makes its own shard. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a wrong type, or no array can have the dtype.
+    ValueError
+        If a length is negative, or there is no such device.
+    IndexError
+        If the result has no axis `split`.
+    OverflowError
+        If a value does not fit the dtype.
+    """,
+)
+
+_like = template(
+    """
+    x : Array
+        Of any layout.
+    fill_value : Python scalar or 0-d Array
+        The value of all elements.
+    dtype : dtype, optional
+        Of the result; by default that of `x`.
+    device : Device or str, optional
+        Where shards are stored, "cpu" or "cuda"; by default as those of `x`.
+    split : int or None, optional
+        The split axis of the result, None for a full copy on every rank; by default the
+        result has the layout of `x`.
+    """,
+    """
+    Returns
+    -------
+    Array
+        Of the shape of `x`. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array, or no array can have the dtype.
+    IndexError
+        If `x` has no axis `split`.
+    """,
+)
+
+
+# ---------------------------------------------------------------------- of one value
+
+
+@_made(">>> print(xp.full((2, 3), 7, split=0))", "[[7 7 7]", " [7 7 7]]")
 def full(
     shape: Any,
     fill_value: Any,
@@ -72,11 +133,16 @@ def full(
     split: Split = UNSET,
     comm: Any = None,
 ) -> Array:
-    """Make an array full of one value; a 0-d array serves as the value too. Sends nothing."""
+    """Make an array that is full of one value, whose dtype is the default of `dtype`."""
     if isinstance(fill_value, (Array, np.ndarray, np.generic)):
         dtype = fill_value.dtype if dtype is None else dtype
         fill_value = fill_value.item()
     return _full("full", shape, fill_value, dtype, device, split, comm)
+
+
+def _scalar(value: Any) -> Any:
+    """Return a 0-d array or NumPy scalar as a Python scalar, all else as it is."""
+    return value.item() if isinstance(value, (Array, np.ndarray, np.generic)) else value
 
 
 def _full(
@@ -89,35 +155,40 @@ def _full(
     return Array(filled(func, layout.local_shape, value, target, where), layout)
 
 
+@_made(
+    ">>> x = xp.zeros((4, 3), split=0)  # on two ranks each holds two rows",
+    ">>> x.shape, x.split",
+    "((4, 3), 0)",
+)
 def zeros(
     shape: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET, comm: Any = None
 ) -> Array:
-    """Make an array of zeros, of the default real dtype unless `dtype` is given. Sends nothing."""
+    """Make an array of zeros."""
     return _full("zeros", shape, 0.0, dtype, device, split, comm)
 
 
+@_made(">>> print(xp.ones(3, dtype=xp.int64, split=0))", "[1 1 1]")
 def ones(
     shape: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET, comm: Any = None
 ) -> Array:
-    """Make an array of ones, of the default real dtype unless `dtype` is given. Sends nothing."""
+    """Make an array of ones."""
     return _full("ones", shape, 1.0, dtype, device, split, comm)
 
 
+@_made(">>> x = xp.empty(3, split=0)", ">>> x[...] = 7", ">>> print(x)", "[7. 7. 7.]")
 def empty(
     shape: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET, comm: Any = None
 ) -> Array:
-    """Make an array for values to come: zeros, equal on all ranks. Sends nothing."""
+    """Make an array whose values will be set later; they are zeros until then."""
     return _full("empty", shape, 0.0, dtype, device, split, comm)
 
 
+@_like(">>> x = xp.zeros(3, split=0)", ">>> print(xp.full_like(x, 7))", "[7. 7. 7.]")
 def full_like(
     x: Array, /, fill_value: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET
 ) -> Array:
-    """Make an array of one value, with shape, dtype, device, layout of `x`. Sends nothing."""
-    check_array("full_like", "x", x)
-    if isinstance(fill_value, (Array, np.ndarray, np.generic)):
-        fill_value = fill_value.item()
-    return _full_like("full_like", x, fill_value, dtype, device, split)
+    """Make an array like `x` that is full of one value."""
+    return _full_like("full_like", x, _scalar(fill_value), dtype, device, split)
 
 
 def _full_like(func: str, x: Array, value: Any, dtype: Any, device: Any, split: Split) -> Array:
@@ -128,28 +199,32 @@ def _full_like(func: str, x: Array, value: Any, dtype: Any, device: Any, split: 
     return Array(filled(func, layout.local_shape, value, target, where), layout)
 
 
+@_like(">>> x = xp.asarray([1, 2, 3], split=0)", ">>> print(xp.zeros_like(x))", "[0 0 0]")
 def zeros_like(
     x: Array, /, *, dtype: Any = None, device: Any = None, split: Split = UNSET
 ) -> Array:
-    """Make zeros with the shape, dtype, device and layout of `x`. Sends nothing."""
+    """Make an array of zeros like `x`."""
     return _full_like("zeros_like", x, 0, dtype, device, split)
 
 
+@_like(">>> x = xp.asarray([1, 2, 3], split=0)", ">>> print(xp.ones_like(x))", "[1 1 1]")
 def ones_like(x: Array, /, *, dtype: Any = None, device: Any = None, split: Split = UNSET) -> Array:
-    """Make ones with the shape, dtype, device and layout of `x`. Sends nothing."""
+    """Make an array of ones like `x`."""
     return _full_like("ones_like", x, 1, dtype, device, split)
 
 
+@_like(">>> x = xp.empty_like(xp.asarray([1, 2, 3], split=0))", ">>> x.shape, x.split", "((3,), 0)")
 def empty_like(
     x: Array, /, *, dtype: Any = None, device: Any = None, split: Split = UNSET
 ) -> Array:
-    """Make an array for values to come, like `x` in all else. Sends nothing."""
+    """Make an array like `x` whose values will be set later; they are zeros until then."""
     return _full_like("empty_like", x, 0, dtype, device, split)
 
 
 # ---------------------------------------------------------------------- of positions
 
 
+@_made(">>> print(xp.arange(2, 10, 3, split=0))", "[2 5 8]")
 def arange(
     start: Any,
     /,
@@ -161,29 +236,24 @@ def arange(
     split: Split = UNSET,
     comm: Any = None,
 ) -> Array:
-    """Make evenly spaced values in the half-open interval [start, stop). Sends nothing.
+    """Make evenly spaced values from `start` to `stop`, which is left out.
 
-    Of int64 if `start`, `stop` and `step` are integers, else of the default real dtype,
-    unless `dtype` is given.
+    ``arange(stop)`` starts at 0. The default dtype is int64 if all arguments are integers.
     """
     if stop is None:
         start, stop = 0, start
-    start, stop, step = (
-        v.item() if isinstance(v, (Array, np.generic)) else v for v in (start, stop, step)
-    )
+    start, stop, step = map(_scalar, (start, stop, step))
     if step == 0:
-        raise ValueError("arange: step is 0")
-    if isinstance(start, complex) or isinstance(stop, complex) or isinstance(step, complex):
+        raise ValueError("arange: step is 0; expected another number")
+    if any(isinstance(v, complex) for v in (start, stop, step)):
         raise TypeError(f"arange: got {start}, {stop}, {step}; expected real numbers")
     communicator = as_communicator(comm)
     where = local_device("arange", device, communicator)
     exact = all(isinstance(v, int) for v in (start, stop, step))
-    if dtype is not None:
-        target = to_torch_dtype(dtype, "arange")
-    else:
-        target = torch.int64 if exact else default_float()
+    default = torch.int64 if exact else default_float()
+    target = default if dtype is None else to_torch_dtype(dtype, "arange")
     if not exact and not math.isfinite((stop - start) / step):
-        raise ValueError(f"arange: from {start} to {stop} by {step} is no finite number of values")
+        raise ValueError(f"arange: {start} to {stop} by {step} is not a finite number of values")
     n = max(-((start - stop) // step) if exact else math.ceil((stop - start) / step), 0)
     layout = new_layout("arange", (n,), split, communicator)
     if exact and target in INTEGER_OR_BOOL.all:
@@ -206,6 +276,7 @@ def _exact_range(layout: Layout, start: int, step: int, dtype: torch.dtype) -> T
     return values.view(dtype) if dtype is torch.uint64 else values.to(dtype)
 
 
+@_made(">>> print(xp.linspace(0, 1, 5, split=0))", "[0.   0.25 0.5  0.75 1.  ]")
 def linspace(
     start: Any,
     stop: Any,
@@ -218,19 +289,16 @@ def linspace(
     split: Split = UNSET,
     comm: Any = None,
 ) -> Array:
-    """Make `num` evenly spaced values from `start` to `stop`, included if `endpoint`.
+    """Make `num` evenly spaced values from `start` to `stop`.
 
-    Sends nothing.
+    The default dtype is complex128 if one of them is complex.
     """
-    start, stop = (v.item() if isinstance(v, (Array, np.generic)) else v for v in (start, stop))
+    start, stop = map(_scalar, (start, stop))
     (num,) = as_shape("linspace", num, "num")
     communicator = as_communicator(comm)
-    inexact = (
-        default_complex()
-        if isinstance(start, complex) or isinstance(stop, complex)
-        else default_float()
-    )
-    target = inexact if dtype is None else to_torch_dtype(dtype, "linspace")
+    is_complex = any(isinstance(v, complex) for v in (start, stop))
+    default = default_complex() if is_complex else default_float()
+    target = default if dtype is None else to_torch_dtype(dtype, "linspace")
     layout = new_layout("linspace", (num,), split, communicator)
     index = torch.arange(layout.start, layout.start + layout.count, dtype=torch.float64)
     intervals = num - 1 if endpoint else num
@@ -245,6 +313,7 @@ def linspace(
     return Array(local.to(target).to(local_device("linspace", device, communicator)), layout)
 
 
+@_made(">>> print(xp.eye(2, 3, k=1, split=0))", "[[0. 1. 0.]", " [0. 0. 1.]]")
 def eye(
     n_rows: int,
     n_cols: int | None = None,
@@ -256,7 +325,7 @@ def eye(
     split: Split = UNSET,
     comm: Any = None,
 ) -> Array:
-    """Make a matrix of zeros with ones on its k-th diagonal. Sends nothing."""
+    """Make a matrix of zeros with ones on its k-th diagonal."""
     shape = as_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
     result = _full("eye", shape, 0.0, dtype, device, split, comm)
     diagonal = _columns_minus_rows(result) == _diagonal_index(k, shape)
@@ -290,19 +359,38 @@ def _triangle(func: str, x: Array, keep: Any) -> Array:
     return Array(on_bits(lambda a, b: torch.where(kept, a, b), t, t.new_zeros(())), x._layout)
 
 
-def tril(x: Array, /, *, k: int = 0) -> Array:
-    """Return the lower triangle of each matrix, zeros above its k-th diagonal.
-
-    Layout of `x`; sends nothing.
+_triangular = template(
     """
+    x : Array
+        Of any layout and dtype, with at least two axes; the last two are the matrices'.
+    k : int
+        Positive for a diagonal above the main one, negative for one below it.
+    """,
+    """
+    Returns
+    -------
+    Array
+        Of the shape, dtype and layout of `x`. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array.
+    ValueError
+        If `x` has fewer than two axes.
+    """,
+)
+
+
+@_triangular(">>> print(xp.tril(xp.ones((2, 3), split=0)))", "[[1. 0. 0.]", " [1. 1. 0.]]")
+def tril(x: Array, /, *, k: int = 0) -> Array:
+    """Return the lower triangle of each matrix, with zeros above its k-th diagonal."""
     return _triangle("tril", x, lambda offset: offset <= _diagonal_index(k, x.shape))
 
 
+@_triangular(">>> print(xp.triu(xp.ones((2, 3), split=0)))", "[[1. 1. 1.]", " [0. 1. 1.]]")
 def triu(x: Array, /, *, k: int = 0) -> Array:
-    """Return the upper triangle of each matrix, zeros below its k-th diagonal.
-
-    Layout of `x`; sends nothing.
-    """
+    """Return the upper triangle of each matrix, with zeros below its k-th diagonal."""
     return _triangle("triu", x, lambda offset: offset >= _diagonal_index(k, x.shape))
 
 
@@ -312,20 +400,31 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
     Parameters
     ----------
     *arrays : Array
-        One-dimensional (0-d counts as length 1), of one dtype, any layout.
+        One-dimensional (0-d counts as length 1), of any layout.
     indexing : {"xy", "ij"}
-        Whether the second array runs along the first axis ("xy", Cartesian) or the
-        arrays follow the axes in order ("ij", matrix).
+        "ij": array i runs along axis i. "xy": the first two axes are exchanged.
 
     Returns
     -------
     tuple of Array
-        All of the grid's shape and of one layout: split along the axis of the first
-        split array, with its counts; replicated if none is split.
+        One for each array, of the grid's shape. All are split along the axis of the first split
+        array, with its counts. Sends one allgather for each further split array.
 
-    Notes
-    -----
-    Messages: one allgather for each further split array, which is a line of the grid.
+    Raises
+    ------
+    TypeError
+        If one is not an array.
+    ValueError
+        If one has more than one axis, or `indexing` is neither of the two.
+    CommunicatorMismatchError
+        If the arrays live on different communicators.
+
+    Examples
+    --------
+    >>> x, y = xp.meshgrid(xp.arange(3, split=0), xp.arange(2))
+    >>> print(x + 10 * y)
+    [[ 0  1  2]
+     [10 11 12]]
     """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing is {indexing!r}; expected 'xy' or 'ij'")
@@ -336,8 +435,8 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
             raise ValueError(f"meshgrid: arrays[{i}] has shape {x.shape}; expected one axis")
     comm = common_communicator("meshgrid", *arrays)
     order = list(range(len(arrays)))
-    if indexing == "xy" and len(arrays) > 1:
-        order[:2] = [1, 0]
+    if indexing == "xy":
+        order[:2] = reversed(order[:2])
     shape = tuple(arrays[i].size for i in order)
     lead = next((i for i, x in enumerate(arrays) if x.split is not None), None)
     layout = Layout.replicated(shape, comm)
@@ -356,47 +455,47 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
     return tuple(grids)
 
 
-Split = int | Unset | None
-
-
-# ---------------------------------------------------------------------- arguments
-
-
-def local_device(func: str, device: Any, comm: Communicator) -> torch.device:
-    """Return this rank's torch device for the namespace's `device` (None: the CPU)."""
-    if device is None:
-        return torch.device("cpu")
-    kind = device.type if isinstance(device, (Device, torch.device)) else str(device)
-    if kind.split(":")[0] == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError(f"{func}: device is {device!r}, but torch sees no CUDA device")
-        return torch.device("cuda", comm.node_rank % torch.cuda.device_count())
-    if kind != "cpu":
-        raise ValueError(f"{func}: device is {device!r}; expected 'cpu' or 'cuda'")
-    return torch.device("cpu")
-
-
-def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Layout:
-    """Return the balanced layout that ``split=`` asks for, with the default split applied."""
-    if isinstance(split, Unset):
-        return Layout.balanced(shape, default_split(len(shape)), comm)
-    if split is None or not shape:
-        return Layout.replicated(shape, comm)
-    return Layout.balanced(shape, normalize_axis(func, split, len(shape), "split"), comm)
-
-
-def scalar_dtype(value: Scalar) -> torch.dtype:
-    """Return the default dtype of an array made from a Python scalar."""
-    if isinstance(value, bool):
-        return torch.bool
-    if isinstance(value, int):
-        return torch.int64
-    return default_float() if isinstance(value, float) else default_complex()
-
-
 # ---------------------------------------------------------------------- from values
 
 
+_converting = template(
+    """
+    obj : Array, scalar, nested sequence, NumPy array or object with the buffer or DLPack protocol
+        The same on every rank.
+    x : Array or object with the DLPack protocol
+        The same on every rank, such as a torch tensor.
+    dtype : dtype, optional
+        Of the result; by default that of `obj`, where Python floats count as float64.
+    copy : bool, optional
+        True: always copy. False: raise ValueError if the data must be copied, for a split
+        result or to convert it; `asarray` copies all but Arrays. None: copy if needed.
+    split : int or None, optional
+        The axis along which the result is cut into shards, one for each rank. None: every
+        rank holds a full copy. If it is not given, an Array keeps its layout; for other
+        objects the option ``default_split`` counts (None; see `set_options`).
+    """,
+    """
+    Returns
+    -------
+    Array
+        Every rank keeps its own shard of the values. Sends nothing, unless an Array gets
+        another split (one all-to-all or allgather, see `resplit`).
+
+    Raises
+    ------
+    TypeError
+        If it cannot be converted, or no array can have the dtype.
+    ValueError
+        If ``copy=False`` cannot be met, or there is no such device.
+    IndexError
+        If the result has no axis `split`.
+    CommunicatorMismatchError
+        If it is an Array of another communicator than `comm`.
+    """,
+)
+
+
+@_converting(">>> print(xp.asarray([[1, 2], [3, 4]], split=0))", "[[1 2]", " [3 4]]")
 def asarray(
     obj: Any,
     /,
@@ -407,31 +506,7 @@ def asarray(
     split: Split = UNSET,
     comm: Any = None,
 ) -> Array:
-    """Make an array of values that every rank has.
-
-    Parameters
-    ----------
-    obj : Array, scalar, nested sequence, NumPy array or object with the buffer or DLPack protocol
-        The same on every rank.
-    dtype : dtype, optional
-        Inferred if None: Python floats become the default real dtype.
-    device : Device or str, optional
-        "cpu" or "cuda".
-    copy : bool, optional
-        True: always copy. False: raise ValueError if the data must be copied, as that of
-        every object but an Array must. None: copy if needed.
-    split : int or None, optional
-        An Array keeps its layout unless this is given. Other objects: each rank keeps
-        its own shard of the values.
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that hold the array; the world by default.
-
-    Returns
-    -------
-    Array
-        Balanced along `split`. Sends nothing, but for an Array whose `split` changes
-        (see `resplit`).
-    """
+    """Make an array of values that every rank has."""
     if isinstance(obj, Array):
         return _convert(obj, dtype, device, copy, split, comm)
     if copy is False:
@@ -516,6 +591,7 @@ def _stacked(obj: Any) -> Any:
     return obj.__array__() if isinstance(obj, Array) else obj
 
 
+@_converting(">>> print(xp.from_dlpack(np.asarray([1, 2, 3]), split=0))", "[1 2 3]")
 def from_dlpack(
     x: Any,
     /,
@@ -525,11 +601,7 @@ def from_dlpack(
     split: Split = UNSET,
     comm: Any = None,
 ) -> Array:
-    """Make an array of an object with the DLPack protocol, the same on every rank.
-
-    Parameters and layout as for `asarray`. An Array comes back with its own layout. With
-    ``copy=False`` a replicated result shares the object's memory.
-    """
+    """Make an array of an object with the DLPack protocol, the same on every rank."""
     if isinstance(x, Array):
         return _convert(x, None, device, copy, split, comm)
     if not hasattr(x, "__dlpack__"):
@@ -550,6 +622,7 @@ def from_dlpack(
     return Array(local.view_as(local), layout)
 
 
+@filled_in()
 @breaks
 def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> Array:
     """Make an array of the shards that the ranks hold.
@@ -557,35 +630,40 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     Parameters
     ----------
     local : torch.Tensor or NumPy array
-        This rank's shard. All ranks: the same dtype, number of axes and extents, save
-        that along `split`, where any length (0 too) may differ. If `split` is None,
-        every rank must pass equal values; they are not compared.
+        This rank's shard. On all ranks it has the same dtype and shape, except along `split`,
+        where the length may differ and may be 0. If `split` is None, every rank must pass
+        equal values; they are not compared.
     split : int or None
-        The axis along which the shards follow one another in rank order.
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that hold the shards; the world by default.
+        The axis along which the shards follow one another in the order of the ranks.
+    {comm}
 
     Returns
     -------
     Array
-        Shares the memory of `local`, but never writes into it.
+        It shares the memory of `local`, but never writes into it. Sends one small allgather of
+        shapes and dtypes.
 
     Raises
     ------
-    ValueError
-        On every rank, if the shards do not fit together.
+    TypeError, ValueError
+        On every rank, if one rank's shard cannot be one or the shards do not fit together.
+    IndexError
+        If the shards have no axis `split`.
 
-    Notes
-    -----
-    Messages: one small allgather of the shards' shapes and dtypes.
+    Examples
+    --------
+    >>> rank, size = xp.world().rank, xp.world().size
+    >>> x = xp.from_local(np.full(2 // size, rank < size), split=0)
+    >>> print(x)
+    [ True  True]
     """
     communicator = as_communicator(comm)
     t, problem = _as_shard(local)
     shapes = _agreed_shapes(t, problem, split, communicator)
     ndim = len(shapes[0])
-    axis = (
-        None if split is None or ndim == 0 else normalize_axis("from_local", split, ndim, "split")
-    )
+    axis = None
+    if split is not None and ndim:
+        axis = normalize_axis("from_local", split, ndim, "split")
     if len({tuple(n for i, n in enumerate(shape) if i != axis) for shape in shapes}) > 1:
         raise ValueError(
             f"from_local: shards of shapes {', '.join(map(str, shapes))} do not fit "
@@ -600,27 +678,22 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
 
 
 def _as_shard(local: Any) -> tuple[Tensor, str]:
-    """Return this rank's shard as a tensor and "", or what is wrong with it: no error yet."""
-    nothing = torch.empty(0)
-    dtypes = "a dtype of the standard, float16 or bfloat16"
+    """Return this rank's shard and "", or an empty tensor and what is wrong with the shard."""
     if isinstance(local, np.ndarray):
         try:
             return from_numpy("from_local", local, copy=False), ""
         except TypeError:
-            return nothing, f"local has dtype {local.dtype}; expected {dtypes}"
-    if not isinstance(local, Tensor):
-        return (
-            nothing,
-            f"local is {type(local).__name__}; expected a torch tensor or a NumPy array",
-        )
-    if local.requires_grad:
-        return (
-            nothing,
-            "local requires a gradient, which messages do not carry yet; pass local.detach()",
-        )
-    if local.dtype not in ANY.all:
-        return nothing, f"local has dtype {local.dtype}; expected {dtypes}"
-    return local, ""
+            pass  # of a dtype that no array can have
+    elif not isinstance(local, Tensor):
+        kind = type(local).__name__
+        return torch.empty(0), f"local is {kind}; expected a torch tensor or a NumPy array"
+    elif local.requires_grad:
+        problem = "local requires a gradient, which messages do not carry yet; pass local.detach()"
+        return torch.empty(0), problem
+    elif local.dtype in ANY.all:
+        return local, ""
+    expected = "a dtype of the standard, float16 or bfloat16"
+    return torch.empty(0), f"local has dtype {local.dtype}; expected {expected}"
 
 
 def _agreed_shapes(t: Tensor, problem: str, split: int | None, comm: Communicator) -> list[Shape]:
@@ -641,3 +714,38 @@ def _agreed_shapes(t: Tensor, problem: str, split: int | None, comm: Communicato
         if any(value != values[0] for value in values):
             raise ValueError(f"from_local: the ranks' {name} differ: {values}")
     return [facts[1] for facts in everyone]
+
+
+# ---------------------------------------------------------------------- shared with other modules
+
+
+def local_device(func: str, device: Any, comm: Communicator) -> torch.device:
+    """Return this rank's torch device for the namespace's `device` (None: the CPU)."""
+    if device is None:
+        return torch.device("cpu")
+    kind = device.type if isinstance(device, (Device, torch.device)) else str(device)
+    if kind.split(":")[0] == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"{func}: device is {device!r}, but torch sees no CUDA device")
+        return torch.device("cuda", comm.node_rank % torch.cuda.device_count())
+    if kind != "cpu":
+        raise ValueError(f"{func}: device is {device!r}; expected 'cpu' or 'cuda'")
+    return torch.device("cpu")
+
+
+def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Layout:
+    """Return the balanced layout that ``split=`` asks for, with the default split applied."""
+    if isinstance(split, Unset):
+        return Layout.balanced(shape, default_split(len(shape)), comm)
+    if split is None or not shape:
+        return Layout.replicated(shape, comm)
+    return Layout.balanced(shape, normalize_axis(func, split, len(shape), "split"), comm)
+
+
+def scalar_dtype(value: Scalar) -> torch.dtype:
+    """Return the default dtype of an array made from a Python scalar."""
+    if isinstance(value, bool):
+        return torch.bool
+    if isinstance(value, int):
+        return torch.int64
+    return default_float() if isinstance(value, float) else default_complex()

@@ -1,6 +1,6 @@
-"""Data type functions and dtypes (the standard's chapters "Data Type Functions" and "Data Types").
+"""Dtypes and constants: the standard's chapters "Data Types", "Data Type Functions", "Constants".
 
-Dtypes are NumPy's ``dtype`` objects.
+Dtypes are NumPy's ``dtype`` objects; nothing here sends anything.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from ._core.array import Array, Device
+from ._core.docstrings import template
 from ._core.dtypes import (
-    TO_NUMPY,
+    TO_TORCH,
     DType,
     check_conversion,
     default_complex,
@@ -29,74 +30,32 @@ from ._core.lift import Scalar, check_array
 from ._creation import asarray, local_device
 
 __all__ = [
-    "__array_namespace_info__",
-    "astype",
-    "can_cast",
-    "complex64",
-    "complex128",
-    "e",
-    "finfo",
-    "float16",
-    "float32",
-    "float64",
-    "iinfo",
-    "inf",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "isdtype",
-    "nan",
-    "newaxis",
-    "pi",
-    "result_type",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-]
+    "__array_namespace_info__", "astype", "can_cast", "complex64", "complex128", "e", "finfo",
+    "float16", "float32", "float64", "iinfo", "inf", "int8", "int16", "int32", "int64", "isdtype",
+    "nan", "newaxis", "pi", "result_type", "uint8", "uint16", "uint32", "uint64",
+]  # fmt: skip
 
 
 bool_: Final = np.dtype("bool")
-
-
 int8: Final = np.dtype("int8")
-
-
 int16: Final = np.dtype("int16")
-
-
 int32: Final = np.dtype("int32")
-
-
 int64: Final = np.dtype("int64")
-
-
 uint8: Final = np.dtype("uint8")
-
-
 uint16: Final = np.dtype("uint16")
-
-
 uint32: Final = np.dtype("uint32")
-
-
 uint64: Final = np.dtype("uint64")
-
-
 float16: Final = np.dtype("float16")
-
-
 float32: Final = np.dtype("float32")
-
-
 float64: Final = np.dtype("float64")
-
-
 complex64: Final = np.dtype("complex64")
-
-
 complex128: Final = np.dtype("complex128")
+
+e: Final = math.e
+inf: Final = math.inf
+nan: Final = math.nan
+newaxis: Final = None
+pi: Final = math.pi
 
 
 def astype(
@@ -106,19 +65,32 @@ def astype(
 
     Parameters
     ----------
-    x : Array
-        Any layout; NumPy arrays count as replicated.
+    x : Array or NumPy array
+        Of any layout; a NumPy array counts as replicated.
     dtype : dtype
-        Complex to real raises TypeError: take `real` or `abs` first.
+        Complex numbers become real by `real` or `abs` only.
     copy : bool
-        False returns `x` itself where nothing changes.
+        False returns `x` itself if nothing changes.
     device : Device or str, optional
-        Where the result's shards lie.
+        Where the result's shards are stored, "cpu" or "cuda"; by default that of `x`.
 
     Returns
     -------
     Array
-        Layout of `x`. Sends nothing.
+        Of the shape and layout of `x`. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array, no array can have the dtype, or imaginary parts would be lost.
+    ValueError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> x = xp.asarray([0.5, 1.5], split=0)
+    >>> print(xp.astype(x, xp.int64))
+    [0 1]
     """
     x = check_array("astype", "x", asarray(x, split=None) if isinstance(x, np.ndarray) else x)
     target = to_torch_dtype(dtype, "astype")
@@ -131,7 +103,30 @@ def astype(
 
 
 def can_cast(from_: Any, to: Any, /) -> bool:
-    """Return whether the promotion rules turn dtype (or array) `from_` into dtype `to`."""
+    """Return whether the promotion rules turn dtype `from_` into dtype `to`.
+
+    Parameters
+    ----------
+    from_ : dtype or Array
+        An array stands for its dtype.
+    to : dtype
+        The dtype after promotion.
+
+    Returns
+    -------
+    bool
+        Between kinds only true from real to complex floating-point. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If one is not a dtype that an array can have.
+
+    Examples
+    --------
+    >>> xp.can_cast(xp.int32, xp.int64), xp.can_cast(xp.int64, xp.int32)
+    (True, False)
+    """
     source = from_._local.dtype if isinstance(from_, Array) else to_torch_dtype(from_, "can_cast")
     target = to_torch_dtype(to, "can_cast")
     try:
@@ -148,10 +143,32 @@ def _same_kind_up(source: Any, target: Any) -> bool:
 
 
 def result_type(*arrays_and_dtypes: Array | DType | Scalar) -> DType:
-    """Return the dtype of an operation on arrays, dtypes and Python scalars. Sends nothing.
+    """Return the dtype of an operation on arrays, dtypes and Python scalars.
 
-    The standard's promotion table; beyond it (mixed kinds) NumPy's rules. Of Python scalars
-    alone, the default dtype of the highest kind.
+    By the standard's promotion table ("Type Promotion Rules"); where that is silent, as for an
+    integer with a float, by NumPy's.
+
+    Parameters
+    ----------
+    *arrays_and_dtypes : Array, dtype or Python scalar
+        At least one; of scalars only, the default dtype of the highest kind results.
+
+    Returns
+    -------
+    dtype
+        The promoted dtype. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If one is none of these.
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> xp.result_type(xp.int8, xp.uint8)
+    dtype('int16')
     """
     strong = []
     scalars: list[Scalar] = []
@@ -193,13 +210,33 @@ class iinfo_object:
     dtype: DType
 
 
+_limits = template(
+    """
+    type : dtype or Array
+        An array stands for its dtype.
+    """,
+    """
+    Returns
+    -------
+    finfo_object or iinfo_object
+        The limits. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is of another kind.
+    """,
+)
+
+
+@_limits(">>> xp.finfo(xp.float64).eps", "2.220446049250313e-16")
 def finfo(type: Any, /) -> finfo_object:
-    """Return the limits of a real or complex dtype, or of an array's. Sends nothing."""
-    dtype = (
-        type.dtype
-        if isinstance(type, (Array, np.ndarray))
-        else TO_NUMPY[to_torch_dtype(type, "finfo")]
-    )
+    """Return the limits of a floating-point dtype, real or complex.
+
+    As attributes: the floats ``eps``, ``max``, ``min`` and ``smallest_normal``, the number of
+    ``bits``, and the real ``dtype``.
+    """
+    dtype = _dtype_of("finfo", type)
     if dtype.kind not in "fcV":
         raise TypeError(f"finfo: dtype is {dtype}; expected a floating-point dtype")
     if dtype.kind == "V":  # ml_dtypes.bfloat16, unknown to numpy.finfo
@@ -217,17 +254,24 @@ def finfo(type: Any, /) -> finfo_object:
     )
 
 
+@_limits(">>> xp.iinfo(xp.int16).max", "32767")
 def iinfo(type: Any, /) -> iinfo_object:
-    """Return the limits of an integer dtype, or of an array's. Sends nothing."""
-    dtype = (
-        type.dtype
-        if isinstance(type, (Array, np.ndarray))
-        else TO_NUMPY[to_torch_dtype(type, "iinfo")]
-    )
+    """Return the limits of an integer dtype.
+
+    As attributes: the ints ``max``, ``min`` and ``bits``, and the ``dtype``.
+    """
+    dtype = _dtype_of("iinfo", type)
     if dtype.kind not in "iu":
         raise TypeError(f"iinfo: dtype is {dtype}; expected an integer dtype")
     info = np.iinfo(dtype)
     return iinfo_object(info.bits, int(info.max), int(info.min), dtype)
+
+
+def _dtype_of(func: str, type: Any) -> DType:
+    """Return a dtype, or that of an array."""
+    if isinstance(type, (Array, np.ndarray)):
+        return type.dtype
+    return to_numpy_dtype(to_torch_dtype(type, func))
 
 
 _KINDS: Final[dict[str, str]] = {
@@ -242,7 +286,33 @@ _KINDS: Final[dict[str, str]] = {
 
 
 def isdtype(dtype: Any, kind: Any) -> bool:
-    """Return whether a dtype is of a kind, or of one of a tuple of kinds or dtypes."""
+    """Return whether a dtype is of a kind.
+
+    Parameters
+    ----------
+    dtype : dtype
+        The dtype to test.
+    kind : str, dtype or tuple
+        "bool", "signed integer", "unsigned integer", "integral", "real floating", "complex
+        floating" or "numeric"; a dtype; or several of these: one of them is enough.
+
+    Returns
+    -------
+    bool
+        Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not a dtype that an array can have.
+    ValueError
+        If `kind` is another string.
+
+    Examples
+    --------
+    >>> xp.isdtype(xp.float32, ("integral", "real floating"))
+    True
+    """
     if isinstance(kind, tuple):
         return any(isdtype(dtype, k) for k in kind)
     given = to_numpy_dtype(to_torch_dtype(dtype, "isdtype"))
@@ -253,36 +323,51 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     return given == to_numpy_dtype(to_torch_dtype(kind, "isdtype"))
 
 
-_DTYPES = [
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float32",
-    "float64",
-    "complex64",
-    "complex128",
-]
+_DTYPES: Final = tuple(dtype for dtype in TO_TORCH if dtype.kind != "V" and dtype != float16)
 
 
 class __array_namespace_info__:
-    """The namespace's capabilities, default dtypes, dtypes and devices. Sends nothing."""
+    """What the namespace can do: capabilities, dtypes, devices. Sends nothing.
+
+    Examples
+    --------
+    >>> xp.__array_namespace_info__().default_dtypes()["real floating"]
+    dtype('float64')
+    """
 
     def capabilities(self) -> dict[str, Any]:
-        """Return what optional behaviours are present: boolean indexing, data-dependent shapes."""
+        """Return which optional features are there.
+
+        Returns
+        -------
+        dict
+            True for "boolean indexing" and "data-dependent shapes"; 64 "max dimensions".
+        """
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
 
     def default_device(self) -> Device:
-        """Return the device of arrays made without ``device=``."""
+        """Return the device of arrays that are made without ``device=``.
+
+        Returns
+        -------
+        Device
+            The CPU.
+        """
         return Device("cpu")
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
-        """Return the default dtype of each kind."""
+        """Return the default dtype of each kind.
+
+        Parameters
+        ----------
+        device : Device or str, optional
+            Has no effect: all devices have the same dtypes.
+
+        Returns
+        -------
+        dict of str to dtype
+            For "real floating", "complex floating", "integral" and "indexing".
+        """
         return {
             "real floating": to_numpy_dtype(default_float()),
             "complex floating": to_numpy_dtype(default_complex()),
@@ -291,33 +376,37 @@ class __array_namespace_info__:
         }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
-        """Return the standard's dtypes, of `kind` only if it is given."""
+        """Return the standard's dtypes.
+
+        Parameters
+        ----------
+        device : Device or str, optional
+            Has no effect: all devices have the same dtypes.
+        kind : str or tuple of str, optional
+            As in `isdtype`; by default all kinds.
+
+        Returns
+        -------
+        dict of str to dtype
+            The dtypes by name.
+        """
         kinds = (kind,) if isinstance(kind, str) else kind
         for k in kinds or ():
             if k not in _KINDS:
                 raise ValueError(f"dtypes: kind is {k!r}; expected one of {', '.join(_KINDS)}")
         return {
-            name: np.dtype(name)
-            for name in _DTYPES
-            if kinds is None or any(np.dtype(name).kind in _KINDS[k] for k in kinds)
+            dtype.name: dtype
+            for dtype in _DTYPES
+            if kinds is None or any(dtype.kind in _KINDS[k] for k in kinds)
         }
 
     def devices(self) -> tuple[Device, ...]:
-        """Return the devices arrays can live on."""
+        """Return the devices on which arrays can be stored.
+
+        Returns
+        -------
+        tuple of Device
+            The CPU, then CUDA if torch sees such a device.
+        """
         cuda = (Device("cuda"),) if torch.cuda.is_available() else ()
         return (Device("cpu"), *cuda)
-
-
-e: Final = math.e
-
-
-inf: Final = math.inf
-
-
-nan: Final = math.nan
-
-
-newaxis: Final = None
-
-
-pi: Final = math.pi

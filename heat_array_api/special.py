@@ -1,12 +1,11 @@
-"""Special functions of distributed arrays, element by element, by SciPy's names.
+"""Special functions of distributed arrays, by SciPy's names.
 
-SciPy looks here for a namespace's own functions before it converts arrays to NumPy, so
-its distributions, statistics and losses keep split arrays split. Every elementwise
-function of `scipy.special` that is not listed is found, too, where SciPy is installed: its
-own kernel then runs on each rank's shard.
+SciPy looks for a namespace's own functions here before it converts arrays to NumPy, so its
+distributions, statistics and losses keep split arrays split. An elementwise function of
+`scipy.special` that is not in ``__all__`` is found, too, if SciPy is installed: SciPy's kernel
+then runs on each rank's shard.
 
-Nothing is sent, but for operands of different layouts (as in `add`) and by `logsumexp`,
-`softmax` and `log_softmax`.
+Kernels first, then the functions: elementwise ones by subject, and those that reduce axes.
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from importlib import import_module
 from itertools import compress
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ._core.array import Array
+from ._core.docstrings import documented, template
 from ._core.dtypes import FLOATING, HALVES, INTEGER_OR_BOOL, REAL_FLOATING
 from ._core.layout import Shape, normalize_axes
 from ._core.lift import Operand, as_floating, elementwise, reduction, spread_reduction, unary
@@ -31,42 +31,11 @@ from ._elementwise import add, divide, exp, log, subtract
 from ._statistical import sum as array_sum
 
 __all__ = [
-    "digamma",
-    "entr",
-    "erf",
-    "erfc",
-    "erfcx",
-    "erfinv",
-    "exp2",
-    "expit",
-    "gammainc",
-    "gammaincc",
-    "gammaln",
-    "i0",
-    "i0e",
-    "i1",
-    "i1e",
-    "k0",
-    "k0e",
-    "k1",
-    "k1e",
-    "kl_div",
-    "log_ndtr",
-    "log_softmax",
-    "logit",
-    "logsumexp",
-    "multigammaln",
-    "ndtr",
-    "ndtri",
-    "polygamma",
-    "psi",
-    "rel_entr",
-    "sinc",
-    "softmax",
-    "xlog1py",
-    "xlogy",
-    "zeta",
-]
+    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "gammainc", "gammaincc",
+    "gammaln", "i0", "i0e", "i1", "i1e", "k0", "k0e", "k1", "k1e", "kl_div", "log_ndtr",
+    "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi",
+    "rel_entr", "sinc", "softmax", "xlog1py", "xlogy", "zeta",
+]  # fmt: skip
 
 
 @cache
@@ -108,7 +77,7 @@ def _gammaln(t: Tensor) -> Tensor:
 
 
 def _logit(t: Tensor) -> Tensor:
-    """Near 1/2, where torch's ``log(p / (1 - p))`` loses digits, as SciPy: by ``log1p``."""
+    """Use ``log1p`` near 1/2, as SciPy does: torch's ``log(p / (1 - p))`` loses digits there."""
     s = 2 * (t - 0.5)
     return torch.where(s.abs() < 0.4, torch.log1p(s) - torch.log1p(-s), torch.special.logit(t))
 
@@ -143,13 +112,8 @@ def _kl_div(x: Tensor, y: Tensor) -> Tensor:
 def _scipy_function(name: str) -> Any:
     """Return SciPy's elementwise function `name` as a function of distributed arrays.
 
-    Its kernel runs on each rank's shard, in the shard's memory; on a GPU, on a copy. The
-    result has the operands' layout and is not differentiable.
-
-    Raises
-    ------
-    AttributeError
-        If SciPy is not installed or has no such NumPy ufunc of one result.
+    It is not differentiable. On a GPU the kernel gets a copy in the host's memory.
+    An AttributeError is raised if SciPy has no NumPy ufunc of that name with one result.
     """
     ufunc = _scipy_ufunc(name)
     if ufunc is None:
@@ -164,7 +128,7 @@ def _scipy_function(name: str) -> Any:
         return elementwise(name, _widened(_scipy_kernel(ufunc, integers)), operands, kind)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"SciPy's `{name}` on each rank's shard; sends nothing if layouts agree."
+    function.__doc__ = f"Apply `scipy.special.{name}` to each rank's shard. Layouts as for `add`."
     return function
 
 
@@ -197,7 +161,7 @@ def _scipy_kernel(ufunc: np.ufunc, integers: Sequence[bool] | None = None) -> Ke
         with np.errstate(all="ignore"):
             values = np.asarray(ufunc(*arguments))
         result = torch.from_numpy(values).to(tensors[0].device)
-        # Some loops are in double precision alone; some results of complex arguments are real.
+        # Some loops exist in double precision only; some results of complex arguments are real.
         dtype = tensors[0].dtype
         return result.to(dtype if dtype.is_complex == result.is_complex() else dtype.to_real())
 
@@ -205,7 +169,7 @@ def _scipy_kernel(ufunc: np.ufunc, integers: Sequence[bool] | None = None) -> Ke
 
 
 def _incomplete_gamma(func: str, native: Kernel, a: Operand, x: Operand) -> Array:
-    """Apply SciPy's kernel where there is one, for torch's has nine digits where a is near x."""
+    """Apply SciPy's kernel if there is one: torch's has nine digits where a is near x."""
     ufunc = _scipy_ufunc(func)
     on_tape = any(isinstance(v, Array) and tracked(v._local) for v in (a, x))
     return _of(func, native if ufunc is None or on_tape else _scipy_kernel(ufunc), a, x)
@@ -214,134 +178,144 @@ def _incomplete_gamma(func: str, native: Kernel, a: Operand, x: Operand) -> Arra
 # ---------------------------------------------------------------------- error functions
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[0.         0.84270079]")
 def erf(x: Array, /) -> Array:
-    """Error function, element by element.
-
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real floating-point (integers become the default real dtype).
-
-    Returns
-    -------
-    Array
-        Shape and layout of `x`. Sends nothing.
-    """
+    """Return the error function of each element."""
     return _unary("erf", torch.special.erf, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[1.         0.15729921]")
 def erfc(x: Array, /) -> Array:
-    """Complement of the error function, ``1 - erf(x)``. As `erf` otherwise."""
+    """Return ``1 - erf(x)`` for each element, accurate where `erf` is near 1."""
     return _unary("erfc", torch.special.erfc, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[1.         0.42758358]")
 def erfcx(x: Array, /) -> Array:
-    """Scaled complement of the error function, ``exp(x**2) * erfc(x)``. As `erf` otherwise."""
+    """Return ``exp(x**2) * erfc(x)`` for each element."""
     return _unary("erfcx", torch.special.erfcx, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 0.5]", gives="[0.         0.47693628]")
 def erfinv(x: Array, /) -> Array:
-    """Inverse of the error function. As `erf` otherwise."""
+    """Return the inverse of the error function of each element."""
     return _unary("erfinv", torch.special.erfinv, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[0.5        0.84134475]")
 def ndtr(x: Array, /) -> Array:
-    """Cumulative distribution of the standard normal. As `erf` otherwise."""
+    """Return the cumulative distribution of the standard normal at each element."""
     return _unary("ndtr", _ndtr, x)
 
 
+@documented(REAL_FLOATING, "[0.5, 0.75]", gives="[0.         0.67448975]")
 def ndtri(x: Array, /) -> Array:
-    """Quantile function of the standard normal, the inverse of `ndtr`. As `erf` otherwise."""
+    """Return the quantile function of the standard normal, the inverse of `ndtr`."""
     return _unary("ndtri", torch.special.ndtri, x)
 
 
+@documented(REAL_FLOATING, "[0.0, -50.0]", gives="[-6.93147181e-01 -1.25483136e+03]")
 def log_ndtr(x: Array, /) -> Array:
-    """Logarithm of `ndtr`. As `erf` otherwise."""
+    """Return the logarithm of `ndtr`, also where that underflows."""
     return _unary("log_ndtr", torch.special.log_ndtr, x)
 
 
 # ---------------------------------------------------------------------- logistic and entropy
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[0.5        0.73105858]")
 def expit(x: Array, /) -> Array:
-    """Logistic function, ``1 / (1 + exp(-x))``. As `erf` otherwise."""
+    """Return the logistic function ``1 / (1 + exp(-x))`` of each element."""
     return _unary("expit", torch.special.expit, x)
 
 
+@documented(REAL_FLOATING, "[0.5, 0.75]", gives="[0.         1.09861229]")
 def logit(x: Array, /) -> Array:
-    """Inverse of the logistic function, ``log(x / (1 - x))``. As `erf` otherwise."""
+    """Return ``log(x / (1 - x))``, the inverse of `expit`, for each element."""
     return _unary("logit", _logit, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 0.5]", gives="[0.         0.34657359]")
 def entr(x: Array, /) -> Array:
-    """Entropy ``-x * log(x)``; 0 at 0, -inf below. As `erf` otherwise."""
+    """Return the entropy ``-x * log(x)`` of each element: 0 at 0, -inf below."""
     return _unary("entr", torch.special.entr, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 0.5]", "[0.5, 0.25]", gives="[0.         0.34657359]")
 def rel_entr(x: Operand, y: Operand, /) -> Array:
-    """Relative entropy ``x * log(x / y)``, element by element.
+    """Return the relative entropy ``x * log(x / y)``, element by element.
 
-    Parameters
-    ----------
-    x, y : Array or Python scalar
-        Broadcast together; at least one Array; dtypes real.
-
-    Returns
-    -------
-    Array
-        0 where `x` is 0 and `y` is not negative, inf where one is negative or `y` alone is 0.
-        Split as the operand with more bytes. Sends nothing unless the layouts differ.
+    It is 0 where `x` is 0 and `y` is not negative, and inf where one is negative or only `y` is 0.
     """
     return _of("rel_entr", _rel_entr, x, y)
 
 
+@documented(REAL_FLOATING, "[0.0, 0.5]", "[0.5, 0.25]", gives="[0.5        0.09657359]")
 def kl_div(x: Operand, y: Operand, /) -> Array:
-    """Kullback-Leibler divergence ``x * log(x / y) - x + y``. As `rel_entr` otherwise."""
+    """Return the Kullback-Leibler divergence ``x * log(x / y) - x + y``, element by element."""
     return _of("kl_div", _kl_div, x, y)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", "[0.0, 2.0]", gives="[0.         0.69314718]")
 def xlogy(x: Operand, y: Operand, /) -> Array:
-    """``x * log(y)``, 0 where `x` is 0. As `rel_entr` otherwise."""
+    """Return ``x * log(y)``, element by element; 0 where `x` is 0."""
     return _of("xlogy", torch.special.xlogy, x, y)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", "[-1.0, 1.0]", gives="[0.         0.69314718]")
 def xlog1py(x: Operand, y: Operand, /) -> Array:
-    """``x * log1p(y)``, 0 where `x` is 0. As `rel_entr` otherwise."""
+    """Return ``x * log1p(y)``, element by element; 0 where `x` is 0."""
     return _of("xlog1py", torch.special.xlog1py, x, y)
 
 
 # ---------------------------------------------------------------------- gamma functions
 
 
+@documented(REAL_FLOATING, "[1.0, 10.0]", gives="[ 0.         12.80182748]")
 def gammaln(x: Array, /) -> Array:
-    """Logarithm of the absolute value of the gamma function. As `erf` otherwise."""
+    """Return the logarithm of the absolute value of the gamma function of each element."""
     return _unary("gammaln", _gammaln, x)
 
 
+@documented(REAL_FLOATING, "[1.0, 2.0]", gives="[-0.57721566  0.42278434]")
 def digamma(x: Array, /) -> Array:
-    """Logarithmic derivative of the gamma function. As `erf` otherwise."""
+    """Return the logarithmic derivative of the gamma function of each element."""
     return _unary("digamma", _digamma, x)
 
 
 psi = digamma
 
 
-def polygamma(n: int | Array, x: Array, /) -> Array:
-    """Derivative of order `n` of `digamma`.
-
-    Parameters
-    ----------
-    n : int or Array
-        Not negative; an array broadcasts with `x`, and NaN stands for what is no integer.
+_of_order = template(
+    """
     x : Array
-        Any layout; dtype real floating-point.
-
+        Of any shape and layout, with a real dtype.
+    n : int or Array
+        The order, not negative. Arrays are broadcast with `x`; an element that is not an
+        integer gives NaN.
+    d : int
+        The dimension, at least 1.
+    """,
+    """
     Returns
     -------
     Array
-        Shape and layout of `x`, of an array `n` as of `rel_entr`; NaN below 0, unless `n` is 0.
-        Sends nothing, unless layouts differ.
-    """
+        Of a real floating-point dtype, with the shape and layout of `x`. Sends nothing; only
+        an array `n` is aligned with `x` as in `zeta`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not an array or complex.
+    ValueError
+        If `n` is negative, or `d` below 1, or one is not an integer.
+    """,
+)
+
+
+@_of_order(">>> print(xp.special.polygamma(1, xp.ones(2, split=0)))", "[1.64493407 1.64493407]")
+def polygamma(n: int | Array, x: Array, /) -> Array:
+    """Return the derivative of order `n` of `digamma`; NaN below 0, unless `n` is 0."""
     if isinstance(n, (Array, np.ndarray)):
         return _of("polygamma", _polygamma, n, x)
     if n < 0 or n != int(n):
@@ -365,8 +339,9 @@ def _polygamma(n: Tensor, t: Tensor) -> Tensor:
     return torch.where((n < 0) | (n != torch.floor(n)), math.nan, values).to(t.dtype)
 
 
+@_of_order(">>> print(xp.special.multigammaln(xp.ones(2, split=0), 1))", "[0. 0.]")
 def multigammaln(x: Array, d: int, /) -> Array:
-    """Logarithm of the multivariate gamma function of dimension `d`. As `erf` otherwise."""
+    """Return the logarithm of the multivariate gamma function; NaN where ``x <= (d - 1) / 2``."""
     if d < 1 or d != int(d):
         raise ValueError(f"multigammaln: d is {d}; expected a positive integer")
     d = int(d)
@@ -381,117 +356,145 @@ def multigammaln(x: Array, d: int, /) -> Array:
     return _unary("multigammaln", kernel, x)
 
 
+@documented(REAL_FLOATING, "[1.0, 2.0]", "1.0", gives="[0.63212056 0.26424112]")
 def gammainc(a: Operand, x: Operand, /) -> Array:
-    """Regularized lower incomplete gamma function, element by element.
+    """Return the regularized lower incomplete gamma function, element by element.
 
-    Parameters
-    ----------
-    a, x : Array or Python scalar
-        Broadcast together; at least one Array; dtypes real.
-
-    Returns
-    -------
-    Array
-        Split as the operand with more bytes. Sends nothing unless the layouts differ.
-
-    Notes
-    -----
-    Computed by SciPy's kernel where SciPy is installed. Otherwise, and where gradients are
-    recorded, by torch's, which has nine digits where `a` and `x` are near and above 20.
+    Computed by SciPy's kernel if SciPy is installed. Otherwise, and where gradients are
+    recorded, by torch's, which has nine digits where `a` and `x` are both near and above 20.
     """
     return _incomplete_gamma("gammainc", torch.special.gammainc, a, x)
 
 
+@documented(REAL_FLOATING, "[1.0, 2.0]", "1.0", gives="[0.36787944 0.73575888]")
 def gammaincc(a: Operand, x: Operand, /) -> Array:
-    """Regularized upper incomplete gamma function. As `gammainc` otherwise."""
+    """Return the regularized upper incomplete gamma function: ``1 - gammainc(a, x)``.
+
+    Its precision is that of `gammainc`.
+    """
     return _incomplete_gamma("gammaincc", torch.special.gammaincc, a, x)
 
 
+@documented(REAL_FLOATING, "[2.0, 4.0]", "1.0", gives="[1.64493407 1.08232323]")
 def zeta(x: Operand, q: Operand = 1.0, /) -> Array:
-    """Hurwitz's zeta function; Riemann's where `q` is 1. As `rel_entr` otherwise."""
+    """Return Hurwitz's zeta function, element by element; Riemann's where `q` is 1."""
     return _of("zeta", torch.special.zeta, x, q)
 
 
 # ---------------------------------------------------------------------- Bessel functions and others
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[1.         1.26606588]")
 def i0(x: Array, /) -> Array:
-    """Modified Bessel function of the first kind, order 0. As `erf` otherwise."""
+    """Return the modified Bessel function of the first kind, of order 0."""
     return _unary("i0", torch.special.i0, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[1.         0.46575961]")
 def i0e(x: Array, /) -> Array:
-    """Scaled modified Bessel function ``exp(-abs(x)) * i0(x)``. As `erf` otherwise."""
+    """Return the scaled modified Bessel function ``exp(-abs(x)) * i0(x)``."""
     return _unary("i0e", torch.special.i0e, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[0.        0.5651591]")
 def i1(x: Array, /) -> Array:
-    """Modified Bessel function of the first kind, order 1. As `erf` otherwise."""
+    """Return the modified Bessel function of the first kind, of order 1."""
     return _unary("i1", torch.special.i1, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 1.0]", gives="[0.         0.20791042]")
 def i1e(x: Array, /) -> Array:
-    """Scaled modified Bessel function ``exp(-abs(x)) * i1(x)``. As `erf` otherwise."""
+    """Return the scaled modified Bessel function ``exp(-abs(x)) * i1(x)``."""
     return _unary("i1e", torch.special.i1e, x)
 
 
+@documented(REAL_FLOATING, "[1.0, 2.0]", gives="[0.42102444 0.11389387]")
 def k0(x: Array, /) -> Array:
-    """Modified Bessel function of the second kind, order 0. As `erf` otherwise."""
+    """Return the modified Bessel function of the second kind, of order 0."""
     return _unary("k0", torch.special.modified_bessel_k0, x)
 
 
+@documented(REAL_FLOATING, "[1.0, 2.0]", gives="[1.14446308 0.84156822]")
 def k0e(x: Array, /) -> Array:
-    """Scaled modified Bessel function ``exp(x) * k0(x)``. As `erf` otherwise."""
+    """Return the scaled modified Bessel function ``exp(x) * k0(x)``."""
     return _unary("k0e", torch.special.scaled_modified_bessel_k0, x)
 
 
+@documented(REAL_FLOATING, "[1.0, 2.0]", gives="[0.60190723 0.13986588]")
 def k1(x: Array, /) -> Array:
-    """Modified Bessel function of the second kind, order 1. As `erf` otherwise."""
+    """Return the modified Bessel function of the second kind, of order 1."""
     return _unary("k1", torch.special.modified_bessel_k1, x)
 
 
+@documented(REAL_FLOATING, "[1.0, 2.0]", gives="[1.63615349 1.03347685]")
 def k1e(x: Array, /) -> Array:
-    """Scaled modified Bessel function ``exp(x) * k1(x)``. As `erf` otherwise."""
+    """Return the scaled modified Bessel function ``exp(x) * k1(x)``."""
     return _unary("k1e", torch.special.scaled_modified_bessel_k1, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 0.5]", gives="[1.         0.63661977]")
 def sinc(x: Array, /) -> Array:
-    """``sin(pi x) / (pi x)``, 1 at 0. As `erf` otherwise."""
+    """Return ``sin(pi * x) / (pi * x)`` for each element; 1 at 0."""
     return _unary("sinc", torch.special.sinc, x)
 
 
+@documented(REAL_FLOATING, "[0.0, 0.5]", gives="[1.         1.41421356]")
 def exp2(x: Array, /) -> Array:
-    """``2**x``. As `erf` otherwise."""
+    """Return ``2**x`` for each element."""
     return _unary("exp2", torch.special.exp2, x)
 
 
 # ---------------------------------------------------------------------- along axes
 
-
-def logsumexp(
-    x: Array, /, axis: int | Sequence[int] | None = None, *, keepdims: bool = False
-) -> Array:
-    """Logarithm of the sum of exponentials over axes, without overflow.
-
-    Parameters
-    ----------
+_AXES: Final = """
     x : Array
-        Any layout; dtype real floating-point (integers become the default real dtype).
+        Of any shape and layout, with a real dtype.
     axis : int or tuple of int, optional
-        All axes by default.
+        The axes to sum over; all of them by default.
     keepdims : bool
-        Keep the reduced axes with length 1.
+        Whether the reduced axes are kept, with length 1.
+    """
 
+_ERRORS: Final = """
+    Raises
+    ------
+    TypeError
+        If `x` is not an array or complex.
+    IndexError
+        If an axis is out of range.
+    """
+
+_summed = template(
+    _AXES,
+    """
     Returns
     -------
     Array
-        As of `sum`; -inf for no elements.
-
-    Notes
-    -----
-    Messages: none if the split axis is kept; else two allreduces of the result, or, where
-    the result is bigger than one rank's share of `x`, one all-to-all of `x`.
+        Of a real floating-point dtype, with the layout that `sum` gives; -inf for no elements.
+        Sends nothing if the split axis is kept. Otherwise two allreduces of the result or, where
+        that is bigger than one rank's share of `x`, one all-to-all of `x`.
     """
+    + _ERRORS,
+)
+
+_normalized = template(
+    _AXES,
+    """
+    Returns
+    -------
+    Array
+        Of a real floating-point dtype, with the shape and layout of `x`. Sends nothing if the
+        split axis is not summed over; otherwise two allreduces of one number per row.
+    """
+    + _ERRORS,
+)
+
+
+@_summed(">>> print(xp.special.logsumexp(xp.full(2, 1000.0, split=0)))", "1000.6931471805599")
+def logsumexp(
+    x: Array, /, axis: int | Sequence[int] | None = None, *, keepdims: bool = False
+) -> Array:
+    """Return the logarithm of the sum of exponentials over axes, without overflow."""
     x = as_floating("logsumexp", x, kind=REAL_FLOATING)
     axes = normalize_axes("logsumexp", axis, x.ndim)
     x = spread_reduction(x, axes)
@@ -518,23 +521,18 @@ def _finite_peak(x: Array, axes: Shape) -> Array:
     return Array(torch.where(torch.isinf(peak._local), 0.0, peak._local), peak._layout)
 
 
+@_normalized(">>> print(xp.special.softmax(xp.arange(2, split=0)))", "[0.26894142 0.73105858]")
 def softmax(x: Array, /, axis: int | Sequence[int] | None = None) -> Array:
-    """Exponentials divided by their sum over axes (all of them by default).
-
-    Returns
-    -------
-    Array
-        Shape and layout of `x`. Messages: none if the split axis is not reduced, else two
-        allreduces of one value per row.
-    """
+    """Return the exponentials divided by their sum over axes."""
     x = as_floating("softmax", x, kind=REAL_FLOATING)
     axes = normalize_axes("softmax", axis, x.ndim)
     shifted = exp(subtract(x, _finite_peak(x, axes)))
     return divide(shifted, array_sum(shifted, axis=axes, keepdims=True))
 
 
+@_normalized(">>> print(xp.special.log_softmax(xp.zeros(2, split=0)))", "[-0.69314718 -0.69314718]")
 def log_softmax(x: Array, /, axis: int | Sequence[int] | None = None) -> Array:
-    """Logarithm of `softmax`, without its loss of digits. As `softmax` otherwise."""
+    """Return the logarithm of `softmax`, without its loss of digits."""
     x = as_floating("log_softmax", x, kind=REAL_FLOATING)
     axes = normalize_axes("log_softmax", axis, x.ndim)
     shifted = subtract(x, _finite_peak(x, axes))

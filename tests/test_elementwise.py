@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
+import subprocess
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -583,3 +586,37 @@ def test_numpy_operands_of_every_kind():
             assert_equal(operand * x, operand * values)
     x = make(np.ones(4, dtype=BFLOAT16), None)
     assert_equal(x + np.ones(4, dtype=BFLOAT16), np.full(4, 2, dtype=BFLOAT16))
+
+
+# ---------------------------------------------------------------------- docstrings
+
+STATED = {"numeric": NUMERIC, "real numeric": REAL, "real floating-point": REAL_FLOATING}
+STATED |= {"floating-point": REAL_FLOATING + COMPLEX, "complex floating-point": COMPLEX}
+STATED |= {"integer": INTEGER, "integer or boolean": ["bool", *INTEGER], "any": ANY}
+STATED |= {"real or boolean": ["bool", *REAL]}
+
+
+@pytest.mark.parametrize("name", [*UNARY, *BINARY, "clip"])
+def test_docstrings_state_the_dtypes_that_are_taken(name):
+    function = getattr(xp, name)
+    text = " ".join(function.__doc__.split())
+    stated = re.search(r"with (?:an? )?([a-z -]+) dtype\.|of (?:an? )?([a-z -]+) dtype\.", text)
+    takes = set(STATED[stated[1] or stated[2]])
+    if "converted to the default real dtype" in text:
+        takes |= {"bool", *INTEGER}
+    for dtype in ANY:
+        x = make(np.ones(3, dtype), None)
+        try:
+            function(*[x] * (1 if name in UNARY or name == "clip" else 2))
+        except TypeError:
+            assert dtype not in takes
+        else:
+            assert dtype in takes
+    result = function(*[make(np.ones(3, sorted(takes)[-1]), None)] * (1 if name in UNARY else 2))
+    assert (result.dtype == "bool") == ("Of dtype bool" in text)
+
+
+@pytest.mark.skipif(xp.world().size > 1, reason="one process starts another")
+def test_there_are_no_docstrings_under_oo():
+    program = "import heat_array_api as xp, sys; sys.exit(xp.add.__doc__ or xp.zeros.__doc__)"
+    subprocess.run([sys.executable, "-OO", "-c", program], check=True)

@@ -1,12 +1,8 @@
-"""Random arrays whose values do not depend on the number of ranks or on the split.
+"""The generator of random arrays, whose values depend on neither the ranks nor the split.
 
-A `Generator` is a counter: element i of a draw is a function of the seed, of the
-generator's position, and of i. The stream is that of NumPy's `Philox` (4x64, ten rounds),
-which can start anywhere, so every rank draws just its own elements. The first
-``random(shape)`` after ``default_rng(seed)`` is NumPy's
-``numpy.random.Generator(numpy.random.Philox(seed)).random(shape)``.
-
-All ranks make the same calls, so that their generators stay equal.
+Element i of a draw is a function of the seed, of the generator's position and of i. The stream is
+that of NumPy's `Philox` (4x64, ten rounds), which can start anywhere, so every rank draws only its
+own elements. All ranks make the same calls, so their generators stay equal.
 """
 
 from __future__ import annotations
@@ -22,6 +18,7 @@ import torch
 from .._comm.communicator import Communicator, as_communicator
 from .._comm.recording import breaks, depends_on_values
 from .._core.array import Array
+from .._core.docstrings import filled_in, template
 from .._core.dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
 from .._core.layout import as_shape, normalize_axis
 from .._core.operators import namespace
@@ -50,6 +47,7 @@ Kernel = Callable[[np.random.Generator, Values], None]
 _CHUNK: Final = 1 << 15  # elements that a kernel transforms at a time, in cache
 
 
+@filled_in()
 @breaks
 def default_rng(seed: Any = None, *, comm: Any = None) -> Generator:
     """Return a generator of random arrays.
@@ -57,15 +55,24 @@ def default_rng(seed: Any = None, *, comm: Any = None) -> Generator:
     Parameters
     ----------
     seed : int, sequence of int, numpy.random.SeedSequence or Generator, optional
-        The same on every rank. None: fresh entropy of one rank, given to all by one
-        broadcast. A Generator is returned as it is.
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that will hold the arrays; the world by default.
+        The same on every rank; by default fresh entropy. A Generator is returned as it is.
+    {comm}
 
     Returns
     -------
     Generator
-        At the start of its stream.
+        At the start of its stream. Sends one small broadcast if `seed` is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `seed` is not one that NumPy takes.
+
+    Examples
+    --------
+    >>> rng = xp.random.default_rng(7)
+    >>> print(rng.integers(10, size=5, split=0))
+    [4 4 3 2 1]
     """
     if isinstance(seed, Generator):
         return seed
@@ -77,20 +84,53 @@ def default_rng(seed: Any = None, *, comm: Any = None) -> Generator:
     return Generator(seed, communicator)
 
 
+_drawn = template(
+    """
+    size : int or tuple of int, optional
+        The shape of the result; by default that of array parameters, or else 0-d.
+    dtype : dtype, optional
+        float32 or float64; by default float64 (see `set_options`).
+    loc : float or Array
+        The mean.
+    scale : float or Array
+        The standard deviation of a normal, the mean of an exponential distribution.
+    low : float or Array
+        The lower bound.
+    high : float or Array
+        The upper bound, which is left out.
+    """,
+    """
+    Returns
+    -------
+    Array
+        Of the shape `size`. Array parameters are broadcast with it. Sends nothing, or one
+        all-to-all (see `Generator`).
+    """,
+)
+
+
 class Generator:
     """A stream of random numbers, the same on every rank; made by `default_rng`.
 
-    Methods have NumPy's names and meaning. ``size`` is a shape, an int, or None for a 0-d
-    array; ``split`` and ``device`` are those of the creation functions. Arrays replicated,
-    split along axis 0, or with long runs of elements on each rank are drawn in place;
-    others are drawn split along axis 0 and redistributed by one all-to-all.
+    Methods have NumPy's names and meaning. The first ``random(shape)`` after ``default_rng(seed)``
+    is NumPy's ``numpy.random.Generator(numpy.random.Philox(seed)).random(shape)``.
+
+    Each rank draws its own elements and sends nothing if the result is replicated, split along
+    axis 0, or has long runs of consecutive elements on each rank. Otherwise the result is drawn
+    split along axis 0 and redistributed by one all-to-all.
 
     Parameters
     ----------
     sequence : numpy.random.SeedSequence
-        Where the key comes from, and those of spawned generators.
+        The source of the key, and of those of spawned generators.
     comm : Communicator
-        The ranks that hold the arrays.
+        The ranks that share the arrays.
+
+    Examples
+    --------
+    >>> rng = xp.random.default_rng(7)
+    >>> print(rng.normal(size=3, split=0))
+    [-0.07824273 -0.18619522 -0.35050012]
     """
 
     def __init__(self, sequence: np.random.SeedSequence, comm: Communicator) -> None:
@@ -111,7 +151,7 @@ class Generator:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The key and the position, as Python ints; may be assigned. Generators pickle, too."""
+        """The key and the position, as Python ints; may be assigned. Generators also pickle."""
         return {"key": tuple(int(k) for k in self._key), "position": self._position}
 
     @state.setter
@@ -120,7 +160,18 @@ class Generator:
         self._position = int(value["position"])
 
     def spawn(self, n: int) -> list[Generator]:
-        """Return `n` generators of independent streams, the same on every rank."""
+        """Return generators of independent streams.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+
+        Returns
+        -------
+        list of Generator
+            The same on every rank. Sends nothing.
+        """
         return [Generator(child, self._comm) for child in self._sequence.spawn(n)]
 
     @breaks
@@ -153,26 +204,13 @@ class Generator:
 
     # ------------------------------------------------------------------ continuous distributions
 
+    @_drawn()
     def random(
         self, size: Any = None, dtype: Any = None, *, split: Split = UNSET, device: Any = None
     ) -> Array:
         """Draw from the uniform distribution on [0, 1).
 
-        Parameters
-        ----------
-        size : int or tuple of int, optional
-            The shape; 0-d by default.
-        dtype : dtype, optional
-            float64 (multiples of 2**-53) or float32 (of 2**-24); by default the default one.
-        split : int or None, optional
-            The split axis; the default split if not given.
-        device : Device or str, optional
-            "cpu" or "cuda".
-
-        Returns
-        -------
-        Array
-            Balanced along `split`. Messages: see the class.
+        Values are multiples of 2**-53, in float32 of 2**-24.
         """
         target = _floating("random", dtype)
         halves = 1 if target is torch.float32 else 2
@@ -182,19 +220,21 @@ class Generator:
 
         return self._draw("random", size, target, split, device, halves, kernel)
 
+    @_drawn()
     def standard_normal(
         self, size: Any = None, dtype: Any = None, *, split: Split = UNSET, device: Any = None
     ) -> Array:
-        """Draw from the normal distribution of mean 0 and deviation 1; parameters as of `random`.
+        """Draw from the normal distribution of mean 0 and standard deviation 1.
 
-        By the inverse of the distribution, from 53 bits per element: no value exceeds 8.3.
+        By its quantile function of 53 random bits: no value exceeds 8.3.
         """
         return self._inverse("standard_normal", normal_quantile, size, dtype, split, device)
 
+    @_drawn()
     def standard_exponential(
         self, size: Any = None, dtype: Any = None, *, split: Split = UNSET, device: Any = None
     ) -> Array:
-        """Draw from the exponential distribution of mean 1; parameters as of `random`."""
+        """Draw from the exponential distribution of mean 1."""
         return self._inverse(
             "standard_exponential", exponential_quantile, size, dtype, split, device
         )
@@ -215,6 +255,7 @@ class Generator:
 
         return self._draw(func, size, _floating(func, dtype), split, device, 2, kernel)
 
+    @_drawn()
     def normal(
         self,
         loc: Any = 0.0,
@@ -225,17 +266,14 @@ class Generator:
         split: Split = UNSET,
         device: Any = None,
     ) -> Array:
-        """Draw from the normal distribution of mean `loc` and deviation `scale`.
-
-        Both are Python scalars or arrays, which broadcast with `size` (their common shape
-        if that is None). Other parameters as of `random`.
-        """
+        """Draw from the normal distribution of mean `loc` and standard deviation `scale`."""
         if not isinstance(scale, Array) and scale < 0:
             raise ValueError(f"normal: scale is {scale}; it must not be negative")
         shape = _size_for(size, loc, scale)
         standard = self.standard_normal(shape, dtype, split=split, device=device)
         return _scaled(standard, scale, loc)
 
+    @_drawn()
     def uniform(
         self,
         low: Any = 0.0,
@@ -246,10 +284,11 @@ class Generator:
         split: Split = UNSET,
         device: Any = None,
     ) -> Array:
-        """Draw from the uniform distribution on [low, high); parameters as of `normal`."""
+        """Draw from the uniform distribution on [`low`, `high`)."""
         standard = self.random(_size_for(size, low, high), dtype, split=split, device=device)
         return _scaled(standard, high - low, low)
 
+    @_drawn()
     def exponential(
         self,
         scale: Any = 1.0,
@@ -259,13 +298,14 @@ class Generator:
         split: Split = UNSET,
         device: Any = None,
     ) -> Array:
-        """Draw from the exponential distribution of mean `scale`; parameters as of `normal`."""
+        """Draw from the exponential distribution of mean `scale`."""
         shape = _size_for(size, scale)
         standard = self.standard_exponential(shape, dtype, split=split, device=device)
         return _scaled(standard, scale, 0.0)
 
     # ------------------------------------------------------------------ integers and choices
 
+    @filled_in()
     def integers(
         self,
         low: int,
@@ -277,25 +317,28 @@ class Generator:
         split: Split = UNSET,
         device: Any = None,
     ) -> Array:
-        """Draw integers from [low, high), or from [0, low) without `high`.
+        """Draw integers from [`low`, `high`), or from [0, `low`) without `high`.
+
+        Each is the product of the range and 64 random bits, or 128 if the range has more than 32
+        bits: the probability of a value differs from the exact one by at most 2**-64.
 
         Parameters
         ----------
         low, high : int
-            The bounds must fit `dtype`.
+            The bounds; they must fit `dtype`.
         size : int or tuple of int, optional
-            The shape; 0-d by default.
+            The shape of the result; by default 0-d.
         dtype : dtype, optional
             An integer dtype; int64 by default.
         endpoint : bool
             Whether the upper bound itself can be drawn.
-        split, device
-            As of `random`.
+        {split}
+        {device}
 
-        Notes
-        -----
-        A product of the range with 64 random bits, or 128 where the range has more than 32
-        bits: no value's probability is further than 2**-64 from its exact one.
+        Returns
+        -------
+        Array
+            Sends nothing, or one all-to-all (see `Generator`).
         """
         target = torch.int64 if dtype is None else to_torch_dtype(dtype, "integers")
         if target not in INTEGER.all:
@@ -312,30 +355,28 @@ class Generator:
 
         return self._draw("integers", size, target, split, device, 4 if wide else 2, kernel)
 
+    @filled_in()
     @breaks
     def permutation(
         self, x: Array | int, axis: int = 0, *, split: Split = UNSET, device: Any = None
     ) -> Array:
-        """Shuffle ``arange(x)``, or an array along an axis.
+        """Return the integers from 0 to x - 1, or the slices of an array, in random order.
 
         Parameters
         ----------
         x : int or Array
-            The number of integers, or what to shuffle: any layout.
+            The number of integers, or the array to shuffle, of any layout.
         axis : int
-            The axis of the array whose slices change places, whole.
-        split, device
-            Of the integers, as of `random`; an array keeps its own.
+            The axis of the array along which whole slices change places.
+        {split}
+        {device}
 
         Returns
         -------
         Array
-            int64 if `x` is an int; else shape, dtype and split of `x`.
-
-        Notes
-        -----
-        By the order of random keys of 64 bits. Messages, where the axis is split: one
-        `argsort` of the keys and one `take`.
+            int64 if `x` is an int; otherwise of the shape, dtype and split of `x`, whatever `split`
+            and `device` are. Sends, if the axis is split, one `argsort` of 64 random bits per
+            slice and one `take`.
         """
         if not isinstance(x, Array):
             return self._order(int(x), split, device)
@@ -355,9 +396,18 @@ class Generator:
         return order
 
     def shuffle(self, x: Array, axis: int = 0) -> None:
-        """Shuffle an array in place along an axis; see `permutation`."""
+        """Shuffle an array in place.
+
+        Parameters
+        ----------
+        x : Array
+            Of any layout.
+        axis : int
+            The axis along which whole slices change places. Sends what `permutation` sends.
+        """
         x._assign(self.permutation(x, axis))
 
+    @filled_in()
     @breaks
     def choice(
         self,
@@ -371,39 +421,36 @@ class Generator:
         split: Split = UNSET,
         device: Any = None,
     ) -> Array:
-        """Draw from ``arange(a)``, or slices of an array.
+        """Draw from the integers from 0 to a - 1, or slices of an array.
 
         Parameters
         ----------
         a : int or Array
-            The number of integers, or what to draw from: any layout.
+            The number of integers, or the array to draw from, of any layout.
         size : int or tuple of int, optional
-            The shape of the draw; one item by default.
+            The shape of the draw; by default one item.
         replace : bool
             Whether an item can be drawn twice.
         p : Array or sequence of float, optional
-            One-dimensional, the probability of each item, of sum 1; equal by default.
+            One-dimensional, the probability of each item, with sum 1; by default all are equal.
         axis : int
             The axis of `a` along which its slices lie.
         shuffle : bool
-            For NumPy's signature: the order of the items drawn is always random.
-        split, device
-            Of the integers drawn, as of `random`; `split` is an axis of `size`.
+            Has no effect: the order of the items is always random.
+        {split}
+        {device}
 
         Returns
         -------
         Array
-            int64 of shape `size` if `a` is an int; else `a` with `size` in the place of `axis`.
+            int64 of shape `size` if `a` is an int; otherwise `a` with `size` in place of `axis`.
+            Sends one `argsort` of all items' keys without replacement, one `cumulative_sum` and
+            one `searchsorted` with `p`, and one `take` if `a` is an array.
 
         Raises
         ------
         ValueError
-            If there are not enough items, or `p` does not fit `a` or is no distribution.
-
-        Notes
-        -----
-        Messages: without replacement one `argsort` of keys for all items; with `p` one
-        `cumulative_sum` and one `searchsorted` of it; one `take` if `a` is an array.
+            If there are not enough items, or `p` does not fit `a` or is not a distribution.
         """
         xp = namespace()
         if isinstance(a, Array):
@@ -507,7 +554,7 @@ def _probabilities(p: Any, items: int, comm: Communicator) -> Array:
     if not isinstance(p, Array):
         p = xp.asarray(p, split=None, comm=comm)
     if p.shape != (items,):
-        raise ValueError(f"choice: p has shape {p.shape}, but there are {items} items")
+        raise ValueError(f"choice: p has shape {p.shape}; expected ({items},)")
     given = p.dtype if xp.isdtype(p.dtype, "real floating") else np.dtype(np.float64)
     result: Array = xp.astype(p, np.dtype(np.float64))
     total = float(xp.sum(result))

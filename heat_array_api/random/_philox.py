@@ -1,4 +1,4 @@
-"""The stream of random words behind `heat_array_api.random`, and what is made of its words.
+"""The stream of random words behind `heat_array_api.random`, and numbers made from them.
 
 The stream is NumPy's Philox (4x64, ten rounds): block n of 256 bits is a function of the
 key and of n alone, so a rank can start at any element.
@@ -50,7 +50,7 @@ def stream(key: Values, position: int, half: int) -> np.random.Generator:
     return source
 
 
-# ---------------------------------------------------------------------- which elements
+# ---------------------------------------------------------------------- the elements of a rank
 
 
 def drawn_layout(layout: Layout) -> Layout:
@@ -74,7 +74,7 @@ def runs(layout: Layout) -> Iterator[tuple[int, int]]:
         yield outer * row + layout.start * inner, layout.count * inner
 
 
-# ---------------------------------------------------------------------- what is made of words
+# ---------------------------------------------------------------------- numbers from words
 
 
 def normal_quantile(u: torch.Tensor) -> torch.Tensor:
