@@ -132,7 +132,7 @@ x : Array
     parts_errors="""Raises
 ------
 ValueError, TypeError
-    If `x` has fewer than two axes; if it is not a numeric array, or cannot become `dtype`."""
+    If `x` has fewer than two axes; if it is not an array, or its dtype does not fit."""
     + _EXAMPLES,
     products_errors="""Raises
 ------
