@@ -1,38 +1,29 @@
 """Derivatives of programs of the namespace: transforms of functions, on torch's tape.
 
-Each rank keeps torch's own tape of its local operations; messages are on it as pairs of
-adjoints (`_primitives`). Here are the only entry points to the engine, which runs in the caller's
-thread and so in the same order on all ranks.
+Each rank keeps torch's own tape of its local operations; messages are on it as pairs of adjoints
+(`_core.collectives`). The only entry points to torch's engine are here. It runs in the caller's
+thread, and so in the same order on all ranks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import update_wrapper, wraps
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as torch_checkpoint
-from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from ._comm.recording import breaks, may_break
 from ._core.array import Array
+from ._core.docstrings import filled_in
 from ._core.dtypes import FLOATING, REAL_FLOATING
 from ._core.layout import Layout
 from ._core.redistribute import move, redistribute
-from ._core.tape import Record, attached, barrier, custom, recorded, tracked
+from ._core.tape import Record, attached, custom, recorded, tracked
 from ._core.trees import leaves, mapped, rebuilt
 
 __all__ = [
-    "CustomVjp",
-    "Function",
-    "as_results",
-    "backward",
-    "checkpoint",
-    "custom_vjp",
-    "differentiable",
     "grad",
     "hessian",
     "hvp",
@@ -42,11 +33,54 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
-    "zeros_in",
 ]
 
 
 Function = Callable[..., Any]
+_FUNCTION: Final = """Parameters
+----------
+f : callable
+    Takes arrays, or nested tuples, lists and dicts of them; returns {}."""
+_ARGUMENT: Final = """
+argnums : int
+    The positional argument by which to differentiate."""
+_PRIMALS: Final = """
+primals : sequence
+    The arguments: floating-point arrays, any layout.
+tangents : sequence
+    Of the structure and the shapes of `primals`, any layout."""
+_RAISES: Final = """Raises
+------
+TypeError
+    On all ranks, if an argument is not a floating-point array, or a result not {}.{}
+
+Examples
+--------"""
+_SHAPES: Final = """
+ValueError
+    If {} does not have the structure and shapes of {}."""
+_RETURNS: Final = "\n\nReturns\n-------"
+_documented = filled_in(
+    function=_FUNCTION.format("such"),
+    function_argument=_FUNCTION.format("such") + _ARGUMENT + _RETURNS,
+    function_primals=_FUNCTION.format("such") + _PRIMALS + _RETURNS,
+    scalar_argument=_FUNCTION.format("a real 0-d array") + _ARGUMENT + _RETURNS,
+    scalar_primals=_FUNCTION.format("a real 0-d array") + _PRIMALS + _RETURNS,
+    scalar=_FUNCTION.format("a real 0-d array")
+    + """
+argnums : int or sequence of int
+    The positional arguments by which to differentiate.
+has_aux : bool
+    Whether `f` returns a pair of its value and anything else."""
+    + _RETURNS,
+    not_arrays=_RAISES.format("an array", ""),
+    not_scalar=_RAISES.format("a real 0-d array", ""),
+    not_fitting=_RAISES.format("an array", _SHAPES.format("a cotangent", "the results")),
+    not_arrays_fitting=_RAISES.format("an array", _SHAPES.format("`tangents`", "`primals`")),
+    not_scalar_fitting=_RAISES.format(
+        "a real 0-d array", _SHAPES.format("`tangents`", "`primals`")
+    ),
+)
 
 
 # ---------------------------------------------------------------------- the engine
@@ -58,7 +92,7 @@ def _gradients(
     cotangents: Sequence[Tensor],
     record: Record | None,
 ) -> list[Tensor]:
-    """Run the engine; an input on which no output depends has the cotangent 0.
+    """Run the engine; an input without influence on the outputs has the cotangent 0.
 
     With a record the pass is itself put on the tape.
     """
@@ -83,7 +117,7 @@ def _gradients(
 
 
 def _as_input(func: str, x: Any) -> Array:
-    """Return an array as a new input of the tape, or as a node below what it depends on."""
+    """Return an array as a new input of the tape, or, if it is on the tape, as a node of it."""
     if not isinstance(x, Array):
         raise TypeError(f"{func}: an argument is {type(x).__name__}; expected arrays")
     if x._local.dtype not in FLOATING.all:
@@ -123,9 +157,11 @@ def _call(f: Function, inputs: Any) -> tuple[Any, list[Tensor]]:
 
 def _fitted(func: str, cotangent: Any, like: Array, what: str) -> Tensor:
     """Return this rank's part of a cotangent, or tangent, of `like`."""
-    if not isinstance(cotangent, Array) or cotangent.shape != like.shape:
-        shape = getattr(cotangent, "shape", type(cotangent).__name__)
-        raise ValueError(f"{func}: a {what} of {shape} for an array of shape {like.shape}")
+    if not isinstance(cotangent, Array):
+        kind = type(cotangent).__name__
+        raise ValueError(f"{func}: {what} is {kind}; expected an array of shape {like.shape}")
+    if cotangent.shape != like.shape:
+        raise ValueError(f"{func}: {what} has shape {cotangent.shape}; expected {like.shape}")
     t = move(cotangent._local, cotangent._layout, like._layout)
     return t if t.dtype is like._local.dtype else t.to(like._local.dtype)
 
@@ -137,20 +173,23 @@ Adjoint = Callable[..., Sequence[Array | None]]
 
 
 def differentiable(
-    value: Callable[..., Sequence[Array]], adjoint: Adjoint, *inputs: Array
+    value: Callable[..., Sequence[Array]], adjoint: Adjoint, *inputs: Array, func: str = "adjoint"
 ) -> tuple[Array, ...]:
     """Return ``value(*inputs)``, computed off the tape, with derivatives by a rule.
 
     Parameters
     ----------
     value : callable
-        Of the inputs; returns arrays.
+        Takes the inputs, returns arrays.
     adjoint : callable
-        Of ``(needed, inputs, results, cotangents)``, in functions of the namespace: the
-        cotangents of the inputs (None: zero). `needed` tells which are asked for; the cotangent
-        of a result without influence is None. Derivatives of higher order are those of the rule.
+        Takes ``(needed, inputs, results, cotangents)`` and returns the cotangents of the inputs
+        (None: zero), in functions of the namespace. `needed` tells which are asked for; the
+        cotangent of a result without influence is None. Derivatives of higher order are those of
+        the rule.
     *inputs : Array
-        On the tape, some of them.
+        At least one of them is on the tape.
+    func : str
+        The function that errors name.
     """
     sources = [x._layout for x in inputs]
     targets: list[Layout] = []
@@ -172,7 +211,7 @@ def differentiable(
             ),
         )
         return [
-            None if g is None or not wanted else _fitted("adjoint", g, x, "cotangent")
+            None if g is None or not wanted else _fitted(func, g, x, "cotangent")
             for g, wanted, x in zip(found, needed, map(Array, tensors, sources), strict=True)
         ]
 
@@ -181,6 +220,7 @@ def differentiable(
 
 
 def as_results(func: str, value: Any) -> list[Array]:
+    """Return the arrays in a function's value."""
     results = list(leaves(value))
     for y in results:
         if not isinstance(y, Array):
@@ -196,11 +236,11 @@ def zeros_in(x: Array) -> Array:
 def _around(
     primals: Iterable[Array], results: Sequence[Array], sources: Sequence[Array]
 ) -> list[Tensor] | None:
-    """Return by what a derivative may be differentiated: the inputs of the tape around it.
+    """Return the inputs of the surrounding tape by which a derivative may be differentiated.
 
-    None if by nothing. Besides `primals` a function may refer to arrays on the tape that are no
-    arguments of it: inputs other than `sources`, of the user or of a transform around this one.
-    (Those of transforms inside it, which have ended, do not count.)
+    None if there are none. Besides `primals`, a function may refer to arrays on the tape that are
+    not its arguments: inputs other than `sources`, of the user or of a transform around this one.
+    (Inputs of transforms inside it, which have ended, do not count.)
     """
     if not torch.is_grad_enabled():
         return None
@@ -230,30 +270,35 @@ def _around(
 # ---------------------------------------------------------------------- reverse mode
 
 
+@_documented
 @breaks
 def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return ``f(*primals)``, and the function that pulls cotangents back.
 
-    Parameters
-    ----------
-    f : callable
-        Of arrays, or nested tuples, lists and dicts of them; returns such.
+    {function}
     *primals : Array or nested
-        Floating-point arrays, any layout.
+        The arguments: floating-point arrays, any layout.
 
     Returns
     -------
     y
-        The value, of which nothing is on the tape but what was before.
+        The value; constant, unless it depends on something else that is on the tape.
     pullback : callable
         Takes a cotangent of the structure of `y`, returns a tuple of those of `primals`: arrays of
-        their shapes, dtypes and layouts. May be called again.
+        their shapes, dtypes and layouts. It may be called again. It sends the adjoints of the
+        messages of `f`.
+
+    {not_fitting}
+    >>> y, pullback = xp.autograd.vjp(lambda x: x**2, xp.asarray([1.0, 2.0], split=0))
+    >>> print(pullback(xp.ones_like(y))[0])
+    [2. 4.]
     """
-    value, pullback = _vjp("vjp", f, primals)
+    value, pullback = pull("vjp", f, primals)
     return value, breaks(pullback)
 
 
-def _vjp(func: str, f: Function, primals: Any) -> tuple[Any, Callable[[Any], Any]]:
+def pull(func: str, f: Function, primals: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return what `vjp` does; errors name `func`."""
     inputs = mapped(lambda x: _as_input(func, x), primals)
     value, messages = _call(f, inputs)
     sources = list(leaves(inputs))
@@ -277,36 +322,32 @@ def _vjp(func: str, f: Function, primals: Any) -> tuple[Any, Callable[[Any], Any
     return value if around is not None else stop_gradient(value), pullback
 
 
+@_documented
 def value_and_grad(
     f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Function:
     """Return the function that gives the value of `f` and its gradient.
 
-    Parameters
-    ----------
-    f : callable
-        Returns a real scalar (0-d) array; with `has_aux` a pair of that and anything else.
-    argnums : int or sequence of int
-        For which of its positional arguments the gradient is taken.
-    has_aux : bool
-        Whether `f` returns such a pair.
-
-    Returns
-    -------
+    {scalar}
     callable
         Returns ``(value, gradient)``, or ``((value, aux), gradient)``. A gradient has the shape,
-        dtype, split and counts of the argument; that of a replicated one is replicated.
-        Complex: the gradient of ``abs(z)**2`` is ``2 z``, as torch's.
+        dtype, split and counts of its argument; for a replicated argument it is replicated.
+        Complex: the gradient of ``abs(z)**2`` is ``2 z``, as in torch. It sends the messages of `f`
+        and their adjoints (docs, "Gradients").
 
-    Raises
-    ------
-    TypeError
-        On all ranks, if an argument is no floating-point array, or the value no real scalar.
-
-    Notes
-    -----
-    Messages: those of `f`, and of its adjoint (docs, "How gradients cross ranks").
+    {not_scalar}
+    >>> both = xp.autograd.value_and_grad(lambda x: xp.sum(x**2))
+    >>> value, gradient = both(xp.asarray([1.0, 2.0], split=0))
+    >>> print(value, gradient)
+    5.0 [2. 4.]
     """
+    return with_value("value_and_grad", f, argnums, has_aux)
+
+
+def with_value(
+    func: str, f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Function:
+    """Return what `value_and_grad` does; errors name `func`."""
 
     @may_break
     def both(*args: Any, **kwargs: Any) -> Any:
@@ -321,9 +362,9 @@ def value_and_grad(
             if has_aux:
                 result, extra = result
                 aux[:] = [extra]
-            return _check_scalar(result)
+            return _check_scalar(f"{func}: the function returns", result)
 
-        value, pullback = _vjp("grad", of_chosen, tuple(args[number] for number in numbers))
+        value, pullback = pull(func, of_chosen, tuple(args[number] for number in numbers))
         one = Array(torch.ones_like(value._local), value._layout)
         gradients = pullback(one)
         gradient = gradients[0] if isinstance(argnums, int) else gradients
@@ -332,33 +373,35 @@ def value_and_grad(
     return both
 
 
-def _check_scalar(y: Any, func: str = "grad: the function returns") -> Array:
+def _check_scalar(what: str, y: Any) -> Array:
+    """Return `y` if it is a real 0-d array; else raise an error that begins with `what`."""
     if not isinstance(y, Array) or y._layout.shape:
         shape = getattr(y, "shape", type(y).__name__)
-        raise TypeError(f"{func} {shape}; expected a real 0-d array")
+        raise TypeError(f"{what} {shape}; expected a real 0-d array")
     if y._local.dtype not in REAL_FLOATING.all:
-        raise TypeError(f"{func} dtype {y.dtype}; expected a real floating-point one")
+        raise TypeError(f"{what} dtype {y.dtype}; expected a real floating-point one")
     return y
 
 
+@_documented
 def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
     """Return the function that gives the gradient of `f`: `value_and_grad` without the value.
 
-    Parameters
-    ----------
-    f : callable
-        Returns a real scalar (0-d) array; with `has_aux` a pair of that and anything else.
-    argnums : int or sequence of int
-        For which of its positional arguments the gradient is taken.
-    has_aux : bool
-        Whether `f` returns such a pair.
-
-    Returns
-    -------
+    {scalar}
     callable
-        Returns the gradient, or ``(gradient, aux)``.
+        Returns the gradient, or ``(gradient, aux)``; layout and messages as for `value_and_grad`.
+
+    {not_scalar}
+    >>> print(xp.autograd.grad(lambda x: xp.sum(x**2))(xp.asarray([1.0, 2.0], split=0)))
+    [2. 4.]
     """
-    both = value_and_grad(f, argnums, has_aux)
+    return _gradient("grad", f, argnums, has_aux)
+
+
+def _gradient(
+    func: str, f: Function, argnums: int | Sequence[int], has_aux: bool = False
+) -> Function:
+    both = with_value(func, f, argnums, has_aux)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, result = both(*args, **kwargs)
@@ -370,33 +413,31 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
 # ---------------------------------------------------------------------- forward mode
 
 
+@_documented
 @may_break
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """Return ``f(*primals)`` and its derivative in the direction of `tangents`.
 
-    Parameters
-    ----------
-    f : callable
-        Of arrays, or nested tuples, lists and dicts of them; returns such.
-    primals : sequence
-        Its arguments: floating-point, any layout.
-    tangents : sequence
-        Of the structure and the shapes of `primals`, any layout.
-
-    Returns
-    -------
+    {function_primals}
     y, tangent
-        The value, and its derivative: of the same structure, layouts and dtypes.
+        The value, and its derivative: of the same structure, layouts and dtypes. The derivative
+        is the transpose of the transpose: the pullback, linear in its cotangent, is itself
+        differentiated. Sends the messages of `f` and of two backward passes.
 
-    Notes
-    -----
-    The derivative is the transpose of the transpose: the pullback is linear in its cotangent,
-    and is itself differentiated. Its messages are those of two backward passes.
+    {not_arrays_fitting}
+    >>> x = xp.asarray([1.0, 2.0], split=0)
+    >>> print(xp.autograd.jvp(lambda x: x**2, (x,), (xp.ones_like(x),))[1])
+    [2. 4.]
     """
-    _check_directions("jvp", primals, tangents)
-    inputs = mapped(lambda x: _as_input("jvp", x), tuple(primals))
+    return push("jvp", f, primals, tangents)
+
+
+def push(func: str, f: Function, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """Return what `jvp` does; errors name `func`."""
+    _check_directions(func, primals, tangents)
+    inputs = mapped(lambda x: _as_input(func, x), tuple(primals))
     value, messages = _call(f, inputs)
-    results = as_results("jvp", value)
+    results = as_results(func, value)
     sources = list(leaves(inputs))
     around = _around([*leaves(tuple(primals)), *leaves(tangents)], results, sources)
     given = [x._local for x in sources]
@@ -405,7 +446,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
         record = Record([*given, *dummies, *(around or ())], messages)
         pulled = _gradients([y._local for y in results], given, dummies, record)
     directions = [
-        _fitted("jvp", v, x, "tangent") for v, x in zip(leaves(tangents), sources, strict=True)
+        _fitted(func, v, x, "tangent") for v, x in zip(leaves(tangents), sources, strict=True)
     ]
     again = None
     if around is not None:
@@ -425,54 +466,61 @@ def _check_directions(func: str, primals: Any, tangents: Any) -> None:
         raise ValueError(f"{func}: {counts[1]} tangents for {counts[0]} primals")
 
 
+@_documented
 @may_break
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """Return the products of the Hessian of a scalar function with directions.
 
-    Parameters
-    ----------
-    f : callable
-        Returns a real scalar (0-d) array.
-    primals, tangents : sequence
-        As for `jvp`.
-
-    Returns
-    -------
+    {scalar_primals}
     tuple
-        One product for each of `primals`, of its structure, shapes and layouts.
+        One product for each of `primals`, of its structure, shapes and layouts. Messages as for
+        `jvp` of the gradient.
+
+    {not_scalar_fitting}
+    >>> x = xp.asarray([1.0, 2.0], split=0)
+    >>> print(xp.autograd.hvp(lambda x: xp.sum(x**3), (x,), (xp.ones_like(x),))[0])
+    [ 6. 12.]
     """
-    _check_directions("hvp", primals, tangents)
+    return hessian_products("hvp", f, primals, tangents)
+
+
+def hessian_products(func: str, f: Function, primals: Any, tangents: Any) -> Any:
+    """Return what `hvp` does; errors name `func`."""
+    _check_directions(func, primals, tangents)
     numbers = tuple(range(len(primals)))
-    return jvp(grad(f, numbers), primals, tangents)[1]
+    return push(func, _gradient(func, f, numbers), primals, tangents)[1]
 
 
 # ---------------------------------------------------------------------- matrices
 
 
+@_documented
 def jacobian(f: Function, argnums: int = 0) -> Function:
     """Return the function that gives the Jacobian of `f`.
 
-    Parameters
-    ----------
-    f : callable
-        Of arrays, or nested tuples, lists and dicts of them; returns such.
-    argnums : int
-        For which of its arguments the derivative is taken.
-
-    Returns
-    -------
+    {function_argument}
     callable
-        Returns an array of shape ``y.shape + x.shape``, replicated: of nested results a nest of
-        them, each nested as the argument. One backward pass for each element of the result, so
-        for small ones.
+        Returns an array of shape ``y.shape + x.shape``, replicated; for nested results a nest of
+        them, each nested as the argument. It takes one backward pass, with its messages, for each
+        element of the result: use it for small results.
+
+    {not_arrays}
+    >>> print(xp.autograd.jacobian(lambda x: x**2)(xp.asarray([1.0, 2.0], split=0)))
+    [[2. 0.]
+     [0. 4.]]
     """
+    return _matrix("jacobian", f, argnums)
+
+
+def _matrix(func: str, f: Function, argnums: int) -> Function:
+    """Return the function that gives the Jacobian of `f`; errors name `func`."""
 
     @may_break
     def matrix(*args: Any) -> Any:
         def of_one(x: Any) -> Any:
             return f(*args[:argnums], x, *args[argnums + 1 :])
 
-        value, pullback = _vjp("jacobian", of_one, (args[argnums],))
+        value, pullback = pull(func, of_one, (args[argnums],))
         results = list(leaves(value))
         blocks = []
         for i, y in enumerate(results):
@@ -501,7 +549,7 @@ def _unit(y: Array, k: int) -> Array:
 
 
 def _stacked(y: Array, x: Array, rows: Sequence[Array]) -> Array:
-    """Return the Jacobian of `y` by `x`, of which `rows` are the rows."""
+    """Return the Jacobian of `y` by `x` from its `rows`."""
     layout = Layout.replicated((*y.shape, *x.shape), y.comm)
     whole = Layout.replicated(x.shape, y.comm)
     tensors = [redistribute(row, whole)._local for row in rows]
@@ -509,19 +557,50 @@ def _stacked(y: Array, x: Array, rows: Sequence[Array]) -> Array:
     return Array(t.reshape(layout.shape), layout)
 
 
+@_documented
 def hessian(f: Function, argnums: int = 0) -> Function:
-    """Return the function that gives the Hessian of a scalar function: replicated, symmetric.
+    """Return the function that gives the Hessian of a scalar function.
 
-    As `jacobian`, of its gradient: shape ``x.shape + x.shape``.
+    {scalar_argument}
+    callable
+        Returns a symmetric array of shape ``x.shape + x.shape``, replicated; messages as for
+        `jacobian` of the gradient.
+
+    {not_scalar}
+    >>> print(xp.autograd.hessian(lambda x: xp.sum(x**3))(xp.asarray([1.0, 2.0], split=0)))
+    [[ 6.  0.]
+     [ 0. 12.]]
     """
-    return jacobian(grad(f, argnums), argnums)
+    return _matrix("hessian", _gradient("hessian", f, argnums), argnums)
 
 
 # ---------------------------------------------------------------------- the tape
 
 
 def stop_gradient(x: Any) -> Any:
-    """Return an array, or nested tuples, lists and dicts of them, as constants: off the tape."""
+    """Return arrays as constants, off the tape.
+
+    Parameters
+    ----------
+    x : Array, or nested tuples, lists and dicts of them
+        Any layout and dtype. What is not an array is returned as it is.
+
+    Returns
+    -------
+    Array or nested
+        The same values and layouts, on the same memory. Sends nothing.
+
+    Raises
+    ------
+    TypeError
+        If a nested container cannot be made of a list of its items.
+
+    Examples
+    --------
+    >>> x = xp.asarray([1.0, 2.0], split=0)
+    >>> print(xp.autograd.grad(lambda x: xp.sum(x * xp.autograd.stop_gradient(x)))(x))
+    [1. 2.]
+    """
     return mapped(
         lambda leaf: Array(leaf._local.detach(), leaf._layout) if isinstance(leaf, Array) else leaf,
         x,
@@ -530,18 +609,27 @@ def stop_gradient(x: Any) -> Any:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Run a block (or, as a decorator, a function) off the tape."""
+    """Run a block, or, as a decorator, a function, off the tape.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> x = xp.asarray([1.0, 2.0], split=0).requires_grad_()
+    >>> with xp.autograd.no_grad():
+    ...     print((x * 2).requires_grad)
+    False
+    """
     with torch.no_grad():
         yield
 
 
 def backward(x: Array, cotangent: Array | None = None) -> None:
-    """Accumulate gradients in ``.grad`` of the arrays with ``requires_grad_()``; `Array.backward`.
-
-    `cotangent` has the shape of `x`; needed unless that is a real scalar.
-    """
+    """Accumulate gradients in ``.grad`` of arrays with ``requires_grad_()``: `Array.backward`."""
     if cotangent is None:
-        _check_scalar(x, "backward: the array has")
+        _check_scalar("backward: the array has", x)
         seed = None
     else:
         seed = _fitted("backward", cotangent, x, "cotangent")
@@ -555,134 +643,3 @@ def backward(x: Array, cotangent: Array | None = None) -> None:
         return
     with torch.autograd.set_multithreading_enabled(False):
         torch.autograd.backward(x._local, seed)
-
-
-class CustomVjp:
-    """A function with a rule of its own for cotangents; see `custom_vjp`."""
-
-    def __init__(self, function: Function) -> None:
-        self.function = function
-        self._forward: Function | None = None
-        self._backward: Function | None = None
-        update_wrapper(self, function)
-
-    def defvjp(self, forward: Function, backward: Function) -> None:
-        """Set the rule.
-
-        Parameters
-        ----------
-        forward : callable
-            Of the function's arguments; returns its value, and what `backward` will need.
-        backward : callable
-            Of that and a cotangent of the value's structure; returns a tuple of cotangents, one for
-            each argument (None for one that has none).
-        """
-        self._forward, self._backward = forward, backward
-
-    def __call__(self, *args: Any) -> Any:
-        """Call the function; on the tape with its rule."""
-        arrays = [x for x in leaves(args) if isinstance(x, Array)]
-        inputs = [x for x in arrays if tracked(x._local)]
-        if not inputs:
-            return self.function(*args)
-        if self._forward is None or self._backward is None:
-            raise TypeError("custom_vjp: the function has no rule yet; call its defvjp")
-        return self._on_tape(self._forward, self._backward, args, inputs)
-
-    @staticmethod
-    def _on_tape(forward: Function, backward: Function, args: Any, inputs: list[Array]) -> Any:
-        places = {id(x): i for i, x in enumerate(inputs)}
-        inputs = [x for i, x in enumerate(inputs) if places[id(x)] == i]
-        kept: list[Any] = []
-
-        def with_inputs(values: Sequence[Array]) -> Any:
-            found = dict(zip(map(id, inputs), values, strict=True))
-            return mapped(lambda x: found.get(id(x), x), args)
-
-        def value(*values: Array) -> list[Array]:
-            y, needed = forward(*with_inputs(values))
-            kept[:] = [y, needed]
-            return as_results("custom_vjp", y)
-
-        def adjoint(_: Any, values: Any, results: Any, cotangents: Any) -> list[Array | None]:
-            y, needed = kept
-            if torch.is_grad_enabled():  # the rule itself is differentiated: what it needs, too
-                needed = forward(*with_inputs(values))[1]
-            filled = [
-                zeros_in(y) if g is None else g for y, g in zip(results, cotangents, strict=True)
-            ]
-            found = backward(needed, rebuilt(y, iter(filled)))
-            return _by_input(found, args, inputs)
-
-        results = differentiable(value, adjoint, *inputs)
-        return rebuilt(kept[0], iter(results))
-
-
-def _by_input(found: Any, args: Any, inputs: list[Array]) -> list[Array | None]:
-    """Sum the cotangents of a rule for each of the distinct arrays among the arguments."""
-    if not isinstance(found, tuple) or len(found) != len(args):
-        raise TypeError(
-            f"custom_vjp: the rule returns {type(found).__name__}"
-            f"{f' of {len(found)}' if isinstance(found, tuple) else ''}; expected a tuple of "
-            f"{len(args)} cotangents"
-        )
-    totals: dict[int, Array] = {}
-    for argument, cotangent in zip(args, found, strict=True):
-        if cotangent is None:
-            continue
-        for x, g in zip(leaves(argument), leaves(cotangent), strict=True):
-            if isinstance(g, Array):
-                totals[id(x)] = totals[id(x)] + g if id(x) in totals else g
-    return [totals.get(id(x)) for x in inputs]
-
-
-def custom_vjp(function: Function) -> CustomVjp:
-    """Give a function its own rule for cotangents, as in JAX.
-
-    Parameters
-    ----------
-    function : callable
-        Of arrays, or nested tuples, lists and dicts of them; returns such.
-
-    Returns
-    -------
-    CustomVjp
-        The function; its ``defvjp(forward, backward)`` sets the rule. Arrays that the function
-        refers to but does not take as arguments are constants to it.
-
-    Examples
-    --------
-    >>> @xp.autograd.custom_vjp
-    ... def clipped(x):
-    ...     return xp.clip(x, -1.0, 1.0)
-    >>> clipped.defvjp(lambda x: (clipped(x), None), lambda _, g: (g,))  # straight through
-    """
-    return CustomVjp(function)
-
-
-def checkpoint(function: Function) -> Function:
-    """Return a function that keeps no intermediate results for the backward pass.
-
-    They are computed again when the backward pass comes to it, messages included: memory for time.
-    """
-
-    @wraps(function)
-    def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        first = True
-
-        def run(*args: Any) -> Any:
-            nonlocal first
-            with nullcontext() if first else recorded(None):
-                results = function(*args, **kwargs)
-            first = False
-            # The backward pass meets these nodes first, on all ranks: it is here that it computes
-            # all again, not at whatever it needs first, which is another thing on an empty shard.
-            return mapped(
-                lambda y: Array(barrier(y._local), y._layout) if isinstance(y, Array) else y,
-                results,
-            )
-
-        with set_checkpoint_early_stop(False):
-            return torch_checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False)
-
-    return checkpointed

@@ -1,8 +1,27 @@
-"""Products of matrices and vectors, and the transpose (the standard's "Linear Algebra Functions").
+"""Products of matrices and vectors, and the transpose (the standard, "Linear Algebra Functions").
 
-All products are one: stacks of matrices whose shards meet as `_contraction` plans it from
-their layouts. No rank ever holds a full copy of an operand that is bigger than one rank's
-share of the other.
+Every product becomes one of two stacks of matrices. Seen from the result of ``x1 @ x2``, an
+operand is split along an axis of the result (a stack axis; the rows, for `x1`; the columns, for
+`x2`) or along the *contracted* axis, over which the product sums. The algorithms are:
+
+===========  ================================================  ================================
+algorithm    what moves                                        the result is split
+===========  ================================================  ================================
+keep x1      `x2`, to meet the shards of `x1`                  as `x1`, which is split along an
+                                                               axis of the result
+keep x2      `x1`, to meet the shards of `x2`                  as `x2`, likewise
+contract     both operands, to one split of the contracted     not at all if it is small, else
+             axis; the ranks' partial products are summed      along its first axis
+===========  ================================================  ================================
+
+If the moving operand has the axis along which the other is split, it is brought to that split:
+sliced if it is replicated, else by an all-to-all. If it lacks the axis, it is gathered if it is no
+bigger than one rank's share of the other operand; else its shards go round the ring of ranks, and
+a rank never holds more than one of them beside its own.
+
+The algorithm that moves the fewest words is taken, the first of the table on a tie. The choice
+depends on shapes and layouts alone, so every rank makes the same one, and it is cached. A result
+is small if it has fewer elements than one rank's share of the larger operand.
 """
 
 from __future__ import annotations
@@ -31,7 +50,7 @@ __all__ = ["matmul", "matrix_transpose", "tensordot", "vecdot"]
 
 
 def matmul(x1: Array, x2: Array, /) -> Array:
-    """Multiply matrices, or stacks of them, or vectors.
+    """Multiply matrices, stacks of matrices, or vectors.
 
     Parameters
     ----------
@@ -51,10 +70,12 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     ValueError
         If an operand is 0-d, the contracted axes differ in length, or the stacks do not
         broadcast.
+    TypeError
+        If an operand is not numeric.
 
     Notes
     -----
-    Where the result is split, and what is sent, if the operands do not fit one rank:
+    Where the result is split, and what is sent, for operands that do not fit one rank:
 
     ======================  ======================  =======================  ====================
     x1 split along          x2 split along          result split along       messages
@@ -70,12 +91,21 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     contracted              columns                 columns                  all shards of `x1`
     ======================  ======================  =======================  ====================
 
-    Small: less than one rank's share of the larger operand; then the sum is one allreduce, else
-    a ring of P - 1 sends of the result's blocks. "All shards": one allgather if the operand is
-    no bigger than one rank's share of the other, else a ring of P - 1 sends. Where the
-    lengths make another way cheaper (a small `x1` with rows split, a large `x2` with columns
-    split), the operand with more words stays where it is. Contracted axes with different
-    counts: one all-to-all of the smaller operand first.
+    A result is small if it has fewer elements than one rank's share of the larger operand; then
+    it is summed by one allreduce, else by a ring of P - 1 sends of its blocks. "All shards" are
+    one allgather if the operand is no bigger than one rank's share of the other, else a ring of
+    P - 1 sends. Where the lengths make another algorithm cheaper (a small `x1` split along rows,
+    a large `x2` split along columns), the operand with more words stays where it is. If both are
+    split along the contracted axis with different counts, the smaller one is first moved by one
+    all-to-all.
+
+    Examples
+    --------
+    >>> x = xp.reshape(xp.arange(6.0, split=0), (3, 2))
+    >>> print(x @ x.T)
+    [[ 1.  3.  5.]
+     [ 3. 13. 23.]
+     [ 5. 23. 41.]]
     """
     if type(x1) is not Array or type(x2) is not Array:
         x1, x2 = as_operands("matmul", x1, x2)
@@ -96,60 +126,6 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     return Array(uncarry(local.reshape(plan.result.local_shape), dtype), plan.result)
 
 
-def _shards(x1: Array, x2: Array, dtype: torch.dtype, plan: Plan) -> list[Tensor]:
-    """Return this rank's shards of the operands; each rank's own where only that is replicated."""
-    tensors = []
-    for x, operand in zip((x1, x2), plan.operands, strict=True):
-        alone = x._layout.split is None and operand.layout.split is None
-        meets = alone and plan.result.split is not None
-        tensors.append(carrier(cast(varying(x) if meets else x._local, dtype)))
-    return tensors
-
-
-class _MatmulPlan(NamedTuple):
-    """A product of matrices or vectors: a vector is a matrix of one row or column meanwhile."""
-
-    operands: tuple[Layout, Layout]
-    product: Plan
-    result: Layout
-
-
-@lru_cache(maxsize=4096)
-def _plan_matmul(layout1: Layout, layout2: Layout) -> _MatmulPlan:
-    """Check the shapes and return how to multiply."""
-    for name, layout in (("x1", layout1), ("x2", layout2)):
-        if not layout.ndim:
-            raise ValueError(f"matmul: {name} is 0-d; use multiply")
-    row, column = layout1.ndim == 1, layout2.ndim == 1
-    inner = -1 if column else -2
-    if layout1.shape[-1] != layout2.shape[inner]:
-        raise ValueError(
-            f"matmul: x1.shape[-1] is {layout1.shape[-1]} but x2.shape[{inner}] is "
-            f"{layout2.shape[inner]}"
-        )
-    operands = (
-        layout1.insert(0) if row else layout1,
-        layout2.insert(1) if column else layout2,
-    )
-    plan = plan_product(*operands)
-    result = plan.result
-    if column:
-        result = result.drop(result.ndim - 1)
-    if row:
-        result = result.drop(result.ndim - (1 if column else 2))
-    return _MatmulPlan(operands, plan, result)
-
-
-def _product(x1: Array, x2: Array) -> Array:
-    """Multiply stacks of matrices whose contracted axes agree."""
-    layouts = (x1._layout, x2._layout)
-    plan = plan_product(*layouts)
-    dtype = promote(x1._local.dtype, x2._local.dtype)
-    # Sums and products modulo 2**n are the same for signed and unsigned integers.
-    t1, t2 = _shards(x1, x2, dtype, plan)
-    return Array(uncarry(product(t1, t2, layouts, plan), dtype), plan.result)
-
-
 def matrix_transpose(x: Array, /) -> Array:
     """Exchange the last two axes.
 
@@ -161,12 +137,18 @@ def matrix_transpose(x: Array, /) -> Array:
     Returns
     -------
     Array
-        Shape ``(..., N, M)``; the split follows its axis. A view of the shards; nothing is sent.
+        Shape ``(..., N, M)``; the split follows its axis. A view of the shards. Sends nothing.
 
     Raises
     ------
     ValueError
         If `x` has fewer than two axes.
+
+    Examples
+    --------
+    >>> print(xp.matrix_transpose(xp.asarray([[1, 2], [3, 4]], split=0)))
+    [[1 3]
+     [2 4]]
     """
     check_array("matrix_transpose", "x", x)
     if x.ndim < 2:
@@ -181,24 +163,30 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     Parameters
     ----------
     x1, x2 : Array
-        Any layout; dtypes numeric. Broadcast together, but for `axis`, on which their
-        lengths are equal. A complex `x1` is conjugated.
+        Any layout; dtypes numeric. Their lengths along `axis` are equal; the other axes broadcast
+        together. A complex `x1` is conjugated.
     axis : int
-        Counted from the end (negative), as the operands may have different numbers of axes.
+        The axis to sum over; negative if the operands differ in their number of axes.
 
     Returns
     -------
     Array
-        The broadcast shape without `axis`, of the promoted dtype. Split and messages as of
-        `matmul` of a stack of rows and a stack of columns: none if `axis` is not split, one
-        allreduce if it is.
+        The broadcast shape without `axis`, of the promoted dtype. Sends nothing if no operand is
+        split along `axis`, else one allreduce of the result. Other layouts are combined as by
+        `matmul` of a stack of rows and a stack of columns.
 
     Raises
     ------
-    ValueError
-        If the lengths along `axis` differ, or the other axes do not broadcast.
-    IndexError
-        If an operand lacks the axis.
+    ValueError, IndexError
+        If the lengths along `axis` differ, or other axes do not broadcast; if `axis` is missing.
+    TypeError
+        If an operand is not numeric.
+
+    Examples
+    --------
+    >>> x = xp.arange(4.0, split=0)
+    >>> print(xp.vecdot(x, x))
+    14.0
     """
     if type(x1) is not Array or type(x2) is not Array:
         x1, x2 = as_operands("vecdot", x1, x2)
@@ -216,33 +204,6 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     return Array(uncarry(local.reshape(plan.result.local_shape), dtype), plan.result)
 
 
-@lru_cache(maxsize=4096)
-def _plan_vecdot(layout1: Layout, layout2: Layout, axis: int) -> tuple[int, int, _MatmulPlan]:
-    """Check the shapes; return the axis of each operand and how to multiply rows by columns."""
-    if layout1.ndim != layout2.ndim and axis >= 0:
-        raise ValueError(
-            f"vecdot: axis is {axis}, but x1 and x2 have {layout1.ndim} and {layout2.ndim} axes; "
-            "count it from the end"
-        )
-    own1, own2 = (normalize_axis("vecdot", axis, layout.ndim) for layout in (layout1, layout2))
-    if layout1.shape[own1] != layout2.shape[own2]:
-        raise ValueError(
-            f"vecdot: x1 has length {layout1.shape[own1]} along axis {axis}, "
-            f"x2 {layout2.shape[own2]}"
-        )
-    operands = (
-        layout1.permuted(_axis_last(own1, layout1.ndim)).insert(layout1.ndim - 1),
-        layout2.permuted(_axis_last(own2, layout2.ndim)).insert(layout2.ndim),
-    )
-    plan = plan_product(*operands)
-    result = plan.result.drop(plan.result.ndim - 1)
-    return own1, own2, _MatmulPlan(operands, plan, result.drop(result.ndim - 1))
-
-
-def _axis_last(axis: int, ndim: int) -> Shape:
-    return (*range(axis), *range(axis + 1, ndim), axis)
-
-
 def tensordot(
     x1: Array, x2: Array, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2
 ) -> Array:
@@ -253,19 +214,27 @@ def tensordot(
     x1, x2 : Array
         Any layout; dtypes numeric.
     axes : int or pair of sequences of int
-        An int N: the last N axes of `x1` with the first N of `x2`. A pair: those axes of `x1`
-        with those of `x2`, in that order.
+        An int N: the last N axes of `x1` are summed with the first N of `x2`. A pair: those axes
+        of `x1` with those of `x2`, in that order.
 
     Returns
     -------
     Array
-        The other axes of `x1`, then those of `x2`. Split and messages as of `matmul`, with the
-        contracted axes as one.
+        The other axes of `x1`, then those of `x2`. It is split, and messages are sent, as by
+        `matmul` of two matrices whose contracted axis is all of `axes`.
 
     Raises
     ------
-    ValueError
-        If contracted axes differ in number or length.
+    ValueError, IndexError
+        If contracted axes differ in number or length, or are repeated; if an operand lacks one.
+    TypeError
+        If an operand is not numeric, or `axes` is neither an int nor a pair of sequences.
+
+    Examples
+    --------
+    >>> x = xp.ones((3, 2, 2), split=0)
+    >>> print(xp.tensordot(x, xp.ones((2, 2)), axes=2))
+    [4. 4. 4.]
     """
     x1, x2 = as_operands("tensordot", x1, x2)
     check_array("tensordot", "x1", x1, NUMERIC)
@@ -309,7 +278,7 @@ def _tensordot_axes(x1: Array, x2: Array, axes: Any) -> tuple[Shape, Shape]:
     return axes1, axes2
 
 
-# ---------------------------------------------------------------------- the general contraction
+# ---------------------------------------------------------------------- products over named axes
 
 
 def contract_axes(
@@ -317,21 +286,15 @@ def contract_axes(
 ) -> Array:
     """Multiply over named axes: a stack of matrix products.
 
-    `stack1` of `x1` and `stack2` of `x2` are the same axes of the result, `summed1` and
-    `summed2` are contracted; each list in one order for both operands. Lengths agree.
+    `stack1` of `x1` and `stack2` of `x2` are the same axes of the result, `summed1` and `summed2`
+    are contracted; each list in one order for both operands. Lengths agree, and the operands
+    share a communicator. The result has the stack axes, then the free axes of `x1`, then those
+    of `x2`, each in their order.
 
-    Returns
-    -------
-    Array
-        The stack axes, then the free axes of `x1`, then those of `x2`, each in their order.
-
-    Notes
-    -----
-    The axes of a group become one by a local reshape: the split axis leads its group, so its
-    shards stay whole. Only operands split along different contracted axes need an
-    all-to-all, of the smaller one.
+    A local reshape merges each group of axes into one. The split axis leads its group, so shards
+    stay whole. Operands that are split along different contracted axes need an all-to-all, of
+    the smaller one.
     """
-    common_communicator("tensordot", x1, x2)
     lead = _leading_pair(x1, x2, summed1, summed2)
     if lead:
         summed1, summed2 = (
@@ -370,7 +333,7 @@ def _leading_pair(x1: Array, x2: Array, summed1: Shape, summed2: Shape) -> int:
 
 
 def _lead_split(x: Array, summed: Shape) -> Array:
-    """Return `x` split along the first of the contracted axes if it is split along another."""
+    """Return `x`, split along the first of the contracted axes if it is split along another one."""
     if x._layout.split not in summed[1:]:
         return x
     return redistribute(x, x._layout.split_along(summed[0]))
@@ -404,9 +367,9 @@ def _merged(x: Array, groups: tuple[Shape, ...]) -> Array:
 
 
 def _unmerged(x: Array, axis: int, extents: Shape) -> Array:
-    """Return `x` with one axis as several; the split, if it is there, goes to the first of them.
+    """Return `x` with one axis as several; if it is the split axis, the first of them is split.
 
-    Shards that end within a row of the first of them are first moved to whole rows.
+    A shard that ends within a row of that first axis is moved to whole rows first.
     """
     layout = x._layout
     shape = (*layout.shape[:axis], *extents, *layout.shape[axis + 1 :])
@@ -427,21 +390,23 @@ def _unmerged(x: Array, axis: int, extents: Shape) -> Array:
     return Array(x._local.reshape(target.local_shape), target)
 
 
+def _product(x1: Array, x2: Array) -> Array:
+    """Multiply stacks of matrices whose contracted axes agree."""
+    layouts = (x1._layout, x2._layout)
+    plan = plan_product(*layouts, layouts[0].shape[:-2])
+    dtype = promote(x1._local.dtype, x2._local.dtype)
+    # Sums and products modulo 2**n are the same for signed and unsigned integers.
+    t1, t2 = _shards(x1, x2, dtype, plan)
+    return Array(uncarry(product(t1, t2, layouts, plan), dtype), plan.result)
+
+
+# ---------------------------------------------------------------------- planning: the algorithm
+
 CONTRACTED: Final = -1
 
 
-_SYMMETRIC: Final = frozenset({torch.float32, torch.float64})
-
-
-_WIDE: Final = 16
-
-
-_LARGE: Final = 1 << 16
-"""Rows of the result, and elements of the matrix, from which on one triangle is faster than all."""
-
-
 class _Operand(NamedTuple):
-    """A stack of matrices as seen from the result of the product."""
+    """A stack of matrices, seen from the result of the product."""
 
     layout: Layout
     inner: int  # its contracted axis
@@ -475,60 +440,38 @@ class _Operand(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A way to compute a product: where the operands go first, and what happens there."""
+    """An algorithm for a product: where the operands move first, and what every rank then does."""
 
     words: float  # received by one rank
-    run: Callable[[Tensor, Tensor, Plan], Tensor]
-    operands: tuple[_Operand, _Operand]  # where they lie when `run` starts
+    algorithm: Callable[[Tensor, Tensor, Plan], Tensor]
+    operands: tuple[_Operand, _Operand]  # their layouts when `algorithm` starts
     result: Layout
-    moving: int = 0  # index of the operand whose shards rotate
+    moving: int = 0  # index of the operand whose shards go round the ring
     direct: bool = False  # nothing moves: the result's shards are products of the operands'
 
 
-def product(t1: Tensor, t2: Tensor, sources: tuple[Layout, Layout], plan: Plan) -> Tensor:
-    """Return this rank's shard of the product under ``plan.result``."""
-    t1, t2 = (
-        _moved(t, source, x.layout, plan)
-        for t, source, x in zip((t1, t2), sources, plan.operands, strict=True)
-    )
-    return plan.run(t1, t2, plan)
-
-
-def _moved(t: Tensor, source: Layout, target: Layout, plan: Plan) -> Tensor:
-    """Bring an operand to its layout; gathered for a result that is split, each rank has its own.
-
-    What was replicated before is each rank's own already.
-    """
-    if source.split is not None and target.split is None and plan.result.split is not None:
-        return gather(t, source, varying=True)
-    return move(t, source, target)
-
-
-# ---------------------------------------------------------------------- the choice
-
-
 @lru_cache(maxsize=4096)
-def plan_product(layout1: Layout, layout2: Layout) -> Plan:
+def plan_product(layout1: Layout, layout2: Layout, stack: Shape) -> Plan:
     """Return how to compute the product of two stacks of matrices with these layouts.
 
-    They share a communicator, and their contracted axes have one length.
+    They share a communicator and the length of the contracted axis; `stack` is the broadcast
+    shape of their stacks.
     """
     comm = layout1.comm
-    lead = broadcast_shape("matmul", layout1.shape[:-2], layout2.shape[:-2])
-    shape = (*lead, layout1.shape[-2], layout2.shape[-1])
+    shape = (*stack, layout1.shape[-2], layout2.shape[-1])
     ndim, d1, d2 = len(shape), layout1.ndim, layout2.ndim
     x1 = _spread(_Operand(layout1, d1 - 1, d1 - 2, ndim - 2, shape))
     x2 = _spread(_Operand(layout2, d2 - 2, d2 - 1, ndim - 1, shape))
     if x1.axis is None and x2.axis is None:
         return Plan(0, _local, (x1, x2), Layout.replicated(shape, comm), direct=True)
-    ways = (_keep(x1, x2, 1), _keep(x2, x1, 0), _contract(x1, x2))
-    best = min((way for way in ways if way is not None), key=lambda way: way.words)
+    candidates = (_keep(x1, x2, 1), _keep(x2, x1, 0), _contract(x1, x2))
+    best = min((plan for plan in candidates if plan is not None), key=lambda plan: plan.words)
     stays = all(x.layout == y for x, y in zip(best.operands, (layout1, layout2), strict=True))
-    return best._replace(direct=stays and best.run is _local)
+    return best._replace(direct=stays and best.algorithm is _local)
 
 
 def _spread(x: _Operand) -> _Operand:
-    """Return the operand to be split along a matrix axis if its split axis is a broadcast one.
+    """Return the operand, split along a matrix axis if it is split along a broadcast one.
 
     One rank holds all of it then, and the result cannot be split along that axis.
     """
@@ -556,7 +499,7 @@ def _keep(stay: _Operand, go: _Operand, moving: int) -> Plan | None:
     layout, comm = go.layout, go.layout.comm
     result = Layout.of(stay.shape, axis, stay.layout.counts, comm)
     own = go.own(axis)
-    run, words = _local, float(layout.size)
+    algorithm, words = _local, float(layout.size)
     if own is not None:
         there = Layout.of(layout.shape, own, stay.layout.counts, comm)
         words = _words(layout, there)
@@ -566,9 +509,9 @@ def _keep(stay: _Operand, go: _Operand, moving: int) -> Plan | None:
         there = layout.split_along(None)
     else:
         there = layout
-        run = _rotate if comm.size > 1 else _local
+        algorithm = _rotate if comm.size > 1 else _local
     gone = go._replace(layout=there)
-    return Plan(words, run, (stay, gone) if moving else (gone, stay), result, moving)
+    return Plan(words, algorithm, (stay, gone) if moving else (gone, stay), result, moving)
 
 
 def _contract(x1: _Operand, x2: _Operand) -> Plan:
@@ -586,7 +529,7 @@ def _contract(x1: _Operand, x2: _Operand) -> Plan:
     operands = (there[0], there[1])
     if size < share or size <= 1:
         return Plan(words + 2 * size, _allreduce, operands, Layout.replicated(x1.shape, comm))
-    # Born split: along the first axis, or the longest where the first has fewer rows than ranks.
+    # Split along the first axis, or along the longest if the first has fewer rows than ranks.
     axis = (
         0
         if x1.shape[0] >= max(comm.size, 2)
@@ -596,7 +539,178 @@ def _contract(x1: _Operand, x2: _Operand) -> Plan:
     return Plan(words + size, _reduce_scatter, operands, result)
 
 
-# ---------------------------------------------------------------------- the ways
+# ---------------------------------------------------------------------- planning: vectors
+
+
+class _MatmulPlan(NamedTuple):
+    """A product of matrices or vectors; a vector stands as a matrix of one row or column."""
+
+    operands: tuple[Layout, Layout]
+    product: Plan
+    result: Layout
+
+
+@lru_cache(maxsize=4096)
+def _plan_matmul(layout1: Layout, layout2: Layout) -> _MatmulPlan:
+    """Check the shapes and return how to multiply."""
+    for name, layout in (("x1", layout1), ("x2", layout2)):
+        if not layout.ndim:
+            raise ValueError(f"matmul: {name} is 0-d; use multiply")
+    row, column = layout1.ndim == 1, layout2.ndim == 1
+    inner = -1 if column else -2
+    if layout1.shape[-1] != layout2.shape[inner]:
+        raise ValueError(
+            f"matmul: x1.shape[-1] is {layout1.shape[-1]} but x2.shape[{inner}] is "
+            f"{layout2.shape[inner]}"
+        )
+    operands = (
+        layout1.insert(0) if row else layout1,
+        layout2.insert(1) if column else layout2,
+    )
+    stack = broadcast_shape("matmul", *(layout.shape[:-2] for layout in operands))
+    plan = plan_product(*operands, stack)
+    result = plan.result
+    if column:
+        result = result.drop(result.ndim - 1)
+    if row:
+        result = result.drop(result.ndim - (1 if column else 2))
+    return _MatmulPlan(operands, plan, result)
+
+
+@lru_cache(maxsize=4096)
+def _plan_vecdot(layout1: Layout, layout2: Layout, axis: int) -> tuple[int, int, _MatmulPlan]:
+    """Check the shapes; return the axis of each operand and how to multiply rows by columns."""
+    if layout1.ndim != layout2.ndim and axis >= 0:
+        raise ValueError(
+            f"vecdot: axis is {axis}, but x1 and x2 have {layout1.ndim} and {layout2.ndim} axes; "
+            "count it from the end"
+        )
+    own1, own2 = (normalize_axis("vecdot", axis, layout.ndim) for layout in (layout1, layout2))
+    if layout1.shape[own1] != layout2.shape[own2]:
+        raise ValueError(
+            f"vecdot: x1 has length {layout1.shape[own1]} along axis {axis}, "
+            f"x2 {layout2.shape[own2]}"
+        )
+    operands = (
+        layout1.permuted(_axis_last(own1, layout1.ndim)).insert(layout1.ndim - 1),
+        layout2.permuted(_axis_last(own2, layout2.ndim)).insert(layout2.ndim),
+    )
+    stack = broadcast_shape("vecdot", *(layout.shape[:-2] for layout in operands))
+    plan = plan_product(*operands, stack)
+    result = plan.result.drop(plan.result.ndim - 1)
+    return own1, own2, _MatmulPlan(operands, plan, result.drop(result.ndim - 1))
+
+
+def _axis_last(axis: int, ndim: int) -> Shape:
+    return (*range(axis), *range(axis + 1, ndim), axis)
+
+
+# ---------------------------------------------------------------------- execution
+
+
+def _shards(x1: Array, x2: Array, dtype: torch.dtype, plan: Plan) -> list[Tensor]:
+    """Return this rank's shards of the operands.
+
+    If the result is split, a replicated operand is each rank's own: its cotangents are summed.
+    """
+    tensors = []
+    for x, operand in zip((x1, x2), plan.operands, strict=True):
+        alone = x._layout.split is None and operand.layout.split is None
+        meets = alone and plan.result.split is not None
+        tensors.append(carrier(cast(varying(x) if meets else x._local, dtype)))
+    return tensors
+
+
+def product(t1: Tensor, t2: Tensor, sources: tuple[Layout, Layout], plan: Plan) -> Tensor:
+    """Return this rank's shard of the product under ``plan.result``."""
+    t1, t2 = (
+        _moved(t, source, x.layout, plan)
+        for t, source, x in zip((t1, t2), sources, plan.operands, strict=True)
+    )
+    return plan.algorithm(t1, t2, plan)
+
+
+def _moved(t: Tensor, source: Layout, target: Layout, plan: Plan) -> Tensor:
+    """Bring an operand to its layout.
+
+    One that is gathered for a split result becomes each rank's own; one that was replicated before
+    is that already.
+    """
+    if source.split is not None and target.split is None and plan.result.split is not None:
+        return gather(t, source, varying=True)
+    return move(t, source, target)
+
+
+def _accumulator(t: Tensor) -> Tensor:
+    """Return partial sums in the dtype in which they are added: float32 for half precisions."""
+    return t.float() if t.dtype in HALVES else t
+
+
+def _local(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
+    return multiply(t1, t2)
+
+
+def _allreduce(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
+    partial = _accumulator(multiply(t1, t2))
+    return cast(preduce(partial, "sum", plan.result.comm), t1.dtype)
+
+
+def _reduce_scatter(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
+    """Sum partial products block by block; each block goes once round the ring.
+
+    The block of the result that rank r keeps starts at rank r + 1; every rank adds its own
+    part when the block comes by, so that no rank holds more than two blocks.
+    """
+    result = plan.result
+    comm, axis = result.comm, result.split
+    assert axis is not None
+    total = None
+    for step in range(comm.size):
+        block = (comm.rank - 1 - step) % comm.size
+        parts = [
+            t if own is None else t.narrow(own, result.offsets[block], result.counts[block])
+            for t, own in zip((t1, t2), (x.own(axis) for x in plan.operands), strict=True)
+        ]
+        partial = _accumulator(multiply(parts[0], parts[1]))
+        if total is None:
+            total = partial
+        else:
+            total = ring_shift(total, result.shape_of(block), comm) + partial
+    assert total is not None
+    return cast(total, t1.dtype)
+
+
+def _rotate(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
+    """Multiply each shard of the moving operand into the result as it comes round the ring."""
+    go, stay = plan.operands[plan.moving], plan.operands[1 - plan.moving]
+    shard, still = (t2, t1) if plan.moving else (t1, t2)
+    comm, axis, layout = go.layout.comm, go.axis, go.layout
+    assert axis is not None
+    along = stay.own(axis)
+    summed = axis == CONTRACTED
+    wide = torch.float32 if summed and t1.dtype in HALVES else t1.dtype
+    make = torch.zeros if summed else torch.empty
+    out = make(plan.result.local_shape, dtype=wide, device=t1.device)
+    for step in range(comm.size):
+        owner = (comm.rank - step) % comm.size
+        start, count = layout.offsets[owner], layout.counts[owner]
+        part = still if along is None else still.narrow(along, start, count)
+        done = multiply(part, shard) if plan.moving else multiply(shard, part)
+        if summed:
+            out += done
+        else:
+            out.narrow(axis, start, count).copy_(done)
+        if step + 1 < comm.size:
+            shard = ring_shift(shard, layout.shape_of((owner - 1) % comm.size), comm)
+    return cast(out, t1.dtype)
+
+
+# ---------------------------------------------------------------------- execution: local products
+
+_SYMMETRIC: Final = frozenset({torch.float32, torch.float64})
+_WIDE: Final = 16
+_LARGE: Final = 1 << 16
+"""Dtypes, rows of the result and elements of the matrix for which one triangle is faster."""
 
 
 def multiply(t1: Tensor, t2: Tensor) -> Tensor:
@@ -632,69 +746,5 @@ def _gram(t1: Tensor, t2: Tensor) -> Tensor:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Return what sets the threads of NumPy's BLAS, which takes all cores on every rank."""
+    """Return the control of the threads of NumPy's BLAS, which takes all cores on every rank."""
     return ThreadpoolController()
-
-
-def _accumulator(t: Tensor) -> Tensor:
-    """Return partial sums in the dtype in which they are added: float32 for the half precisions."""
-    return t.float() if t.dtype in HALVES else t
-
-
-def _local(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
-    return multiply(t1, t2)
-
-
-def _allreduce(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
-    partial = _accumulator(multiply(t1, t2))
-    return cast(preduce(partial, "sum", plan.result.comm), t1.dtype)
-
-
-def _reduce_scatter(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
-    """Sum partial products block by block, each block travelling once round the ring.
-
-    The block of the result that rank r keeps starts at rank r + 1; every rank adds its own
-    part, made when the block comes by, so no rank ever holds more than two blocks.
-    """
-    result = plan.result
-    comm, axis = result.comm, result.split
-    assert axis is not None
-    total = None
-    for step in range(comm.size):
-        block = (comm.rank - 1 - step) % comm.size
-        parts = [
-            t if own is None else t.narrow(own, result.offsets[block], result.counts[block])
-            for t, own in zip((t1, t2), (x.own(axis) for x in plan.operands), strict=True)
-        ]
-        partial = _accumulator(multiply(parts[0], parts[1]))
-        if total is None:
-            total = partial
-        else:
-            total = ring_shift(total, result.shape_of(block), comm) + partial
-    assert total is not None
-    return cast(total, t1.dtype)
-
-
-def _rotate(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
-    """Multiply each shard of the moving operand, as it comes round the ring, into the result."""
-    go, stay = plan.operands[plan.moving], plan.operands[1 - plan.moving]
-    shard, still = (t2, t1) if plan.moving else (t1, t2)
-    comm, axis, layout = go.layout.comm, go.axis, go.layout
-    assert axis is not None
-    along = stay.own(axis)
-    summed = axis == CONTRACTED
-    wide = torch.float32 if summed and t1.dtype in HALVES else t1.dtype
-    make = torch.zeros if summed else torch.empty
-    out = make(plan.result.local_shape, dtype=wide, device=t1.device)
-    for step in range(comm.size):
-        owner = (comm.rank - step) % comm.size
-        start, count = layout.offsets[owner], layout.counts[owner]
-        part = still if along is None else still.narrow(along, start, count)
-        done = multiply(part, shard) if plan.moving else multiply(shard, part)
-        if summed:
-            out += done
-        else:
-            out.narrow(axis, start, count).copy_(done)
-        if step + 1 < comm.size:
-            shard = ring_shift(shard, layout.shape_of((owner - 1) % comm.size), comm)
-    return cast(out, t1.dtype)

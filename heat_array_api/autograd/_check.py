@@ -1,4 +1,4 @@
-"""autograd._check."""
+"""A check of derivatives against differences: `check_grads`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._autograd import jvp, stop_gradient, vjp
+from .._autograd import pull, push, stop_gradient
+from .._comm.recording import breaks
 from .._core.array import Array
-from .._core.dtypes import to_numpy_dtype
+from .._core.dtypes import FLOATING, to_numpy_dtype
+from .._core.lift import check_array
 from .._core.redistribute import redistribute
 from .._core.trees import leaves, rebuilt
 from .._creation import asarray
@@ -19,9 +21,7 @@ from .._creation import asarray
 __all__ = ["check_grads"]
 
 
-# ---------------------------------------------------------------------- a check of gradients
-
-
+@breaks
 def check_grads(
     f: Callable[..., Any],
     args: Sequence[Any],
@@ -37,12 +37,12 @@ def check_grads(
     Parameters
     ----------
     f : callable
-        Of arrays, or nested tuples, lists and dicts of them; returns such. It must be smooth at
+        Takes arrays, or nested tuples, lists and dicts of them; returns such. It must be smooth at
         `args`.
     args : sequence
         Its arguments: floating-point arrays, any layout.
     order : int
-        Up to which order.
+        The highest order of derivatives to check.
     modes : sequence of {"fwd", "rev"}
         `jvp`, against central differences; and `vjp`, against `jvp`.
     step : float, optional
@@ -54,9 +54,19 @@ def check_grads(
     ------
     AssertionError
         On all ranks, if a derivative is wrong.
+    ValueError
+        If `modes` is empty or unknown.
+    TypeError
+        If an argument or a result is not a floating-point array.
+
+    Examples
+    --------
+    >>> xp.autograd.check_grads(xp.sin, (xp.asarray([0.5, 1.0], split=0),), order=2)
     """
     if not set(modes) <= {"fwd", "rev"} or not modes:
         raise ValueError(f"check_grads: modes is {modes!r}; expected 'fwd', 'rev' or both")
+    for x in leaves(args):
+        check_array("check_grads", "an argument", x, FLOATING)
     eps = max(torch.finfo(x._local.dtype).eps for x in leaves(args))
     step = eps ** (1 / 3) if step is None else step
     tolerance = 100 * step**2
@@ -74,7 +84,7 @@ def _check_order(
     level: int,
 ) -> None:
     directions = rebuilt(args, iter([_random_like(x, level) for x in leaves(args)]))
-    value, pushed = jvp(f, args, directions)
+    value, pushed = push("check_grads", f, args, directions)
     cotangents = [_random_like(y, level + 100) for y in leaves(value)]
     forward = _dot(cotangents, leaves(pushed))
     if "fwd" in modes:
@@ -85,23 +95,23 @@ def _check_order(
         ]
         _assert_close("jvp", level, forward, _dot(cotangents, slopes), tolerances)
     if "rev" in modes:
-        pulled = vjp(f, *args)[1](rebuilt(value, iter(cotangents)))
+        pulled = pull("check_grads", f, args)[1](rebuilt(value, iter(cotangents)))
         backward = _dot(leaves(pulled), leaves(directions))
         _assert_close("vjp", level, backward, forward, tolerances)
     if order > 1:
 
         def slope(*args: Any) -> Any:
             return (
-                jvp(f, args, directions)[1]
+                push("check_grads", f, args, directions)[1]
                 if "rev" not in modes
-                else vjp(f, *args)[1](rebuilt(value, iter(cotangents)))
+                else pull("check_grads", f, args)[1](rebuilt(value, iter(cotangents)))
             )
 
         _check_order(slope, args, order - 1, modes, step, tolerances, level + 1)
 
 
 def _random_like(x: Array, seed: int) -> Array:
-    """Return normal numbers in the layout of an array: the same whatever that is."""
+    """Return normal numbers in the layout of `x`, the same numbers for every layout."""
     rng = np.random.default_rng((seed, math.prod(x.shape)))
     values = rng.standard_normal(x.shape)
     if x._local.is_complex():

@@ -1,4 +1,4 @@
-"""Derivatives for SciPy's optimisers and torch's modules, and a check of derivatives."""
+"""Derivatives for SciPy's optimisers, and torch's modules on distributed arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._autograd import hvp, stop_gradient, value_and_grad
+from .._autograd import hessian_products, stop_gradient, with_value
 from .._comm.communicator import Communicator
 from .._core.array import Array, common_communicator
 from .._core.collectives import broadcast, pvary
@@ -29,7 +29,19 @@ Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class ScipyProblem(NamedTuple):
-    """A loss as SciPy's optimisers take it: see `to_scipy`."""
+    """A loss in the form that SciPy's optimisers take, made by `to_scipy`.
+
+    Attributes
+    ----------
+    fun, x0, hessp, unflatten
+        As returned by `to_scipy`.
+
+    Examples
+    --------
+    >>> problem = xp.autograd.to_scipy(lambda w: xp.sum(w**3), xp.ones(2))
+    >>> print(problem.hessp(problem.x0, np.asarray([1.0, 2.0])))
+    [ 6. 12.]
+    """
 
     fun: Callable[[Vector], tuple[float, Vector]]
     x0: Vector
@@ -43,7 +55,7 @@ def to_scipy(loss: Callable[[Any], Array], parameters: Any) -> ScipyProblem:
     Parameters
     ----------
     loss : callable
-        Of `parameters`; returns a real scalar.
+        Takes `parameters`; returns a real scalar.
     parameters : Array, or nested tuples, lists, dicts of them
         Where the search begins; real, and small: SciPy's vectors are whole on every rank.
 
@@ -56,23 +68,30 @@ def to_scipy(loss: Callable[[Any], Array], parameters: Any) -> ScipyProblem:
     hessp : callable
         Returns the product of the Hessian at a vector with another one.
     unflatten : callable
-        Returns a vector as `parameters` are: shapes, dtypes, layouts.
+        Returns a vector in the form of `parameters`: shapes, dtypes, layouts.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not a real floating-point array, or, from `fun`, the loss not a scalar.
 
     Notes
     -----
-    Every rank runs SciPy for itself. Vectors of rank 0 stand, and values and gradients are the
-    same bits on all ranks, so that all take the same steps and stop together. Messages of a call:
-    one broadcast of the vector, those of the loss and of its gradient, and an allgather for
+    Every rank runs SciPy for itself. Rank 0's vectors count on all ranks, and values and gradients
+    are the same bits, so that all ranks take the same steps and stop together. Each call sends one
+    broadcast of the vector, the messages of the loss and of its gradient, and an allgather for
     each parameter that is split.
 
     Examples
     --------
-    >>> problem = xp.autograd.to_scipy(loss, w)
-    >>> found = scipy.optimize.minimize(problem.fun, problem.x0, jac=True, method="L-BFGS-B")
-    >>> w = problem.unflatten(found.x)
+    >>> from scipy.optimize import minimize
+    >>> problem = xp.autograd.to_scipy(lambda w: xp.sum((w - 3.0) ** 2), xp.zeros(2, split=0))
+    >>> found = minimize(problem.fun, problem.x0, jac=True, method="L-BFGS-B")
+    >>> print(problem.unflatten(found.x))
+    [3. 3.]
     """
     given = [_as_parameter(x) for x in leaves(parameters)]
-    both = value_and_grad(loss)
+    both = with_value("to_scipy", loss)
 
     def unflatten(vector: Vector) -> Any:
         vector = _of_first(vector, given[0].comm)
@@ -85,8 +104,8 @@ def to_scipy(loss: Callable[[Any], Array], parameters: Any) -> ScipyProblem:
         return float(value), _flat(gradient)
 
     def hessp(vector: Vector, direction: Vector) -> Vector:
-        product = hvp(loss, (unflatten(vector),), (unflatten(direction),))
-        return _flat(product[0])
+        primals, tangents = (unflatten(vector),), (unflatten(direction),)
+        return _flat(hessian_products("to_scipy", loss, primals, tangents)[0])
 
     return ScipyProblem(fun, _flat(parameters), hessp, unflatten)
 
@@ -99,7 +118,7 @@ def _as_parameter(x: Any) -> Array:
 
 
 def _of_first(vector: Vector, comm: Communicator) -> Vector:
-    """Return rank 0's vector on all ranks: theirs may differ in the last bit."""
+    """Return rank 0's vector on all ranks: the ranks' own may differ in the last bit."""
     t = torch.from_numpy(np.array(vector, dtype=np.float64))
     return broadcast(t, tuple(t.shape), t.dtype, t.device, 0, comm).numpy()
 
@@ -118,33 +137,40 @@ def _flat(tree: Any) -> Vector:
 
 
 def module_apply(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """Call a torch module with arrays: data-parallel where they are split along axis 0.
+    """Call a torch module with arrays: data-parallel if they are split along axis 0.
 
     Parameters
     ----------
     module : torch.nn.Module
-        With the same parameters on every rank. Its rows must not depend on each other.
+        It has the same parameters on every rank, and its rows do not depend on each other.
     *args, **kwargs
         Arrays, split along axis 0 with the same counts, or replicated; or anything else.
 
     Returns
     -------
     Array, or nested tuples, lists, dicts of them
-        The module's results; of a split batch split along axis 0, with its counts.
+        The module's results; for a split batch split along axis 0, with its counts.
 
     Raises
     ------
     TypeError
-        If the module normalises over the batch (BatchNorm in training), whose statistics would be
-        those of one shard.
+        If no argument is an array, or the module normalises over the batch (BatchNorm in training):
+        its statistics would be those of one shard.
     ValueError
-        If an array is split along another axis, or arrays have different counts.
+        If an array is split along another axis, arrays have different counts, or a result has not
+        one row for each row of the batch.
 
     Notes
     -----
-    ``loss.backward()`` accumulates in ``parameter.grad`` the gradient of the global loss, the
-    same on every rank, so that any torch optimiser keeps the parameters equal. Forward it sends
-    nothing; backward one allreduce for all parameters of one dtype.
+    ``loss.backward()`` accumulates the gradient of the global loss in ``parameter.grad``, the same
+    on every rank, so that any torch optimiser keeps the parameters equal. The call sends nothing;
+    the backward pass sends one allreduce for all parameters of one dtype.
+
+    Examples
+    --------
+    >>> import torch
+    >>> print(xp.autograd.module_apply(torch.nn.ReLU(), xp.asarray([-1.0, 2.0], split=0)))
+    [0. 2.]
     """
     _refuse_batch_statistics(module)
     arrays = [x for x in leaves((args, kwargs)) if isinstance(x, Array)]
@@ -180,7 +206,7 @@ def _refuse_batch_statistics(module: nn.Module) -> None:
 
 
 def _batch_layout(arrays: Sequence[Array]) -> Layout | None:
-    """Return the layout that the arrays are split in; None if they are replicated."""
+    """Return the layout in which the arrays are split; None if they are replicated."""
     found: Layout | None = None
     for x in arrays:
         layout = x._layout
@@ -201,7 +227,7 @@ def _batch_layout(arrays: Sequence[Array]) -> Layout | None:
 
 
 def _varying_parameters(module: nn.Module, comm: Communicator) -> dict[str, Tensor]:
-    """Return the module's parameters as each rank's own: their cotangents are summed in one."""
+    """Return the module's parameters as each rank's own; one message sums their cotangents."""
     groups: dict[Any, list[tuple[str, Tensor]]] = {}
     for name, parameter in module.named_parameters():
         groups.setdefault((parameter.dtype, parameter.device), []).append((name, parameter))

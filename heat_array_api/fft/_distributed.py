@@ -1,18 +1,17 @@
 """One-dimensional Fourier transforms of shards: local, or along the split axis.
 
-Along the split axis the array is seen as B *lines* of the axis, B being the product of
-the other axes. What happens depends on B, the length n and the number of ranks P:
+Along the split axis the array is a set of B *lines*, B being the product of the lengths of the
+other axes. The algorithm depends on B, the length n and the number of ranks P:
 
-- B at least P: whole lines are dealt out to the ranks by one all-to-all, transformed there,
-  and brought back by another.
-- fewer lines, n = n1 * n2 with n1 and n2 at least P: the four-step algorithm (Bailey, 1990,
-  "FFTs in external or hierarchical memory"), three all-to-alls.
+- B at least P: one all-to-all brings whole lines to the ranks, which transform them, and another
+  brings the results back.
+- fewer lines, n = n1 * n2 with n1 and n2 at least P: the four-step algorithm (D. Bailey, "FFTs in
+  external or hierarchical memory", 1990), three all-to-alls.
 - n without such factors, as primes: Bluestein's chirp transform (1970), a convolution by
   two four-step transforms of a length that has them, four all-to-alls.
 - fewer lines, and n short (less than 4 P * P): one allgather.
 
-Cropping and padding with zeros are part of the dealing: what is cropped is not sent, nor
-are the zeros.
+The all-to-alls crop and pad with zeros: neither cropped elements nor zeros are sent.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,13 +31,11 @@ from .._core.fetch import join
 from .._core.layout import Layout, Shape, balanced_counts, overlap, resized
 from .._core.redistribute import move
 
-__all__ = ["Step", "transform", "zeros_of"]
+__all__ = ["Kind", "Step", "transform"]
 
 
-Kernel = Callable[..., Tensor]
-
-
-_KERNELS: Final[dict[str, Kernel]] = {
+Kind = Literal["fft", "ifft", "rfft", "irfft"]
+_KERNELS: Final[dict[Kind, Callable[..., Tensor]]] = {
     "fft": torch.fft.fft,
     "ifft": torch.fft.ifft,
     "rfft": torch.fft.rfft,
@@ -49,14 +46,14 @@ _KERNELS: Final[dict[str, Kernel]] = {
 class Step(NamedTuple):
     """A one-dimensional transform of an array along one axis."""
 
-    kind: str  # "fft", "ifft", "rfft" or "irfft"
+    kind: Kind
     axis: int
     n: int  # the logical length, at least 1
     norm: str
 
     @property
     def n_in(self) -> int:
-        """How many elements of each line are used: a longer line is cropped, a shorter padded."""
+        """The elements of each line that are used; longer lines are cropped, shorter padded."""
         return self.n // 2 + 1 if self.kind == "irfft" else self.n
 
     @property
@@ -78,14 +75,13 @@ class Step(NamedTuple):
 
     def kernel(self, t: Tensor, axis: int) -> Tensor:
         """Transform a tensor along `axis`."""
-        shape = resized(t.shape, axis, self.n_out)
-        if 0 in shape:  # MKL refuses a stack of no lines
-            return zeros_of(t, shape, self.kind)
+        if not t.numel():  # MKL refuses an empty stack, torch an axis of length 0
+            return _zeros(t, resized(t.shape, axis, self.n_out), self.kind)
         return _KERNELS[self.kind](t, n=self.n, dim=axis, norm=self.norm)
 
 
-def zeros_of(t: Tensor, shape: Shape, kind: str) -> Tensor:
-    """Return the transform of no elements: zeros of `shape`, or none, that depend on `t`."""
+def _zeros(t: Tensor, shape: Shape, kind: str) -> Tensor:
+    """Return the transform of no elements: zeros of `shape`, possibly none, that depend on `t`."""
     dtype = t.dtype
     if kind == "irfft":
         dtype = dtype.to_real() if dtype.is_complex else dtype
@@ -111,7 +107,7 @@ def transform(t: Tensor, layout: Layout, step: Step) -> tuple[Tensor, Layout]:
     others = target.drop(axis).shape
     lines = math.prod(others)
     if lines == 0:
-        return zeros_of(t, target.local_shape, step.kind), target
+        return _zeros(t, target.local_shape, step.kind), target
     kept = min(step.n_in, layout.shape[axis])
     bounds = tuple(min(offset, kept) for offset in layout.offsets)
     here = bounds[comm.rank + 1] - bounds[comm.rank]
@@ -129,10 +125,10 @@ def transform(t: Tensor, layout: Layout, step: Step) -> tuple[Tensor, Layout]:
 
 
 def _whole_lines(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
-    """Deal out whole lines to the ranks, transform them, bring the results back.
+    """Bring whole lines to the ranks, transform them, bring the results back.
 
     `t` has this rank's part of every line, the elements ``bounds[rank]:bounds[rank + 1]``;
-    the result its part under `target`.
+    the result has its part under `target`.
     """
     comm = target.comm
     shares = balanced_counts(len(t), comm.size)
@@ -156,7 +152,7 @@ def _gathered(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
     """Gather a few short lines, transform them on every rank, keep this rank's part."""
     counts = tuple(end - begin for begin, end in pairwise(bounds))
     layout = Layout.of((len(t), bounds[-1]), 1, counts, target.comm)
-    lines = gather(t, layout, varying=True)  # each rank keeps another part of the result
+    lines = gather(t, layout, varying=True)  # each rank keeps its own part of the result
     return step.kernel(lines, 1).narrow(1, target.start, target.count)
 
 
@@ -164,10 +160,10 @@ def _gathered(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
 
 
 def _long_lines(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
-    """Transform lines of which every rank holds a part, none a whole one."""
+    """Transform lines that are spread over all ranks."""
     complex_dtype = t.dtype.to_complex()
     if step.kind == "irfft":
-        # The real part of twice the sum over the half spectrum, less what has no mirror image.
+        # The real part of twice the sum over the half spectrum; unpaired elements count once.
         k = _range(t, bounds[target.comm.rank], t.shape[1])
         t = t * torch.where((k > 0) & (2 * k != step.n), 2.0, 1.0).to(t.dtype.to_real())
     grid = _factored(step.n, target.comm.size)
@@ -187,7 +183,7 @@ class _Grid(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _factored(n: int, size: int) -> _Grid | None:
-    """Factor `n` in two that are both at least `size`, so that no rank has too much; or None."""
+    """Factor `n` in two that are both at least `size`, with the least load of a rank; else None."""
     best = None
     least = math.inf
     for n1 in range(size, math.isqrt(n) + 1):
@@ -201,7 +197,7 @@ def _factored(n: int, size: int) -> _Grid | None:
 
 @lru_cache(maxsize=1024)
 def _convolution_length(least: int, size: int) -> int:
-    """Return the first length from `least` on of small prime factors that `_factored` can do."""
+    """Return the first length from `least` on, of small prime factors, that `_factored` can do."""
     found = []
     fives = 1
     while fives < 2 * least:
@@ -221,11 +217,11 @@ def _four_step(t: Tensor, bounds: Shape, target: Layout, step: Step, grid: _Grid
     """
     n1, n2 = grid
     comm = target.comm
-    matrix = _deal(t, bounds, n2, n1, comm)
+    matrix = _to_columns(t, bounds, n2, n1, comm)
     if not matrix.is_complex():
         matrix = matrix.to(matrix.dtype.to_complex())
     rows = _columns_to_rows(matrix, grid, step.sign, comm)
-    return _collect(rows.transpose(1, 2) * step.scale, target, n1)
+    return _from_columns(rows.transpose(1, 2) * step.scale, target, n1)
 
 
 def _bluestein(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
@@ -241,14 +237,14 @@ def _bluestein(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
     n1, n2 = grid
     begin = bounds[comm.rank]
     t = t * _chirp(_range(t, begin, t.shape[1]), n, sign, t.dtype)
-    matrix = _deal(t, bounds, n2, n1, comm)
+    matrix = _to_columns(t, bounds, n2, n1, comm)
     first, width = _columns(n2, comm)
     place = _range(t, 0, n1)[:, None] * n2 + _range(t, first, width)
     place = torch.where(place < wanted, place, length - place)
     chirp = _chirp(place, n, -sign, t.dtype)
     rows = _columns_to_rows(torch.cat([matrix, chirp[None]]), grid, -1, comm)
     matrix = _rows_to_columns(rows[:-1] * rows[-1:], grid, 1, comm)
-    result = _collect(matrix, target, n2)
+    result = _from_columns(matrix, target, n2)
     factor = _chirp(_range(t, target.start, target.count), n, sign, t.dtype)
     return result * (factor * (step.scale / length))
 
@@ -315,15 +311,15 @@ def _range(t: Tensor, first: int, length: int) -> Tensor:
 
 
 def _columns(n: int, comm: Communicator) -> tuple[int, int]:
-    """Return the first of this rank's columns, of n dealt out evenly, and how many they are."""
+    """Return the first and the number of this rank's columns, n of them in a balanced layout."""
     layout = Layout.balanced((n,), 0, comm)
     return layout.start, layout.count
 
 
 class _Windows(NamedTuple):
-    """The elements of an interval of a line, in rows of some length, that lie in some columns."""
+    """The elements of a line's interval that lie in some columns of the line as a matrix."""
 
-    head: Shape  # in a row that the interval has only in part: places [begin, end)
+    head: Shape  # in the first row, if the interval has only a part of it: places [begin, end)
     body: Shape  # whole rows [first, last)
     tail: Shape
 
@@ -345,8 +341,8 @@ def _sizes(windows: _Windows, width: int) -> list[int]:
     return [b - a, (last - first) * width, d - c]
 
 
-def _deal(t: Tensor, bounds: Shape, length: int, rows: int, comm: Communicator) -> Tensor:
-    """Bring lines, of which each rank has an interval, to matrices split along the columns.
+def _to_columns(t: Tensor, bounds: Shape, length: int, rows: int, comm: Communicator) -> Tensor:
+    """Bring lines, whose intervals lie on the ranks, to matrices split along the columns.
 
     The first ``bounds[-1]`` elements of a line are given; the rest of ``rows * length`` are
     zeros, which are not sent. One all-to-all.
@@ -384,8 +380,8 @@ def _deal(t: Tensor, bounds: Shape, length: int, rows: int, comm: Communicator) 
     return joined.view(lines, rows, width)
 
 
-def _collect(matrix: Tensor, target: Layout, length: int) -> Tensor:
-    """Undo `_deal`: bring matrices split along their `length` columns to intervals of the lines.
+def _from_columns(matrix: Tensor, target: Layout, length: int) -> Tensor:
+    """Undo `_to_columns`: bring matrices split along `length` columns to intervals of the lines.
 
     Each rank gets its interval under `target`, along the axis that the lines have there;
     elements beyond are dropped. One all-to-all.

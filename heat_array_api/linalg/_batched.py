@@ -1,19 +1,19 @@
-"""Where matrices are factored: the one lift of all functions of whole matrices.
+"""Where matrices are factored: the lift of all functions of whole matrices.
 
 ====================================  ==========================================  ============
 the array                             where the work is done                      result
 ====================================  ==========================================  ============
 replicated stack                      each rank its share, then an allgather      replicated
-replicated matrix                     every rank; rank 0's result stands          replicated
-split along an axis of the stack      each rank its own matrices                  that split
-split matrices, a stack axis of at    all-to-all to that axis, then as above      that axis
-least P
-split matrices otherwise              one by one, by the function's own           see there
-                                      distributed algorithm
+replicated matrix                     every rank; rank 0's result is broadcast    replicated
+split along an axis of the stack      each rank its own matrices                  that axis
+stack of split matrices, one of its   all-to-all to that axis, then as above      that axis
+axes of length P or more
+other split matrices                  one after the other, by the function's      as the
+                                      distributed algorithm                       function says
 ====================================  ==========================================  ============
 
-A matrix that a kernel refuses (singular, not positive definite, NaN) is known to one rank
-only: one allreduce of 8 bytes tells the others, and all raise alike.
+If a kernel refuses a matrix (singular, not positive definite, NaN), only one rank knows: an
+allreduce of 8 bytes tells the others, so that all raise the same error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from .._comm.communicator import Communicator
 from .._comm.recording import capturing
 from .._core.array import Array
 from .._core.collectives import broadcast, gather, preduce, shard
+from .._core.docstrings import filled_in
 from .._core.layout import Layout, Shape, longest_axis
 from .._core.lift import as_floating, check_array
 from .._core.redistribute import move, redistribute
@@ -48,20 +49,107 @@ __all__ = [
     "as_lapack",
     "as_matrices",
     "available_memory",
-    "born",
+    "documented",
     "each_matrix",
     "each_of_stack",
     "hermitian",
     "on_one_rank",
-    "run",
-    "unified",
+    "result_layout",
+    "run_kernel",
+    "run_replicated",
 ]
 
-Single = Callable[[Array], tuple[Array, ...]]
-Rule = Callable[[Array, Any, Any], Array | None]
+SplitAlgorithm = Callable[[Array], tuple[Array, ...]]
+CotangentRule = Callable[[Array, Any, Any], Array | None]
 LAPACK_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 WORKSPACE = 4
 """How many matrices the memory of one rank must hold for it to factor one."""
+
+
+_X: Final = """Parameters
+----------
+x : Array
+    Shape ``(..., {}, {})``, any layout; dtype floating-point (integers become the default one)."""
+_ERRORS: Final = """Raises
+------
+ValueError
+    If `x` has fewer than two axes{}.
+TypeError
+    If `x` is not an array, or has half precision."""
+_FAILS: Final = """
+numpy.linalg.LinAlgError
+    On all ranks, if {}."""
+_TOO_BIG: Final = (
+    _FAILS.format("a decomposition does not converge (NaN elements)")
+    + """
+MemoryError
+    On all ranks, if rank 0 must factor a split matrix and has no room for four of its size."""
+)
+_RETURNS: Final = "\n\nReturns\n-------"
+_EXAMPLES: Final = "\n\nExamples\n--------"
+_MESSAGES: Final = (
+    """
+
+Notes
+-----
+One split matrix: {}.
+
+Matrices that are whole on their ranks are factored there; one allreduce of 8 bytes tells whether
+any failed. For a replicated matrix rank 0's results are broadcast; for a replicated stack each
+rank factors its share, and the results are gathered. A stack of split matrices is first split
+along a stack axis of at least P matrices (one all-to-all), if it has one; else its matrices are
+factored one after the other. The standard: "Linear Algebra Extension"."""
+    + _EXAMPLES
+)
+_SQUARE: Final = _ERRORS.format(", or its matrices are not square")
+_LU = "one all-to-all of it, and broadcasts of half of it, panel by panel"
+_INVERSE = "two all-to-alls of it, and broadcasts of it, panel by panel"
+_ON_RANK_0 = "one all-to-all brings it to rank 0, which factors it, and the results go back"
+_TALL = """if it is tall (M at least N P), the messages of `qr` and broadcasts of the factors
+of R; if it is wide, those of its transpose; else one all-to-all brings it to rank 0"""
+documented = filled_in(
+    x=_X.format("M", "N"),
+    x_only=_X.format("M", "N") + _RETURNS,
+    square=_X.format("M", "M"),
+    square_only=_X.format("M", "M") + _RETURNS,
+    hermitian=_X.format("M", "M") + "\n    Only the lower triangle is read.",
+    hermitian_only=_X.format("M", "M") + "\n    Only the lower triangle is read." + _RETURNS,
+    norm_errors=_ERRORS.format(", or `ord` is unknown") + _EXAMPLES,
+    power_errors=_SQUARE + _FAILS.format("`n` is negative and a matrix singular") + _EXAMPLES,
+    lu=_SQUARE + _MESSAGES.format(_LU),
+    inverse=_SQUARE + _FAILS.format("a matrix is singular") + _MESSAGES.format(_INVERSE),
+    on_rank_0=_SQUARE + _TOO_BIG + _MESSAGES.format(_ON_RANK_0),
+    tall=_ERRORS.format("") + _TOO_BIG + _MESSAGES.format(_TALL),
+    rtol="""rtol : float or Array, optional
+    Singular values up to `rtol` times the largest count as zero; an array has one `rtol` for
+    each matrix. Default: ``max(M, N) * eps``."""
+    + _RETURNS,
+    rtol_errors=_ERRORS.format("") + _TOO_BIG + _EXAMPLES,
+    parts="""Parameters
+----------
+x : Array
+    Shape ``(..., M, N)``, any layout and dtype (`trace`: numeric).""",
+    parts_errors="""Raises
+------
+ValueError, TypeError
+    If `x` has fewer than two axes; if it is not an array, or its dtype does not fit."""
+    + _EXAMPLES,
+    products_errors="""Raises
+------
+ValueError, TypeError, IndexError
+    If the shapes do not fit; if an operand is not numeric; if one lacks the axis."""
+    + _EXAMPLES,
+    cholesky=_SQUARE
+    + _FAILS.format("a matrix is not positive definite")
+    + _MESSAGES.format(_INVERSE.replace("broadcasts", "broadcasts of half")),
+    qr=_ERRORS.format(", or `mode` is unknown")
+    + _MESSAGES.format(
+        """if M is at least N P and the mode is reduced, ceil(log2(P)) exchanges and one
+broadcast of N x N words (TSQR), after an all-to-all if `x` is split along columns; else one
+all-to-all of the matrix and of each factor, and broadcasts of the reflectors, panel by panel"""
+    ),
+)
+"""Complete the docstrings of functions of matrices."""
 
 
 # ---------------------------------------------------------------------- arguments
@@ -88,7 +176,7 @@ def as_lapack(func: str, x: Array, name: str = "x") -> Array:
 # ---------------------------------------------------------------------- layouts of results
 
 
-def born(shape: Shape, like: Layout, axis: int = 0) -> Layout:
+def result_layout(shape: Shape, like: Layout, axis: int = 0) -> Layout:
     """Return the layout of a result: replicated if no bigger than a share of `like`, else split."""
     if not shape or math.prod(shape) * like.comm.size <= like.size:
         return Layout.replicated(shape, like.comm)
@@ -116,7 +204,7 @@ class Operation:
     may_fail: bool = True
 
 
-def run(operation: Operation, tensors: Sequence[Tensor], comm: Communicator) -> list[Tensor]:
+def run_kernel(operation: Operation, tensors: Sequence[Tensor], comm: Communicator) -> list[Tensor]:
     """Call a local kernel; raise LinAlgError on all ranks if it fails on any."""
     if capturing() and not operation.may_fail:
         return list(operation.kernel(*tensors))
@@ -131,9 +219,11 @@ def run(operation: Operation, tensors: Sequence[Tensor], comm: Communicator) -> 
     return list(results)
 
 
-def unified(operation: Operation, tensors: Sequence[Tensor], comm: Communicator) -> list[Tensor]:
-    """Call a kernel with replicated tensors: the results of rank 0 stand, so bits are equal."""
-    results = run(operation, tensors, comm)
+def run_replicated(
+    operation: Operation, tensors: Sequence[Tensor], comm: Communicator
+) -> list[Tensor]:
+    """Call a kernel with replicated tensors; rank 0's results are broadcast: equal bits."""
+    results = run_kernel(operation, tensors, comm)
     if comm.size == 1:
         return results
     if any(tracked(t) for t in tensors):
@@ -153,26 +243,16 @@ def each_matrix(
     operation: Operation,
     x: Array,
     targets: Callable[[Layout], Sequence[Layout]],
-    single: Single | None = None,
+    of_split: SplitAlgorithm | None = None,
     *,
-    adjoint: Rule | None = None,
+    adjoint: CotangentRule | None = None,
 ) -> tuple[Array, ...]:
     """Apply a function of a matrix to all matrices of a stack.
 
-    Parameters
-    ----------
-    operation : Operation
-        What it does with a local stack of matrices.
-    x : Array, shape (..., M, N)
-        Any layout.
-    targets : callable
-        The results' layouts for one matrix of a layout.
-    single : callable, optional
-        How it is done for a matrix that is split. Default: on one rank.
-    adjoint : callable
-        The cotangent of a matrix that is split, of ``(x, results, cotangents)``, in functions of
-        the namespace; None for the cotangent of a result without influence. Where matrices are
-        whole on their ranks, the derivatives of the kernel are torch's. Not needed off the tape.
+    torch differentiates the operation's kernel. `targets` gives the layouts of the results for the
+    layout of one matrix, `of_split` the algorithm for one split matrix (default: on one rank), and
+    `adjoint` its cotangent, of ``(x, results, cotangents)`` in functions of the namespace, where
+    None stands for the cotangent of a result without influence.
     """
     layout = x._layout
     ndim, comm = layout.ndim, layout.comm
@@ -184,28 +264,28 @@ def each_matrix(
     if ndim > 2 and layout.size:
         return each_of_stack(
             layout.shape[:-2],
-            lambda index: each_matrix(operation, x[index], targets, single, adjoint=adjoint),
+            lambda index: each_matrix(operation, x[index], targets, of_split, adjoint=adjoint),
         )
     if ndim > 2:  # no elements, hence no messages
         empty = x._local.new_empty(layout.shape)
         return _by_stack(operation, Array(empty, layout.split_along(None)))
     if comm.size == 1 or not layout.size:
         whole = x._local if comm.size == 1 else x._local.new_empty(layout.shape)
-        results = run(operation, (whole,), comm)
+        results = run_kernel(operation, (whole,), comm)
         return tuple(
             Array(shard(t, target), target)
             for t, target in zip(results, targets(layout), strict=True)
         )
 
     def value(x: Array) -> tuple[Array, ...]:
-        return on_one_rank(operation, x, targets(layout)) if single is None else single(x)
+        return on_one_rank(operation, x, targets(layout)) if of_split is None else of_split(x)
 
     if adjoint is not None and tracked(x._local):
         return differentiable(value, _of_one(adjoint), x)
     return value(x)
 
 
-def _of_one(adjoint: Rule) -> Adjoint:
+def _of_one(adjoint: CotangentRule) -> Adjoint:
     def of_one(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Array | None]:
         return (adjoint(inputs[0], results, cotangents),)
 
@@ -231,10 +311,10 @@ def _by_stack(operation: Operation, x: Array) -> tuple[Array, ...]:
     replicated = layout.split is None
     if replicated and comm.size > 1 and layout.size:
         if axis is None or batch[axis] < 2:
-            results = unified(operation, (x._local,), comm)
+            results = run_replicated(operation, (x._local,), comm)
             return tuple(Array(t, Layout.replicated(tuple(t.shape), comm)) for t in results)
         layout = layout.split_along(axis)
-    results = run(operation, (shard(x._local, layout) if replicated else x._local,), comm)
+    results = run_kernel(operation, (shard(x._local, layout) if replicated else x._local,), comm)
     arrays = []
     for t in results:
         target = layout.with_shape((*batch, *t.shape[len(batch) :]), layout.split)
@@ -249,17 +329,11 @@ def _by_stack(operation: Operation, x: Array) -> tuple[Array, ...]:
 
 
 def on_one_rank(operation: Operation, x: Array, targets: Sequence[Layout]) -> tuple[Array, ...]:
-    """Factor a split matrix on rank 0: the named fallback of the functions that gather.
+    """Factor a split matrix on rank 0: the fallback of the functions that gather.
 
-    Raises
-    ------
-    MemoryError
-        On all ranks, if the memory of rank 0 has no room for `WORKSPACE` such matrices.
-
-    Notes
-    -----
-    Messages: one all-to-all in which rank 0 receives the matrix; for each result one
-    all-to-all, or allgather, from rank 0; two allreduces of 8 bytes.
+    MemoryError on all ranks, if the memory of rank 0 has no room for `WORKSPACE` such matrices.
+    Messages: one all-to-all in which rank 0 receives the matrix; for each result one all-to-all, or
+    allgather, from rank 0; two allreduces of 8 bytes.
     """
     layout = x._layout
     comm = layout.comm
@@ -272,7 +346,7 @@ def on_one_rank(operation: Operation, x: Array, targets: Sequence[Layout]) -> tu
     whole = move(x._local, layout, to_first(layout.shape, layout.split))
     if comm.rank != 0:  # for the dtypes of the results
         whole = x._local.new_empty((0, 0))
-    results = run(operation, (whole,), comm)
+    results = run_kernel(operation, (whole,), comm)
     arrays = []
     for t, target in zip(results, targets, strict=True):
         first = to_first(target.shape, 0)
@@ -294,7 +368,7 @@ def _check_memory(func: str, x: Array) -> None:
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Return the bytes that a program can still take there; None where that is not known."""
+    """Return the bytes that a program can still allocate there; None if that is unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:

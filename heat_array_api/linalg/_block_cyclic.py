@@ -1,9 +1,9 @@
-"""Factorisations of one large matrix whose columns are dealt out to the ranks block by block.
+"""Factorisations of one large matrix in a block-cyclic layout.
 
 Block j of the columns, a *panel*, lies on rank j mod P, so that all ranks stay busy until the
-end. Panel by panel, the owner factors it with LAPACK and sends the factor to all; each rank then
-updates the columns of its own that come later. A rank receives every panel once, and
-holds one of them beside its columns: no more words than half the matrix, never all at once.
+end. Panel by panel, the owner factors it with LAPACK and broadcasts the factor; each rank then
+updates its own later columns. A rank holds one panel beside its columns, and receives each panel
+once: half the matrix in words, never all at once.
 
 Source: J. Choi, J. Dongarra, L. S. Ostrouchov, A. Petitet, D. Walker, R. C. Whaley, "Design and
 implementation of the ScaLAPACK LU, QR, and Cholesky factorization routines", Sci. Program. 5
@@ -27,16 +27,16 @@ from ._tsqr import canonical_phases
 
 __all__ = [
     "WIDTHS",
-    "Dealt",
+    "BlockCyclic",
     "Panel",
-    "collect",
-    "deal",
-    "dealt_eye",
+    "block_cyclic_eye",
+    "from_block_cyclic",
     "panel_cholesky",
     "panel_lu",
     "panel_qr",
     "panel_width",
     "substitute_back",
+    "to_block_cyclic",
 ]
 
 
@@ -53,19 +53,10 @@ class Panel(NamedTuple):
 
 
 @dataclass
-class Dealt:
-    """The columns of an (m, n) matrix that lie on this rank.
+class BlockCyclic:
+    """An (m, n) matrix in block-cyclic layout, as one rank holds it.
 
-    Parameters
-    ----------
-    t : Tensor, shape (m, n_r)
-        The columns, in order. The factorisations overwrite them.
-    shape : tuple of int
-        (m, n).
-    width : int
-        Of the panels.
-    comm : Communicator
-        The ranks.
+    Factorisations overwrite `t`, this rank's columns in their order.
     """
 
     t: Tensor
@@ -105,7 +96,7 @@ class Dealt:
 
 
 def panel_width(n: int, comm: Communicator) -> int:
-    """Return the width of the panels: some four on each rank, where n is large."""
+    """Return the width of the panels: about four panels for each rank, where n is large."""
     least, greatest = WIDTHS
     return min(max(-(-n // (4 * comm.size)), least), greatest)
 
@@ -116,72 +107,71 @@ def _before(column: int, rank: int, width: int, size: int) -> int:
 
 
 def _columns(n: int, rank: int, width: int, size: int, device: torch.device) -> Tensor:
-    """Return which columns of n are dealt to `rank`."""
+    """Return which of n columns lie on `rank`."""
     columns = torch.arange(n, device=device)
     return columns[(columns // width) % size == rank]
 
 
-# ---------------------------------------------------------------------- dealing and collecting
+# ---------------------------------------------------------------------- from and to other layouts
 
 
-def deal(t: Tensor, layout: Layout, width: int | None = None) -> Dealt:
-    """Deal out the columns of the matrix of which `t` is this rank's shard: one all-to-all."""
+def to_block_cyclic(t: Tensor, layout: Layout, width: int | None = None) -> BlockCyclic:
+    """Bring the matrix whose shard is `t` to block-cyclic layout: one all-to-all."""
     m, n = layout.shape
     comm = layout.comm
     width = panel_width(n, comm) if width is None else width
-    hands = [_columns(n, rank, width, comm.size, t.device) for rank in range(comm.size)]
-    mine = hands[comm.rank]
+    owned = [_columns(n, rank, width, comm.size, t.device) for rank in range(comm.size)]
+    mine = owned[comm.rank]
     if layout.split is None or comm.size == 1:
         columns = t[:, mine]
     elif layout.split == 0:
-        blocks = [t[:, hand] for hand in hands]
+        blocks = [t[:, columns] for columns in owned]
         shapes = [(count, len(mine)) for count in layout.counts]
         columns = torch.cat(all_to_all(blocks, shapes, comm), dim=0)
     else:
         bounds = layout.offsets
-        blocks = [
-            t[:, _between(hand, bounds[comm.rank], bounds[comm.rank + 1]) - bounds[comm.rank]]
-            for hand in hands
-        ]
+        first, last = bounds[comm.rank], bounds[comm.rank + 1]
+        blocks = [t[:, _between(columns, first, last) - first] for columns in owned]
         shapes = [
             (m, len(_between(mine, bounds[rank], bounds[rank + 1]))) for rank in range(comm.size)
         ]
         columns = torch.cat(all_to_all(blocks, shapes, comm), dim=1)
-    return Dealt(columns, (m, n), width, comm)
+    return BlockCyclic(columns, (m, n), width, comm)
 
 
 def _between(columns: Tensor, begin: int, end: int) -> Tensor:
     return columns[(columns >= begin) & (columns < end)]
 
 
-def dealt_eye(shape: Shape, like: Dealt) -> Dealt:
-    """Return the identity, dealt out in the same way. Sends nothing."""
+def block_cyclic_eye(shape: Shape, like: BlockCyclic) -> BlockCyclic:
+    """Return the identity in the block-cyclic layout of `like`. Sends nothing."""
     comm = like.comm
     mine = _columns(shape[1], comm.rank, like.width, comm.size, like.t.device)
     rows = torch.arange(shape[0], device=like.t.device)
     t = (rows[:, None] == mine).to(like.t.dtype)
-    return Dealt(t, shape, like.width, comm)
+    return BlockCyclic(t, shape, like.width, comm)
 
 
-def collect(x: Dealt, target: Layout) -> Tensor:
+def from_block_cyclic(x: BlockCyclic, target: Layout) -> Tensor:
     """Return this rank's shard under `target`: one all-to-all, or one allgather if replicated."""
     m, n = x.shape
     comm, width = x.comm, x.width
-    hands = [_columns(n, rank, width, comm.size, x.t.device) for rank in range(comm.size)]
+    owned = [_columns(n, rank, width, comm.size, x.t.device) for rank in range(comm.size)]
     if target.split is None:
-        counts = tuple(len(hand) for hand in hands)
+        counts = tuple(len(columns) for columns in owned)
         columns = gather(x.t, Layout.of((m, n), 1, counts, comm))
-        order = torch.cat(hands)
+        order = torch.cat(owned)
     elif target.split == 0:
         blocks = list(torch.split(x.t, list(target.counts)))
-        shapes = [(target.count, len(hand)) for hand in hands]
+        shapes = [(target.count, len(columns)) for columns in owned]
         columns = torch.cat(all_to_all(blocks, shapes, comm), dim=1)
-        order = torch.cat(hands)
+        order = torch.cat(owned)
     else:
         bounds = target.offsets
         at = [_before(bound, comm.rank, width, comm.size) for bound in bounds]
         blocks = [x.t[:, at[rank] : at[rank + 1]] for rank in range(comm.size)]
-        mine = [_between(hand, bounds[comm.rank], bounds[comm.rank + 1]) for hand in hands]
+        first, last = bounds[comm.rank], bounds[comm.rank + 1]
+        mine = [_between(columns, first, last) for columns in owned]
         shapes = [(m, len(columns)) for columns in mine]
         columns = torch.cat(all_to_all(blocks, shapes, comm), dim=1)
         order = torch.cat(mine)
@@ -191,15 +181,11 @@ def collect(x: Dealt, target: Layout) -> Tensor:
 # ---------------------------------------------------------------------- Cholesky
 
 
-def panel_cholesky(x: Dealt) -> bool:
+def panel_cholesky(x: BlockCyclic) -> bool:
     """Overwrite the columns of a Hermitian matrix with those of its lower Cholesky factor.
 
-    Only the lower triangle is read.
-
-    Returns
-    -------
-    bool
-        Whether the matrix is positive definite; if not, the columns mean nothing.
+    Only the lower triangle is read. Returns whether the matrix is positive definite; if not, the
+    columns mean nothing.
     """
     n = x.shape[0]
     comm = x.comm
@@ -234,18 +220,12 @@ def _cholesky_of(panel: Tensor) -> Tensor:
 # ---------------------------------------------------------------------- LU and solving
 
 
-def panel_lu(x: Dealt, right: Tensor | None = None) -> tuple[Tensor, int]:
+def panel_lu(x: BlockCyclic, right: Tensor | None = None) -> tuple[Tensor, int]:
     """Overwrite the columns of a square matrix A with those of U, where P A = L U.
 
-    Partial pivoting. L is not kept: the right-hand sides `right`, whichever of them this rank
-    holds, are overwritten with L^-1 P times them.
-
-    Returns
-    -------
-    diagonal : Tensor, shape (n,)
-        Of U, on every rank.
-    parity : int
-        1 or -1: the determinant of P.
+    Partial pivoting. L is not kept: this rank's right-hand sides `right`, any subset of them, are
+    overwritten with L^-1 P times them. Returns the diagonal of U, on every rank, and the
+    determinant of P (1 or -1).
     """
     n = x.shape[0]
     diagonal = x.t.new_empty(n)
@@ -291,7 +271,7 @@ def _eliminate(t: Tensor, factor: Tensor, order: Tensor, begin: int) -> None:
     t[begin + width :] = lower[width:] - factor[width:] @ top
 
 
-def substitute_back(x: Dealt, right: Tensor) -> None:
+def substitute_back(x: BlockCyclic, right: Tensor) -> None:
     """Overwrite this rank's right-hand sides with U^-1 times them."""
     for owner, begin, end in reversed(list(x.panels())):
         mine = x.own(Panel(owner, begin, end))[:end] if owner == x.comm.rank else None
@@ -304,21 +284,11 @@ def substitute_back(x: Dealt, right: Tensor) -> None:
 # ---------------------------------------------------------------------- QR
 
 
-def panel_qr(x: Dealt, columns: int) -> tuple[Dealt | None, Dealt]:
-    """Factor an (m, n) matrix by Householder reflections.
+def panel_qr(x: BlockCyclic, columns: int) -> tuple[BlockCyclic | None, BlockCyclic]:
+    """Factor an (m, n) matrix, which is overwritten, by Householder reflections.
 
-    Parameters
-    ----------
-    x : Dealt
-        The matrix; overwritten.
-    columns : int
-        How many columns of Q are wanted: 0, min(m, n) or m.
-
-    Returns
-    -------
-    q : Dealt, shape (m, columns), or None if none are wanted
-    r : Dealt, shape (m, n)
-        Upper triangular with a real diagonal that is not negative.
+    Returns the first `columns` (0, min(m, n) or m) columns of Q, None if it is 0, and R of shape
+    (m, n), upper triangular with a real diagonal that is not negative.
     """
     m, n = x.shape
     reflections: list[Tensor | None] = []  # this rank's panels
@@ -362,10 +332,12 @@ def _reflect(shared: Tensor, t: Tensor, *, inverse: bool) -> Tensor:
     return torch.ormqr(shared[:-1, :count], shared[-1, :count], t, left=True, transpose=inverse)
 
 
-def _form_q(x: Dealt, reflections: list[Tensor | None], phases: Tensor, columns: int) -> Dealt:
+def _form_q(
+    x: BlockCyclic, reflections: list[Tensor | None], phases: Tensor, columns: int
+) -> BlockCyclic:
     """Multiply the reflections into the identity, from the last to the first."""
     m, n = x.shape
-    q = dealt_eye((m, columns), x)
+    q = block_cyclic_eye((m, columns), x)
     panels = list(x.panels(min(m, n)))
     for panel, mine in reversed(list(zip(panels, reflections, strict=True))):
         shared = x.share(mine, _packed_shape(m, panel), panel.owner)

@@ -1,9 +1,9 @@
-"""Cholesky, QR and LU of matrices, and what rests on them (the standard's linalg extension).
+"""Cholesky and QR factorisations (the standard's linalg extension).
 
-Stacks are spread over the ranks as `_stacks` says. One matrix that is split along its rows or
-columns is factored where it lies: a tall one by `_tsqr`, others by `_panels`. The diagonal
-of R is made real and not negative: so Q and R of a matrix of full rank are unique, and depend on
-neither ranks nor split.
+`_batched` spreads stacks over the ranks. One matrix that is split along its rows or columns is
+factored where it lies: a tall one by `_tsqr`, others by `_block_cyclic`. The diagonal of R is made
+real and not negative, so that Q and R of a matrix of full rank are unique, and depend neither on
+the number of ranks nor on the split.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .._core.layout import Layout
 from .._core.redistribute import move
 from .._creation import tril, triu
 from .._manipulation import concat
-from ._batched import Operation, as_matrices, born, each_matrix, hermitian
-from ._block_cyclic import collect, deal, panel_cholesky, panel_qr
+from ._batched import Operation, as_matrices, documented, each_matrix, hermitian, result_layout
+from ._block_cyclic import from_block_cyclic, panel_cholesky, panel_qr, to_block_cyclic
 from ._solve import inv
 from ._tsqr import canonical_phases, tsqr
 
@@ -29,7 +29,7 @@ __all__ = ["cholesky", "qr"]
 
 
 class QRResult(NamedTuple):
-    """What `qr` returns."""
+    """The factors that `qr` returns."""
 
     Q: Array
     R: Array
@@ -38,14 +38,12 @@ class QRResult(NamedTuple):
 # ---------------------------------------------------------------------- Cholesky
 
 
+@documented
 @breaks
 def cholesky(x: Array, /, *, upper: bool = False) -> Array:
     """Return the Cholesky factor of Hermitian positive definite matrices.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point. Only the lower triangle is read.
+    {hermitian}
     upper : bool
         Whether to return U with ``x = U^H U`` rather than L with ``x = L L^H``.
 
@@ -54,15 +52,10 @@ def cholesky(x: Array, /, *, upper: bool = False) -> Array:
     Array
         Shape and layout of `x`; a stack of split matrices may become split along the stack.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        On all ranks, if a matrix is not positive definite.
-
-    Notes
-    -----
-    Messages: for split matrices two all-to-alls of the matrix, and broadcasts of half of it in
-    panels; else one allreduce of 8 bytes. The standard: "Linear Algebra Extension", cholesky.
+    {cholesky}
+    >>> print(xp.linalg.cholesky(xp.asarray([[4.0, 2.0], [2.0, 5.0]], split=0)))
+    [[2. 0.]
+     [1. 2.]]
     """
     x = as_matrices("cholesky", x, square=True)
 
@@ -73,15 +66,15 @@ def cholesky(x: Array, /, *, upper: bool = False) -> Array:
     def targets(layout: Layout) -> tuple[Layout]:
         return (layout,)
 
-    def single(x: Array) -> tuple[Array]:
+    def of_split(x: Array) -> tuple[Array]:
         layout = x._layout
-        dealt = deal(x._local, layout)
-        if not panel_cholesky(dealt):
+        cyclic = to_block_cyclic(x._local, layout)
+        if not panel_cholesky(cyclic):
             raise np.linalg.LinAlgError("cholesky: x is not positive definite")
         if not upper:
-            return (Array(collect(dealt, layout), layout),)
+            return (Array(from_block_cyclic(cyclic, layout), layout),)
         assert layout.split is not None
-        lower = collect(dealt, layout.with_shape(layout.shape, 1 - layout.split))
+        lower = from_block_cyclic(cyclic, layout.with_shape(layout.shape, 1 - layout.split))
         return (Array(lower.mH.resolve_conj(), layout),)
 
     def adjoint(x: Array, results: tuple[Array], cotangents: tuple[Array]) -> Array:
@@ -92,7 +85,7 @@ def cholesky(x: Array, /, *, upper: bool = False) -> Array:
             else _cholesky_adjoint(factor, g)
         )
 
-    return each_matrix(Operation("cholesky", kernel), x, targets, single, adjoint=adjoint)[0]
+    return each_matrix(Operation("cholesky", kernel), x, targets, of_split, adjoint=adjoint)[0]
 
 
 def _cholesky_adjoint(lower: Array, g: Array) -> Array:
@@ -106,30 +99,27 @@ def _cholesky_adjoint(lower: Array, g: Array) -> Array:
 # ---------------------------------------------------------------------- QR
 
 
+@documented
 @may_break
 def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRResult:
     """Factor matrices into an orthogonal (unitary) and an upper triangular one.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout; dtype floating-point.
+    {x}
     mode : {"reduced", "complete"}
         Q of shape ``(..., M, K)`` with K = min(M, N), or ``(..., M, M)``.
 
     Returns
     -------
     Q, R : Array
-        ``x = Q R``; the diagonal of R is real and not negative. Of a split matrix: Q is split along
-        its rows, R is replicated if it is no bigger than one rank's share of `x`, else split
-        along its columns.
+        ``x = Q R``; the diagonal of R is real and not negative. For one split matrix Q is split
+        along its rows; R is replicated if it is no bigger than one rank's share of `x`, else
+        split along its columns.
 
-    Notes
-    -----
-    Messages for one split matrix: if M is at least N P (and the mode reduced), ceil(log2(P))
-    exchanges of N x N words (TSQR), after an all-to-all if it is split along columns; else
-    all-to-alls of the matrix and of the factors, and broadcasts of the reflectors in panels.
-    The standard: "Linear Algebra Extension", qr.
+    {qr}
+    >>> x = xp.asarray([[3.0, 1.0], [4.0, 2.0]], split=0)
+    >>> q, r = xp.linalg.qr(x)
+    >>> print(xp.all(xp.abs(q @ r - x) < 1e-12))
+    True
     """
     if mode not in ("reduced", "complete"):
         raise ValueError(f"qr: mode is {mode!r}; expected 'reduced' or 'complete'")
@@ -141,7 +131,7 @@ def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRRe
     def targets(layout: Layout) -> tuple[Layout, Layout]:
         return _qr_layouts(layout, mode == "complete")
 
-    def single(x: Array) -> tuple[Array, ...]:
+    def of_split(x: Array) -> tuple[Array, ...]:
         return qr_of_split(x, mode == "complete")
 
     def adjoint(x: Array, results: tuple[Array, Array], cotangents: Any) -> Array | None:
@@ -153,7 +143,7 @@ def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRRe
         return _qr_adjoint(results, cotangents)
 
     return QRResult(
-        *each_matrix(Operation("qr", kernel, may_fail=False), x, targets, single, adjoint=adjoint)
+        *each_matrix(Operation("qr", kernel, may_fail=False), x, targets, of_split, adjoint=adjoint)
     )
 
 
@@ -204,7 +194,7 @@ def rows_of(layout: Layout, columns: int) -> Layout:
 def _qr_layouts(layout: Layout, complete: bool) -> tuple[Layout, Layout]:
     m, n = layout.shape
     k = m if complete else min(m, n)
-    return rows_of(layout, k), born((k, n), layout, axis=1)
+    return rows_of(layout, k), result_layout((k, n), layout, axis=1)
 
 
 def is_tall(layout: Layout) -> bool:
@@ -214,15 +204,19 @@ def is_tall(layout: Layout) -> bool:
 
 
 def qr_of_split(x: Array, complete: bool) -> tuple[Array, Array]:
+    """Factor one split matrix."""
     layout = x._layout
     q_layout, r_layout = _qr_layouts(layout, complete)
     if is_tall(layout) and not complete:
         q, r = tsqr(move(x._local, layout, rows_of(layout, layout.shape[1])), layout.comm)
         assert q is not None
         return Array(q, q_layout), Array(r, r_layout)
-    dealt_q, dealt_r = panel_qr(deal(x._local, layout), q_layout.shape[1])
-    assert dealt_q is not None
+    left, right = panel_qr(to_block_cyclic(x._local, layout), q_layout.shape[1])
+    assert left is not None
     if r_layout.shape[0] < layout.shape[0]:
-        dealt_r.t = dealt_r.t[: r_layout.shape[0]]
-        dealt_r.shape = r_layout.shape
-    return Array(collect(dealt_q, q_layout), q_layout), Array(collect(dealt_r, r_layout), r_layout)
+        right.t = right.t[: r_layout.shape[0]]
+        right.shape = r_layout.shape
+    return (
+        Array(from_block_cyclic(left, q_layout), q_layout),
+        Array(from_block_cyclic(right, r_layout), r_layout),
+    )

@@ -1,7 +1,7 @@
-"""Matrices' parts, norms and powers (the standard's linalg extension), out of simpler functions.
+"""Parts, products, norms and powers of matrices (the standard's linalg extension).
 
-Nearly all are composites of other functions of the namespace: their layouts and messages are
-those of what they are made of.
+Nearly all are composites of other functions of the namespace, whose layouts and messages they
+have. Helpers take the name of the function that the user called, so that errors name it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from .._autograd import differentiable
 from .._comm.recording import breaks
 from .._core.array import Array
-from .._core.dtypes import ANY, COMPLEX, NUMERIC
+from .._core.dtypes import ANY, COMPLEX, NUMERIC, check_conversion, to_torch_dtype
 from .._core.kernels import root_of_sum
 from .._core.layout import Layout, normalize_axes, normalize_axis
 from .._core.lift import as_floating, as_operands, broadcast_shape, check_array
@@ -33,9 +33,9 @@ from .._searching import where
 from .._statistical import max as max_
 from .._statistical import min as min_
 from .._statistical import sum as sum_
-from ._batched import as_matrices, hermitian
-from ._solve import inv
-from ._spectral import svd, svdvals
+from ._batched import as_matrices, documented, hermitian
+from ._solve import inverse
+from ._spectral import singular_values, svd_for
 
 __all__ = [
     "cross",
@@ -56,34 +56,31 @@ Order = int | float | Literal["fro", "nuc"] | None
 # ---------------------------------------------------------------------- parts and products
 
 
+@documented
 def diagonal(x: Array, /, *, offset: int = 0) -> Array:
-    """Return the diagonals of matrices.
+    """Return the diagonals of matrices (the standard: "Linear Algebra Extension", diagonal).
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout and dtype.
+    {parts}
     offset : int
         Above (positive) or below (negative) the main diagonal.
 
     Returns
     -------
     Array
-        Shape ``(..., L)``, the length of the diagonal; split along it where the matrices are split
-        (each rank keeps what its rows or columns hold), else as `x`. Nothing is sent.
+        Shape ``(..., L)``, L the length of the diagonal; split along it if the matrices are split
+        (each rank keeps what its rows or columns hold), else as `x`. Sends nothing.
 
-    Raises
-    ------
-    ValueError
-        If `x` has fewer than two axes.
-
-    Notes
-    -----
-    The standard: "Linear Algebra Extension", diagonal.
+    {parts_errors}
+    >>> print(xp.linalg.diagonal(xp.reshape(xp.arange(9, split=0), (3, 3))))
+    [0 4 8]
     """
-    check_array("diagonal", "x", x, ANY)
+    return _diagonal("diagonal", x, offset)
+
+
+def _diagonal(func: str, x: Array, offset: int) -> Array:
+    check_array(func, "x", x, ANY)
     if x.ndim < 2:
-        raise ValueError(f"diagonal: x has shape {x.shape}; expected two axes or more")
+        raise ValueError(f"{func}: x has shape {x.shape}; expected two axes or more")
     layout = x._layout
     m, n = layout.shape[-2:]
     first, last = max(0, -offset), min(m, n - offset)  # rows of the diagonal
@@ -103,30 +100,34 @@ def diagonal(x: Array, /, *, offset: int = 0) -> Array:
     return Array(parts, target)
 
 
+@documented
 def trace(x: Array, /, *, offset: int = 0, dtype: Any = None) -> Array:
-    """Return the sums of the diagonals of matrices.
+    """Return the sums of the diagonals of matrices ("Linear Algebra Extension", trace).
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout; dtype numeric.
+    {parts}
     offset : int
-        As for `diagonal`.
+        Above (positive) or below (negative) the main diagonal.
     dtype : dtype, optional
-        As for `sum`.
+        Of the result; the default is that of `sum`.
 
     Returns
     -------
     Array
-        Shape ``(...)``. Messages: one allreduce where the matrices are split. The standard: "Linear
-        Algebra Extension", trace.
+        Shape ``(...)``. One allreduce of the result if the matrices are split, else sends nothing.
+
+    {parts_errors}
+    >>> print(xp.linalg.trace(xp.reshape(xp.arange(9, split=0), (3, 3))))
+    12
     """
     check_array("trace", "x", x, NUMERIC)
-    return sum_(diagonal(x, offset=offset), axis=-1, dtype=dtype)
+    if dtype is not None:
+        check_conversion("trace", x._local.dtype, to_torch_dtype(dtype, "trace"))
+    return sum_(_diagonal("trace", x, offset), axis=-1, dtype=dtype)
 
 
+@documented
 def outer(x1: Array, x2: Array, /) -> Array:
-    """Return the products of all pairs of elements of two vectors.
+    """Return the products of all pairs of elements of two vectors (the standard: outer).
 
     Parameters
     ----------
@@ -136,12 +137,14 @@ def outer(x1: Array, x2: Array, /) -> Array:
     Returns
     -------
     Array
-        Shape ``(M, N)``, split along the axis of the operand with more bytes among the split ones.
+        Shape ``(M, N)``, split along the axis of the split operand; if both are split, of the one
+        with more bytes, and the other is gathered (one allgather). Else sends nothing.
 
-    Notes
-    -----
-    Messages: none, or one allgather of the smaller operand where both are split. The standard:
-    "Linear Algebra Extension", outer.
+    {products_errors}
+    >>> print(xp.linalg.outer(xp.arange(3, split=0), xp.asarray([1, 10])))
+    [[ 0  0]
+     [ 1 10]
+     [ 2 20]]
     """
     x1, x2 = as_operands("outer", x1, x2)
     for name, x in (("x1", x1), ("x2", x2)):
@@ -151,26 +154,28 @@ def outer(x1: Array, x2: Array, /) -> Array:
     return multiply(expand_dims(x1, axis=1), expand_dims(x2, axis=0))
 
 
+@documented
 def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
-    """Return the cross products of 3-vectors.
+    """Return the cross products of 3-vectors (the standard: "Linear Algebra Extension", cross).
 
     Parameters
     ----------
     x1, x2 : Array
         Any layout; dtypes numeric; of length 3 along `axis`, broadcast together.
     axis : int
-        Where the vectors lie, counted in both operands; negative if they differ in their
-        number of axes.
+        The axis of the vectors in both operands; negative if they differ in their number of axes.
 
     Returns
     -------
     Array
-        The broadcast shape; layout as of `multiply`.
+        The broadcast shape; layout and messages as for `multiply`. An operand that is split along
+        `axis` is first split along its longest other axis (one all-to-all), or replicated if it has
+        none.
 
-    Notes
-    -----
-    Messages: an operand that is split along `axis` is first split along its longest other axis
-    (one all-to-all), or replicated if it has none. The standard: "Linear Algebra Extension", cross.
+    {products_errors}
+    >>> print(xp.linalg.cross(xp.asarray([[1, 0, 0], [0, 1, 0]], split=0), xp.asarray([0, 1, 0])))
+    [[0 0 1]
+     [0 0 0]]
     """
     x1, x2 = as_operands("cross", x1, x2)
     if axis >= 0 and x1.ndim != x2.ndim:
@@ -213,28 +218,35 @@ def vector_norm(
     keepdims: bool = False,
     ord: int | float = 2,
 ) -> Array:
-    """Return the norms of vectors.
+    """Return the norms of vectors (the standard: "Linear Algebra Extension", vector_norm).
 
     Parameters
     ----------
     x : Array
-        Any layout; dtype floating-point.
+        Any layout; dtype floating-point (integers become the default one).
     axis : int or tuple of int, optional
         The axes that make up a vector; None: all.
     keepdims : bool
         Whether they stay, with length 1.
     ord : int or float
-        p: ``sum(abs(x)**p)**(1/p)``; inf: the largest modulus; -inf: the smallest; 0: how many
-        elements are not zero.
+        The order p of ``sum(abs(x)**p)**(1/p)``. inf: the largest modulus; -inf: the smallest;
+        0: the number of elements that are not zero.
 
     Returns
     -------
     Array
-        Real. Layout and messages as of `sum` (`max`, `min` for infinite orders).
+        Real; the shape of `x` without `axis`. Layout and messages as for `sum` (`max` and `min` for
+        infinite orders): one allreduce of the result over the split axis.
 
-    Notes
-    -----
-    The standard: "Linear Algebra Extension", vector_norm.
+    Raises
+    ------
+    ValueError, IndexError
+        If `ord` is not a number; if an axis is repeated, or `x` lacks it.
+
+    Examples
+    --------
+    >>> print(xp.linalg.vector_norm(xp.asarray([3.0, 4.0], split=0)))
+    5.0
     """
     x = as_floating("vector_norm", x)
     axes = normalize_axes("vector_norm", axis, x.ndim)
@@ -269,13 +281,11 @@ def _squares(x: Array) -> Array:
     return square(x)
 
 
+@documented
 def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> Array:
-    """Return the norms of matrices.
+    """Return the norms of matrices (the standard: "Linear Algebra Extension", matrix_norm).
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout; dtype floating-point.
+    {x}
     keepdims : bool
         Whether the last two axes stay, with length 1.
     ord : {"fro", "nuc", 1, -1, 2, -2, inf, -inf} or None
@@ -286,18 +296,19 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> A
     Returns
     -------
     Array
-        Real, shape ``(...)``. Layout and messages as of `sum`, or of `svdvals`.
+        Real, shape ``(...)``. Layout and messages as for `sum`, or `svdvals` ("nuc", 2, -2).
 
-    Notes
-    -----
-    The standard: "Linear Algebra Extension", matrix_norm.
+    {norm_errors}
+    >>> x = xp.asarray([[1.0, -2.0], [3.0, 4.0]], split=0)
+    >>> print(xp.linalg.matrix_norm(x, ord=1))
+    6.0
     """
     x = as_matrices("matrix_norm", x)
     rows, columns = x.ndim - 2, x.ndim - 1
     if ord in ("fro", None):
         return _norm(x, (rows, columns), keepdims, 2.0)
     if ord in ("nuc", 2, -2):
-        values = svdvals(x)
+        values = singular_values("matrix_norm", x)
         if ord == "nuc":
             norm = sum_(values, axis=-1)
         else:
@@ -317,29 +328,24 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> A
 # ---------------------------------------------------------------------- powers and inverses
 
 
+@documented
 def matrix_power(x: Array, n: int, /) -> Array:
     """Raise square matrices to an integer power, by repeated squaring.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point.
+    {square}
     n : int
         Negative: the power of the inverse.
 
     Returns
     -------
     Array
-        The shape of `x`; layout and messages as of `matmul` and `inv`.
+        The shape of `x`; layout and messages as for `matmul` (about ``2 * log2(n)`` products) and
+        `inv`. The standard: "Linear Algebra Extension", matrix_power.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If `n` is negative and a matrix is singular.
-
-    Notes
-    -----
-    The standard: "Linear Algebra Extension", matrix_power.
+    {power_errors}
+    >>> print(xp.linalg.matrix_power(xp.asarray([[1.0, 1.0], [0.0, 1.0]], split=0), 5))
+    [[1. 5.]
+     [0. 1.]]
     """
     x = as_matrices("matrix_power", x, square=True)
     if isinstance(n, bool) or not isinstance(n, int):
@@ -348,7 +354,7 @@ def matrix_power(x: Array, n: int, /) -> Array:
         layout = x._layout
         one = eye(x.shape[-1], dtype=x.dtype, device=x.device, split=None, comm=layout.comm)
         return redistribute(broadcast_to(one, x.shape), layout)
-    base = inv(x) if n < 0 else x
+    base = inverse("matrix_power", x) if n < 0 else x
     n = abs(n)
     result = None
     while n:
@@ -361,64 +367,55 @@ def matrix_power(x: Array, n: int, /) -> Array:
     return result
 
 
-def _cutoff(x: Array, largest: Array, rtol: float | Array | None) -> Array:
-    """Return below what a singular value of `x` counts as zero; `largest` keeps its axis."""
+def _cutoff(func: str, x: Array, values: Array, rtol: float | Array | None) -> Array:
+    """Return the bound below which singular `values` of `x` count as zero."""
+    largest = max_(values, axis=-1, keepdims=True)
     if rtol is None:
         rtol = max(x.shape[-2:]) * finfo(largest.dtype).eps
-    if isinstance(rtol, Array):
-        rtol = expand_dims(rtol, axis=-1)
+    rtol = expand_dims(as_operands(func, largest, rtol, names=("x", "rtol"))[1], axis=-1)
+    broadcast_shape(func, largest.shape, rtol.shape)
     return multiply(largest, rtol)
 
 
+@documented
 @breaks
 def matrix_rank(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     """Return the number of singular values of matrices that are not zero.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout; dtype floating-point.
-    rtol : float or Array, optional
-        What is no more than `rtol` times the largest counts as zero; an array has one for each
-        matrix. Default: ``max(M, N) * eps``.
-
-    Returns
-    -------
+    {x}
+    {rtol}
     Array
-        Integers of shape ``(...)``; layout and messages as of `svdvals` and `sum`.
+        int64, shape ``(...)``; layout and messages as for `svdvals` and `sum`. The standard:
+        "Linear Algebra Extension", matrix_rank.
 
-    Notes
-    -----
-    The standard: "Linear Algebra Extension", matrix_rank.
+    {rtol_errors}
+    >>> print(xp.linalg.matrix_rank(xp.ones((4, 2), split=0)))
+    1
     """
     x = as_matrices("matrix_rank", x)
-    values = svdvals(x)
+    values = singular_values("matrix_rank", x)
     if 0 in x.shape[-2:]:
         return sum_(astype(values, "int64"), axis=-1)
-    counted = greater(values, _cutoff(x, max_(values, axis=-1, keepdims=True), rtol))
+    counted = greater(values, _cutoff("matrix_rank", x, values, rtol))
     return sum_(astype(counted, "int64"), axis=-1)
 
 
+@documented
 @breaks
 def pinv(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     """Return the Moore-Penrose pseudo-inverses of matrices.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout; dtype floating-point.
-    rtol : float or Array, optional
-        As for `matrix_rank`.
-
-    Returns
-    -------
+    {x}
+    {rtol}
     Array
-        Shape ``(..., N, M)``. Of a tall split matrix: split along its columns.
+        Shape ``(..., N, M)``. For a tall split matrix split along its columns. Messages as for
+        `svd` and `matmul`; for a tall matrix those of `svd` alone. The standard: "Linear Algebra
+        Extension", pinv.
 
-    Notes
-    -----
-    Messages as of `svd` and `matmul`; for a tall matrix split along its rows those of TSQR. The
-    standard: "Linear Algebra Extension", pinv.
+    {rtol_errors}
+    >>> print(xp.linalg.pinv(xp.asarray([[2.0, 0.0], [0.0, 4.0], [0.0, 0.0]], split=0)))
+    [[0.5  0.   0.  ]
+     [0.   0.25 0.  ]]
     """
     x = as_matrices("pinv", x)
     if 0 in x.shape[-2:]:
@@ -446,8 +443,8 @@ def _pinv_adjoint(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[A
 
 
 def _pinv(x: Array, rtol: float | Array | None) -> Array:
-    u, s, vh = svd(x, full_matrices=False)
-    keep = greater(s, _cutoff(x, max_(s, axis=-1, keepdims=True), rtol))
+    u, s, vh = svd_for("pinv", x)
+    keep = greater(s, _cutoff("pinv", x, s, rtol))
     inverse = where(keep, divide(1.0, where(keep, s, 1.0)), 0.0)
     if x._local.is_complex():
         u, vh = conj(u), conj(vh)

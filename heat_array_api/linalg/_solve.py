@@ -1,4 +1,8 @@
-"""Systems of linear equations: `solve`."""
+"""Systems of linear equations, inverses and determinants: LU with partial pivoting.
+
+One split matrix is factored in block-cyclic layout (`_block_cyclic`); `_batched` spreads stacks
+over the ranks.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +34,21 @@ from ._batched import (
     Operation,
     as_lapack,
     as_matrices,
-    born,
+    documented,
     each_matrix,
     each_of_stack,
     hermitian,
-    run,
-    unified,
+    result_layout,
+    run_kernel,
+    run_replicated,
 )
-from ._block_cyclic import collect, deal, dealt_eye, panel_lu, substitute_back
+from ._block_cyclic import (
+    block_cyclic_eye,
+    from_block_cyclic,
+    panel_lu,
+    substitute_back,
+    to_block_cyclic,
+)
 
 __all__ = ["det", "inv", "slogdet", "solve"]
 
@@ -49,9 +60,9 @@ def solve(x1: Array, x2: Array, /) -> Array:
     Parameters
     ----------
     x1 : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point.
+        Shape ``(..., M, M)``, any layout; dtype floating-point (integers become the default one).
     x2 : Array
-        Shape ``(M,)``, or ``(..., M, K)``; the stacks broadcast together.
+        Shape ``(M,)`` or ``(..., M, K)``, any layout; the stacks broadcast together.
 
     Returns
     -------
@@ -62,15 +73,26 @@ def solve(x1: Array, x2: Array, /) -> Array:
 
     Raises
     ------
+    ValueError
+        If the shapes do not fit each other.
+    TypeError
+        If an operand has half precision.
     numpy.linalg.LinAlgError
         On all ranks, if a matrix is singular.
 
     Notes
     -----
-    Messages: none but one allreduce of 8 bytes where matrices are whole on their ranks. For one
-    split matrix an all-to-all of it and of `x2` (an allgather if it has fewer than P columns),
-    broadcasts of the matrix in panels (LU with partial pivoting, by columns dealt out block
-    by block), and an all-to-all of the result. The standard: "Linear Algebra Extension", solve.
+    Where matrices are whole on their ranks, one allreduce of 8 bytes (did any rank fail?); if both
+    operands are replicated, also a broadcast of rank 0's result, or an allgather of a stack's. For
+    one split matrix an all-to-all of it and of `x2` (an allgather if it has fewer than P columns),
+    broadcasts of the matrix, panel by panel, and an all-to-all of the result. The standard:
+    "Linear Algebra Extension", solve.
+
+    Examples
+    --------
+    >>> x = xp.asarray([[2.0, 0.0], [0.0, 4.0]], split=0)
+    >>> print(xp.linalg.solve(x, xp.asarray([2.0, 8.0])))
+    [1. 2.]
     """
     x1, x2 = as_operands("solve", x1, x2)
     common_communicator("solve", x1, x2)
@@ -110,12 +132,12 @@ _SOLVE = Operation("solve", _kernel)
 
 
 def _locally(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
-    """Solve on one rank, or where there is nothing to solve: the result's layout is as on many."""
+    """Solve on one rank, or nothing at all; the result has the layout that many ranks give it."""
     layout = _layout_of_stack(a, b, shape)
     if layout is None:
         layout = _layout_of_one(a, b) if len(shape) == 2 else Layout.replicated(shape, a.comm)
     if a.comm.size == 1:
-        local = run(_SOLVE, (a._local, b._local), a.comm)[0]
+        local = run_kernel(_SOLVE, (a._local, b._local), a.comm)[0]
     else:
         local = b._local.new_empty(layout.local_shape)
     return Array(local, layout)
@@ -126,7 +148,7 @@ def _solve(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
     replicated = a.split is None and b.split is None
     layout = _layout_of_stack(a, b, shape)
     if layout is None and replicated:
-        local = unified(_SOLVE, (a._local, b._local), comm)[0]
+        local = run_replicated(_SOLVE, (a._local, b._local), comm)[0]
         return Array(local, Layout.replicated(shape, comm))
     if layout is None and len(shape) == 2:
         if tracked(a._local) or tracked(b._local):
@@ -138,14 +160,14 @@ def _solve(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
     assert layout.split is not None
     axis = layout.split - len(shape)
     tensors = [aligned(x, axis, layout) for x in (a, b)]
-    local = run(_SOLVE, tensors, comm)[0]
+    local = run_kernel(_SOLVE, tensors, comm)[0]
     if replicated:
         return Array(gather(local.contiguous(), layout), Layout.replicated(shape, comm))
     return Array(local, layout)
 
 
 def _layout_of_stack(a: Array, b: Array, shape: tuple[int, ...]) -> Layout | None:
-    """Return the layout in which every rank solves systems of its own; None if there is none."""
+    """Return the layout in which each rank solves its own systems; None if there is none."""
     ndim, comm = len(shape), a.comm
     for x in sorted((a, b), key=lambda x: -x.nbytes):
         split = x._layout.split
@@ -166,7 +188,7 @@ def _layout_of_one(a: Array, b: Array) -> Layout:
     """Return the layout of the solution of one system."""
     if b.split is not None or a.split is None:
         return b._layout
-    return born(b.shape, a._layout)
+    return result_layout(b.shape, a._layout)
 
 
 def _adjoint(needed: Any, inputs: Any, results: Any, cotangents: Any) -> Any:
@@ -176,24 +198,24 @@ def _adjoint(needed: Any, inputs: Any, results: Any, cotangents: Any) -> Any:
 
 
 def _solve_one(a: Array, b: Array) -> Array:
-    """Solve one system of which the matrix or the right-hand sides are split."""
+    """Solve one system whose matrix or right-hand sides are split."""
     comm = a.comm
     target = _layout_of_one(a, b)
     many = b.shape[1] >= comm.size
-    if a.split is None:  # every rank factors it, for right-hand sides of its own
+    if a.split is None:  # every rank factors it, for its own right-hand sides
         if not many:
-            local = unified(_SOLVE, (a._local, b.full_tensor()), comm)[0]
+            local = run_replicated(_SOLVE, (a._local, b.full_tensor()), comm)[0]
             return Array(shard(local, target), target)
         columns = b._layout if b.split == 1 else b._layout.split_along(1)
-        local = run(_SOLVE, (a._local, move(b._local, b._layout, columns)), comm)[0]
+        local = run_kernel(_SOLVE, (a._local, move(b._local, b._layout, columns)), comm)[0]
         return Array(move(local, columns, target), target)
-    dealt = deal(a._local, a._layout)
-    right = deal(b._local, b._layout) if many else None
+    cyclic = to_block_cyclic(a._local, a._layout)
+    right = to_block_cyclic(b._local, b._layout) if many else None
     own = b.full_tensor().clone() if right is None else right.t
-    diagonal, _ = panel_lu(dealt, own)
+    diagonal, _ = panel_lu(cyclic, own)
     refuse_singular("solve", diagonal)
-    substitute_back(dealt, own)
-    return Array(shard(own, target) if right is None else collect(right, target), target)
+    substitute_back(cyclic, own)
+    return Array(shard(own, target) if right is None else from_block_cyclic(right, target), target)
 
 
 # ---------------------------------------------------------------------- inverse and determinant
@@ -206,43 +228,38 @@ def refuse_singular(func: str, diagonal: Tensor) -> None:
         raise np.linalg.LinAlgError(f"{func}: the matrix is singular (pivot {int(zeros[0])} is 0)")
 
 
+@documented
 @breaks
 def inv(x: Array, /) -> Array:
     """Return the inverses of square matrices.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point.
-
-    Returns
-    -------
+    {square_only}
     Array
         Shape and layout of `x`; a stack of split matrices may become split along the stack.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        On all ranks, if a matrix is singular.
-
-    Notes
-    -----
-    Messages: for split matrices two all-to-alls of the matrix, and broadcasts of it in panels
-    (LU with partial pivoting); else one allreduce of 8 bytes. The standard: "Linear Algebra
-    Extension", inv.
+    {inverse}
+    >>> print(xp.linalg.inv(xp.asarray([[1.0, 1.0], [0.0, 2.0]], split=0)))
+    [[ 1.  -0.5]
+     [ 0.   0.5]]
     """
-    x = as_matrices("inv", x, square=True)
+    return inverse("inv", x)
+
+
+@breaks
+def inverse(func: str, x: Array) -> Array:
+    """Return the inverses of matrices; errors name `func`."""
+    x = as_matrices(func, x, square=True)
 
     def targets(layout: Layout) -> tuple[Layout]:
         return (layout,)
 
-    def single(x: Array) -> tuple[Array]:
-        dealt = deal(x._local, x._layout)
-        right = dealt_eye(dealt.shape, dealt)
-        diagonal, _ = panel_lu(dealt, right.t)
-        refuse_singular("inv", diagonal)
-        substitute_back(dealt, right.t)
-        return (Array(collect(right, x._layout), x._layout),)
+    def of_split(x: Array) -> tuple[Array]:
+        cyclic = to_block_cyclic(x._local, x._layout)
+        right = block_cyclic_eye(cyclic.shape, cyclic)
+        diagonal, _ = panel_lu(cyclic, right.t)
+        refuse_singular(func, diagonal)
+        substitute_back(cyclic, right.t)
+        return (Array(from_block_cyclic(right, x._layout), x._layout),)
 
     def adjoint(x: Array, results: tuple[Array], cotangents: tuple[Array]) -> Array:
         inverse = hermitian(results[0])
@@ -251,41 +268,35 @@ def inv(x: Array, /) -> Array:
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.inv(t),)
 
-    return each_matrix(Operation("inv", kernel), x, targets, single, adjoint=adjoint)[0]
+    return each_matrix(Operation(func, kernel), x, targets, of_split, adjoint=adjoint)[0]
 
 
 def _scalars(layout: Layout) -> Sequence[Layout]:
     return [Layout.replicated((), layout.comm)] * 2
 
 
-def _eliminated(x: Array) -> tuple[Tensor, int]:
+def _upper_diagonal(x: Array) -> tuple[Tensor, int]:
     """Return the diagonal of U and the parity of the row exchanges, on all ranks."""
-    return panel_lu(deal(x._local, x._layout))
+    return panel_lu(to_block_cyclic(x._local, x._layout))
 
 
+@documented
 @breaks
 def det(x: Array, /) -> Array:
     """Return the determinants of square matrices.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point.
-
-    Returns
-    -------
+    {square_only}
     Array
-        Shape ``(...)``; replicated for one matrix.
+        Shape ``(...)``; replicated for one matrix, else the layout of the stack.
 
-    Notes
-    -----
-    Messages: for split matrices one all-to-all of the matrix, and broadcasts of half of it
-    in panels; else one allreduce of 8 bytes. The standard: "Linear Algebra Extension", det.
+    {lu}
+    >>> print(xp.linalg.det(xp.asarray([[2.0, 0.0], [0.0, 3.0]], split=0)))
+    6.0
     """
     x = as_matrices("det", x, square=True)
 
-    def single(x: Array) -> tuple[Array]:
-        diagonal, parity = _eliminated(x)
+    def of_split(x: Array) -> tuple[Array]:
+        diagonal, parity = _upper_diagonal(x)
         return (Array(diagonal.prod() * parity, Layout.replicated((), x.comm)),)
 
     def targets(layout: Layout) -> Sequence[Layout]:
@@ -295,7 +306,7 @@ def det(x: Array, /) -> Array:
         return (torch.linalg.det(t),)
 
     def value(x: Array) -> tuple[Array, ...]:
-        return each_matrix(Operation("det", kernel), x, targets, single)
+        return each_matrix(Operation("det", kernel), x, targets, of_split)
 
     if tracked(x._local):  # torch has 0 for the derivative at singular matrices
         return differentiable(value, _det_adjoint, x)[0]
@@ -303,14 +314,14 @@ def det(x: Array, /) -> Array:
 
 
 def _det_adjoint(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Array]:
-    """Return the cotangent, the conjugate cofactors times that of the determinants."""
+    """Return the cotangent: the conjugate cofactors times the cotangent of the determinants."""
     (x,), (values,) = inputs, results
     singular = stop_gradient(values == 0)[..., None, None]
     if not bool(any_(singular)):
         cofactors = conj(values)[..., None, None] * hermitian(inv(x))
     else:
-        # The mean over two regular matrices about a singular one; the error, of the order of
-        # eps**(2/3), balances that of the difference and that of inv.
+        # The mean over two regular matrices on both sides of the singular one. The step balances
+        # the errors of the difference and of inv, both of the order of eps**(2/3).
         scale = max_(absolute(stop_gradient(x)), axis=(-2, -1), keepdims=True)
         shift = float(finfo(x.dtype).eps) ** (1 / 3) * where(scale == 0, 1.0, scale)
         split = x.split if x.split is not None and x.split >= x.ndim - 2 else None
@@ -328,24 +339,20 @@ def _det_adjoint(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Ar
     return (cotangents[0][..., None, None] * cofactors,)
 
 
+@documented
 @breaks
 def slogdet(x: Array, /) -> SlogdetResult:
-    """Return the signs and the logarithms of the moduli of the determinants.
+    """Return the signs of determinants, and the logarithms of their moduli.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point.
-
-    Returns
-    -------
+    {square_only}
     sign, logabsdet : Array
-        Shape ``(...)``; 0 and -inf for a singular matrix. `logabsdet` is real. Layouts and
-        messages as of `det`.
+        Shape ``(...)``; 0 and -inf for a singular matrix. `logabsdet` is real. Replicated for one
+        matrix, else the layout of the stack.
 
-    Notes
-    -----
-    The standard: "Linear Algebra Extension", slogdet.
+    {lu}
+    >>> sign, logarithm = xp.linalg.slogdet(xp.asarray([[0.0, 1.0], [1.0, 0.0]], split=0))
+    >>> print(sign, logarithm)
+    -1.0 0.0
     """
     x = as_matrices("slogdet", x, square=True)
 
@@ -353,8 +360,8 @@ def slogdet(x: Array, /) -> SlogdetResult:
         sign, logarithm = torch.linalg.slogdet(t)
         return sign, logarithm
 
-    def single(x: Array) -> tuple[Array, Array]:
-        diagonal, parity = _eliminated(x)
+    def of_split(x: Array) -> tuple[Array, Array]:
+        diagonal, parity = _upper_diagonal(x)
         layout = Layout.replicated((), x.comm)
         sign = torch.sgn(diagonal).prod() * parity
         return Array(sign, layout), Array(diagonal.abs().log().sum(), layout)
@@ -368,12 +375,12 @@ def slogdet(x: Array, /) -> SlogdetResult:
         return None if factor is None else factor * hermitian(inv(x))
 
     return SlogdetResult(
-        *each_matrix(Operation("slogdet", kernel), x, _scalars, single, adjoint=adjoint)
+        *each_matrix(Operation("slogdet", kernel), x, _scalars, of_split, adjoint=adjoint)
     )
 
 
 class SlogdetResult(NamedTuple):
-    """What `slogdet` returns."""
+    """The arrays that `slogdet` returns."""
 
     sign: Array
     logabsdet: Array

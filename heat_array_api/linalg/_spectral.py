@@ -1,12 +1,12 @@
 """Singular values and eigenvalues of matrices (the standard's linalg extension).
 
-A tall matrix that is split is first reduced to R by TSQR; a wide one is transposed. Eigenvalue
-problems of one split matrix, and the singular values of one that is not tall, use the fallback of
-`_stacks`: one rank factors the whole matrix.
+A tall split matrix is first reduced to R by TSQR; a wide one is transposed. Eigenvalue problems
+of one split matrix, and singular values of one that is neither tall nor wide, are solved on one
+rank (`_batched.on_one_rank`).
 
-Vectors that are not unique are made so, that results depend on neither ranks nor split: in each
-pair of singular vectors the largest component of the one in the shorter dimension is real
-and positive, as it is in each vector of `eigh`.
+Vectors that are not unique are made so, that results depend neither on the number of ranks nor on
+the split: in each pair of singular vectors, the largest component of the vector in the shorter
+dimension is real and positive, and so is that of each vector of `eigh`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ from .._creation import eye
 from .._elementwise import conj, real
 from .._manipulation import expand_dims
 from .._statistical import sum as sum_
-from ._batched import Operation, as_matrices, born, each_matrix, hermitian, on_one_rank, unified
+from ._batched import (
+    Operation,
+    as_matrices,
+    documented,
+    each_matrix,
+    hermitian,
+    on_one_rank,
+    result_layout,
+    run_replicated,
+)
 from ._factorizations import is_tall, qr_of_split, rows_of
 from ._solve import inv
 from ._tsqr import canonical_phases, tsqr
@@ -38,7 +47,7 @@ __all__ = ["eig", "eigh", "eigvals", "eigvalsh", "svd", "svdvals"]
 
 
 class SVDResult(NamedTuple):
-    """What `svd` returns."""
+    """The factors that `svd` returns."""
 
     U: Array
     S: Array
@@ -46,14 +55,14 @@ class SVDResult(NamedTuple):
 
 
 class EighResult(NamedTuple):
-    """What `eigh` returns."""
+    """The arrays that `eigh` returns."""
 
     eigenvalues: Array
     eigenvectors: Array
 
 
 class EigResult(NamedTuple):
-    """What `eig` returns."""
+    """The arrays that `eig` returns."""
 
     eigenvalues: Array
     eigenvectors: Array
@@ -62,14 +71,12 @@ class EigResult(NamedTuple):
 # ---------------------------------------------------------------------- singular values
 
 
+@documented
 @breaks
 def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
     """Singular value decomposition ``x = U diag(S) Vh``.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout; dtype floating-point.
+    {x}
     full_matrices : bool
         U of shape ``(..., M, M)`` and Vh of ``(..., N, N)``, or ``(..., M, K)`` and
         ``(..., K, N)`` with K = min(M, N).
@@ -77,24 +84,22 @@ def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
     Returns
     -------
     U, S, Vh : Array
-        S descends. Of a split matrix: U is split along its rows and Vh is replicated if it is no
-        bigger than one rank's share of `x` (for M < N the other way round: Vh is split along its
-        columns); else both are split.
+        S is real and descends. For one split matrix U is split along its rows; Vh is replicated if
+        it is no bigger than one rank's share of `x`, else split. (For M < N the other way round:
+        Vh is split along its columns.)
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        On all ranks, where a matrix has NaN or infinite elements.
-    MemoryError
-        As of `on_one_rank` (docs, "Distribution").
-
-    Notes
-    -----
-    Messages for one split matrix: if it is tall (M at least N P), those of `qr` and a broadcast
-    of N x N words; if it is wide, the same for its transpose; else one rank factors it: a
-    gather to rank 0, and the factors back. The standard: "Linear Algebra Extension", svd.
+    {tall}
+    >>> u, s, vh = xp.linalg.svd(xp.asarray([[3.0, 0.0], [0.0, 4.0]], split=0))
+    >>> print(s)
+    [4. 3.]
     """
-    x = as_matrices("svd", x)
+    return svd_for("svd", x, full_matrices)
+
+
+@breaks
+def svd_for(func: str, x: Array, full_matrices: bool = False) -> SVDResult:
+    """Return the factors of `svd`; errors name `func`."""
+    x = as_matrices(func, x)
 
     def kernel(t: Tensor) -> tuple[Tensor, ...]:
         return _local_svd(t, full_matrices)
@@ -102,18 +107,18 @@ def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
     def targets(layout: Layout) -> tuple[Layout, ...]:
         return _svd_layouts(layout, full_matrices)
 
-    def single(x: Array) -> tuple[Array, ...]:
-        return _svd_of_split(x, full_matrices)
+    def of_split(x: Array) -> tuple[Array, ...]:
+        return _svd_of_split(func, x, full_matrices)
 
     return SVDResult(
-        *each_matrix(Operation("svd", kernel), x, targets, single, adjoint=_svd_adjoint)
+        *each_matrix(Operation(func, kernel), x, targets, of_split, adjoint=_svd_adjoint)
     )
 
 
 def _svd_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
     """J. Townsend, "Differentiating the singular value decomposition" (2016).
 
-    Of losses that do not depend on the phases of the vectors, nor on those beyond the
+    For losses that depend neither on the phases of the vectors, nor on the vectors beyond the
     shorter dimension.
     """
     k = factors[1].shape[0]
@@ -185,16 +190,16 @@ def _svd_layouts(layout: Layout, full: bool) -> tuple[Layout, Layout, Layout]:
         return uh.permuted((1, 0)), s, v.permuted((1, 0))
     return (
         rows_of(layout, m if full else n),
-        born((n,), layout),
-        born((n, n), layout),
+        result_layout((n,), layout),
+        result_layout((n, n), layout),
     )
 
 
-def _svd_of_split(x: Array, full: bool) -> tuple[Array, ...]:
+def _svd_of_split(func: str, x: Array, full: bool) -> tuple[Array, ...]:
     layout = x._layout
     m, n = layout.shape
     if m < n:
-        v, s, uh = _svd_of_split(hermitian(x), full)
+        v, s, uh = _svd_of_split(func, hermitian(x), full)
         return hermitian(uh), s, hermitian(v)
 
     def kernel(t: Tensor) -> tuple[Tensor, ...]:
@@ -202,10 +207,10 @@ def _svd_of_split(x: Array, full: bool) -> tuple[Array, ...]:
 
     layouts = _svd_layouts(layout, full)
     if not is_tall(layout):
-        return on_one_rank(Operation("svd", kernel), x, layouts)
+        return on_one_rank(Operation(func, kernel), x, layouts)
     q, r = qr_of_split(x, full)
     square = r._local if r._layout.split is None else r.full_tensor()
-    left, values, right = unified(Operation("svd", kernel), (square[:n],), layout.comm)
+    left, values, right = run_replicated(Operation(func, kernel), (square[:n],), layout.comm)
     local = torch.cat([q._local[:, :n] @ left, q._local[:, n:]], dim=1)
     return (
         Array(local, layouts[0]),
@@ -214,95 +219,82 @@ def _svd_of_split(x: Array, full: bool) -> tuple[Array, ...]:
     )
 
 
+@documented
 @breaks
 def svdvals(x: Array, /) -> Array:
     """Return the singular values of matrices in descending order.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, N)``, any layout; dtype floating-point.
-
-    Returns
-    -------
+    {x_only}
     Array
-        Shape ``(..., min(M, N))``, real. Of a split matrix replicated if it is no bigger than one
-        rank's share.
+        Shape ``(..., min(M, N))``, real. For one split matrix replicated if it is no bigger than
+        one rank's share.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError, MemoryError
-        As of `svd`.
-
-    Notes
-    -----
-    Messages as of `svd`, without those for U and Vh. The standard: "Linear Algebra Extension",
-    svdvals.
+    {tall}
+    >>> print(xp.linalg.svdvals(xp.asarray([[3.0, 0.0], [0.0, 4.0]], split=0)))
+    [4. 3.]
     """
-    x = as_matrices("svdvals", x)
+    return singular_values("svdvals", x)
+
+
+@breaks
+def singular_values(func: str, x: Array) -> Array:
+    """Return `svdvals`; errors name `func`."""
+    x = as_matrices(func, x)
     if tracked(x._local):  # the cotangents need the vectors
-        return svd(x, full_matrices=False).S
+        return svd_for(func, x).S
 
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.svdvals(t),)
 
     def targets(layout: Layout) -> tuple[Layout]:
-        return (born((min(layout.shape),), layout),)
+        return (result_layout((min(layout.shape),), layout),)
 
-    def single(x: Array) -> tuple[Array, ...]:
+    def of_split(x: Array) -> tuple[Array, ...]:
         if x.shape[0] < x.shape[1]:
             x = hermitian(x)
         layout = x._layout
         if not is_tall(layout):
-            return on_one_rank(Operation("svdvals", kernel), x, targets(layout))
+            return on_one_rank(Operation(func, kernel), x, targets(layout))
         rows = move(x._local, layout, rows_of(layout, layout.shape[1]))
         r = tsqr(rows, layout.comm, want_q=False)[1]
-        values = unified(Operation("svdvals", kernel), (r,), layout.comm)[0]
+        values = run_replicated(Operation(func, kernel), (r,), layout.comm)[0]
         return (Array(shard(values, targets(layout)[0]), targets(layout)[0]),)
 
-    return each_matrix(Operation("svdvals", kernel), x, targets, single, adjoint=_svd_adjoint)[0]
+    return each_matrix(Operation(func, kernel), x, targets, of_split, adjoint=_svd_adjoint)[0]
 
 
 # ---------------------------------------------------------------------- eigenvalues
 
 
 def _values_and_vectors(layout: Layout) -> tuple[Layout, Layout]:
-    return born(layout.shape[:1], layout), layout
+    return result_layout(layout.shape[:1], layout), layout
 
 
 def _values(layout: Layout) -> tuple[Layout]:
-    return (born(layout.shape[:1], layout),)
+    return (result_layout(layout.shape[:1], layout),)
 
 
+@documented
 @breaks
 def eigh(x: Array, /) -> EighResult:
     """Return the eigenvalues and eigenvectors of Hermitian matrices.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point. Only the lower triangle is read.
-
-    Returns
-    -------
+    {hermitian_only}
     eigenvalues : Array, shape ``(..., M)``
-        Real, ascending. Of a split matrix replicated if no bigger than one rank's share.
+        Real, ascending. For one split matrix replicated if no bigger than one rank's share.
     eigenvectors : Array, shape ``(..., M, M)``
         In columns, orthonormal; the layout of `x`.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        On all ranks, where a decomposition does not converge.
-    MemoryError
-        As of `on_one_rank` (docs, "Distribution").
-
-    Notes
-    -----
-    Messages for one split matrix: one rank factors it: a gather to rank 0, and the factors back.
-    The standard: "Linear Algebra Extension", eigh.
+    {on_rank_0}
+    >>> values, vectors = xp.linalg.eigh(xp.asarray([[3.0, 0.0], [0.0, 1.0]], split=0))
+    >>> print(values)
+    [1. 3.]
     """
-    x = as_matrices("eigh", x, square=True)
+    return _eigh("eigh", x)
+
+
+def _eigh(func: str, x: Array) -> EighResult:
+    x = as_matrices(func, x, square=True)
 
     def kernel(t: Tensor) -> tuple[Tensor, Tensor]:
         values, vectors = torch.linalg.eigh(t)
@@ -311,7 +303,7 @@ def eigh(x: Array, /) -> EighResult:
         return values, vectors
 
     return EighResult(
-        *each_matrix(Operation("eigh", kernel), x, _values_and_vectors, adjoint=_eigh_adjoint)
+        *each_matrix(Operation(func, kernel), x, _values_and_vectors, adjoint=_eigh_adjoint)
     )
 
 
@@ -326,29 +318,29 @@ def _eigh_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
 
 
 def _between(values: Array, overlap: Array, x: Array) -> Array:
-    """Divide what is off the diagonal by the conjugate differences of the eigenvalues."""
+    """Divide the elements off the diagonal by the conjugate differences of the eigenvalues."""
     one = _eye_like(x.shape[0], x)
     gaps = values[None, :] - values[:, None]
     return (1 - one) * overlap / ((conj(gaps) if gaps._local.is_complex() else gaps) + one)
 
 
+@documented
 @breaks
 def eigvalsh(x: Array, /) -> Array:
     """Return the eigenvalues of Hermitian matrices in ascending order.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point. Only the lower triangle is read.
-
-    Returns
-    -------
+    {hermitian_only}
     Array
-        Shape ``(..., M)``, real. Layout, errors and messages as of `eigh`.
+        Shape ``(..., M)``, real. For one split matrix replicated if it is no bigger than one
+        rank's share.
+
+    {on_rank_0}
+    >>> print(xp.linalg.eigvalsh(xp.asarray([[3.0, 0.0], [0.0, 1.0]], split=0)))
+    [1. 3.]
     """
     x = as_matrices("eigvalsh", x, square=True)
     if tracked(x._local):  # the cotangents need the vectors
-        return eigh(x).eigenvalues
+        return _eigh("eigvalsh", x).eigenvalues
 
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.eigvalsh(t),)
@@ -356,34 +348,34 @@ def eigvalsh(x: Array, /) -> Array:
     return each_matrix(Operation("eigvalsh", kernel), x, _values, adjoint=_eigh_adjoint)[0]
 
 
+@documented
 @breaks
 def eig(x: Array, /) -> EigResult:
     """Return the eigenvalues and right eigenvectors of square matrices.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point.
-
-    Returns
-    -------
+    {square_only}
     eigenvalues : Array, shape ``(..., M)``
-        Complex, in no order.
+        Complex, in no particular order; layout as for `eigh`.
     eigenvectors : Array, shape ``(..., M, M)``
-        Complex, in columns of length 1. Layouts, errors and messages as of `eigh`.
+        Complex, in columns of length 1; the layout of `x`.
 
-    Notes
-    -----
-    The standard: "Linear Algebra Extension", eig.
+    {on_rank_0}
+    >>> values, vectors = xp.linalg.eig(xp.asarray([[3.0, 0.0], [0.0, 1.0]], split=0))
+    >>> print(xp.sort(xp.real(values)))
+    [1. 3.]
     """
-    x = as_matrices("eig", x, square=True)
+    return _eig("eig", x)
+
+
+def _eig(func: str, x: Array) -> EigResult:
+    x = as_matrices(func, x, square=True)
 
     def kernel(t: Tensor) -> tuple[Tensor, Tensor]:
         values, vectors = torch.linalg.eig(t)
         return values, vectors
 
     return EigResult(
-        *each_matrix(Operation("eig", kernel), x, _values_and_vectors, adjoint=_eig_adjoint)
+        *each_matrix(Operation(func, kernel), x, _values_and_vectors, adjoint=_eig_adjoint)
     )
 
 
@@ -393,7 +385,7 @@ def _eig_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
     inner = None
     if gv is not None:
         overlap = hermitian(v) @ gv
-        # The columns of V keep their length.
+        # The columns of V have length 1.
         lengths = real(sum_(conj(v) * gv, axis=0))
         inner = _between(values, overlap - hermitian(v) @ v * lengths[None, :], x)
     if g_values is not None:
@@ -405,23 +397,22 @@ def _eig_adjoint(x: Array, factors: Any, cotangents: Any) -> Array | None:
     return cotangent if x._local.is_complex() else real(cotangent)
 
 
+@documented
 @breaks
 def eigvals(x: Array, /) -> Array:
-    """Return the eigenvalues of square matrices, in no order.
+    """Return the eigenvalues of square matrices, in no particular order.
 
-    Parameters
-    ----------
-    x : Array
-        Shape ``(..., M, M)``, any layout; dtype floating-point.
-
-    Returns
-    -------
+    {square_only}
     Array
-        Shape ``(..., M)``, complex. Layout, errors and messages as of `eig`.
+        Shape ``(..., M)``, complex; layout as for `eigvalsh`.
+
+    {on_rank_0}
+    >>> print(xp.sort(xp.real(xp.linalg.eigvals(xp.asarray([[0.0, 2.0], [2.0, 0.0]], split=0)))))
+    [-2.  2.]
     """
     x = as_matrices("eigvals", x, square=True)
     if tracked(x._local):  # the cotangents need the vectors
-        return eig(x).eigenvalues
+        return _eig("eigvals", x).eigenvalues
 
     def kernel(t: Tensor) -> tuple[Tensor]:
         return (torch.linalg.eigvals(t),)

@@ -20,21 +20,12 @@ __all__ = ["canonical_phases", "tsqr"]
 
 
 def tsqr(t: Tensor, comm: Communicator, *, want_q: bool = True) -> tuple[Tensor | None, Tensor]:
-    """Factor the matrix whose rows on this rank are `t`.
-
-    Parameters
-    ----------
-    t : Tensor, shape (m_r, n)
-        This rank's rows: any number of them, with at least n on all ranks together.
-    comm : Communicator
-        The ranks.
-    want_q : bool
-        Whether Q is needed.
+    """Factor the matrix whose rows on this rank are `t`; all ranks together have n rows or more.
 
     Returns
     -------
     q : Tensor, shape (m_r, n), or None
-        This rank's rows of Q.
+        This rank's rows of Q, if `want_q`.
     r : Tensor, shape (n, n)
         Upper triangular with a real diagonal that is not negative; the same bits on all ranks.
         So the factors of a matrix of full rank are unique, whatever the number of ranks.
@@ -42,7 +33,7 @@ def tsqr(t: Tensor, comm: Communicator, *, want_q: bool = True) -> tuple[Tensor 
     Notes
     -----
     Messages: ceil(log2(P)) exchanges of n x n words (two more, of at most 2 n x n words, where P is
-    no power of two), and one broadcast of R.
+    not a power of two), and one broadcast of R.
     """
     rows = min(t.shape)
     own, r = _local_qr(t, want_q)
@@ -74,7 +65,7 @@ def _local_qr(t: Tensor, want_q: bool) -> tuple[Tensor | None, Tensor]:
 def _combine(r: Tensor, comm: Communicator, want_q: bool) -> tuple[Tensor | None, Tensor]:
     """Return the product of this rank's halves of the small Qs, and R of all ranks.
 
-    Ranks beyond the last power of two hand their R to a partner, and take the results from it.
+    Ranks beyond the last power of two hand their R to a partner, and receive the results from it.
     """
     n = r.shape[1]
     paired = 1 << (comm.size.bit_length() - 1)

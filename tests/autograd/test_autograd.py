@@ -305,7 +305,7 @@ def test_stop_gradient_and_no_grad():
 
 
 def test_derivatives_by_what_a_function_refers_to():
-    """Nested derivatives by different arrays, of which the inner function has one."""
+    """Nested derivatives by different arrays; the inner function takes one of them."""
     other = np.cos(VALUES)
     for layout in layouts(SHAPE, few=True):
         x, w = make(VALUES, layout), make(other, layout)
@@ -357,8 +357,23 @@ def test_errors():
     ):
         with pytest.raises(error, match=message):
             call()
+    for name in ("grad", "value_and_grad", "hessian"):
+        with pytest.raises(TypeError, match=rf"^{name}: the function returns \(4, 3\)"):
+            getattr(autograd, name)(lambda y: y * 2)(x)
+    for name in ("grad", "value_and_grad", "hessian", "jacobian"):
+        with pytest.raises(TypeError, match=f"^{name}: an argument is int; expected arrays"):
+            getattr(autograd, name)(xp.sum)(3)
+    with pytest.raises(TypeError, match=r"^hvp: the function returns \(4, 3\)"):
+        autograd.hvp(lambda y: y * 2, (x,), (x,))
+    for name in ("jvp", "hvp"):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: tangent has shape \(3,\); expected \(4, 3"
+        ):
+            getattr(autograd, name)(xp.sum, (x,), (xp.ones(3),))
     _, pullback = autograd.vjp(lambda y: y * 2, x)
-    with pytest.raises(ValueError, match=r"vjp: a cotangent of \(3,\) for an array of shape"):
+    with pytest.raises(ValueError, match=r"^vjp: cotangent is float; expected an array of shape"):
+        pullback(1.0)
+    with pytest.raises(ValueError, match=r"vjp: cotangent has shape \(3,\); expected \(4, 3\)"):
         pullback(xp.ones(3))
 
 

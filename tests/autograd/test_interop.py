@@ -277,6 +277,9 @@ def test_custom_vjp_errors():
         TypeError, match="custom_vjp: the rule returns Array; expected a tuple of 1"
     ):
         autograd.grad(lambda y: xp.sum(bare(y)))(x)
+    bare.defvjp(lambda x: (x * 2, None), lambda _, g: (xp.sum(g),))
+    with pytest.raises(ValueError, match=r"^custom_vjp: cotangent has shape \(\); expected \(3,\)"):
+        autograd.grad(lambda y: xp.sum(bare(y)))(x)
 
 
 # ---------------------------------------------------------------------- checkpoints
@@ -338,5 +341,9 @@ def test_check_grads_finds_a_wrong_rule():
     for modes in (("fwd",), ("fwd", "rev")):
         with pytest.raises(AssertionError, match="check_grads: the jvp of order 1"):
             autograd.check_grads(wrong, (x,), modes=modes)
+    with pytest.raises(TypeError, match=r"^check_grads: an argument has dtype int64"):
+        autograd.check_grads(xp.sin, (xp.ones(3, dtype="int64"),))
+    with pytest.raises(TypeError, match=r"^check_grads: the function returns float"):
+        autograd.check_grads(lambda x: 3.0, (x,))
     with pytest.raises(ValueError, match="check_grads: modes is"):
         autograd.check_grads(xp.sin, (x,), modes=("back",))

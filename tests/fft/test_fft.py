@@ -9,7 +9,7 @@ import pytest
 
 import heat_array_api as xp
 from heat_array_api._core.layout import Layout
-from heat_array_api.fft import _distributed as _fourier
+from heat_array_api.fft import _distributed
 from layouts import assert_equal, divide, layouts, make
 
 fft = xp.fft
@@ -146,9 +146,11 @@ def test_both_distributed_algorithms(name, double, comm, monkeypatch):
     x = make(values, Layout.balanced((n,), 0, comm))
     expected = getattr(np.fft, name)(values)
     assert_equal(getattr(fft, name)(x), expected)
-    factored = _fourier._factored
+    factored = _distributed._factored
     monkeypatch.setattr(
-        _fourier, "_factored", lambda m, size: None if m in (n, 2 * (n - 1)) else factored(m, size)
+        _distributed,
+        "_factored",
+        lambda m, size: None if m in (n, 2 * (n - 1)) else factored(m, size),
     )
     assert_equal(getattr(fft, name)(x), expected)
 
@@ -294,6 +296,10 @@ def test_errors_of_frequencies():
             function(4, dtype="int8")
         with pytest.raises(ValueError, match=f"^{name}: d is 0"):
             function(4, d=0)
+        with pytest.raises(IndexError, match=f"^{name}: split 1 is out of range"):
+            function(4, split=1)
+        with pytest.raises(ValueError, match=f"^{name}: device is 'tpu'"):
+            function(4, device="tpu")
     for name in ("rfftn", "irfftn"):
         with pytest.raises(ValueError, match=f"^{name}: axes is empty"):
             getattr(fft, name)(xp.ones((2, 2), split=0), axes=())

@@ -9,8 +9,7 @@ import pytest
 
 import heat_array_api as xp
 from heat_array_api._core.layout import Layout
-from heat_array_api.linalg import _batched as _stacks
-from heat_array_api.linalg import _block_cyclic as _panels
+from heat_array_api.linalg import _batched, _block_cyclic
 from layouts import assert_equal, layouts, make
 
 linalg = xp.linalg
@@ -27,7 +26,7 @@ NARROW = (2, 3)
 def widths(request, monkeypatch):
     """Panels of the usual width, into which a small matrix fits, and narrow ones."""
     if request.param is not None:
-        monkeypatch.setattr(_panels, "WIDTHS", request.param)
+        monkeypatch.setattr(_block_cyclic, "WIDTHS", request.param)
 
 
 def matrices(shape, dtype="float64", seed=0):
@@ -411,7 +410,7 @@ def test_panels_move_no_more_than_the_matrix(comm):
         broadcast = t.bytes("bcast")  # counted on every rank: all panels
         assert broadcast <= 2.3 * nbytes
         assert t.bytes("alltoall") <= 3 * nbytes / comm.size
-        width = _panels.panel_width(n, comm)
+        width = _block_cyclic.panel_width(n, comm)
         assert max((e.bytes for e in t.events if e.collective == "bcast"), default=0) <= (
             8 * (n + 1) * width
         )
@@ -430,11 +429,11 @@ def test_stacks_stay_where_they_are(comm):
 
 def test_the_gathering_fallback_checks_memory(comm, monkeypatch):
     x = make(hermitian((8, 8)), Layout.balanced((8, 8), 0, comm))
-    monkeypatch.setattr(_stacks, "available_memory", lambda device: 100)
+    monkeypatch.setattr(_batched, "available_memory", lambda device: 100)
     if comm.size > 1:
         with pytest.raises(MemoryError, match=r"^eigh: factors a matrix of shape \(8, 8\)"):
             linalg.eigh(x)
-    assert _stacks.available_memory(x.local.device) == 100
+    assert _batched.available_memory(x.local.device) == 100
 
 
 # ---------------------------------------------------------------------- errors
@@ -476,6 +475,25 @@ def test_errors(name):
     assert (first[0] if isinstance(first, tuple) else first).dtype in (xp.float64, xp.complex128)
 
 
+def test_errors_of_kernels_name_the_called_function():
+    """On all ranks, on the tape and off it: a composite's error is its own."""
+    bad = np.full((8, 8), np.nan)
+    for layout in layouts((8, 8), few=True):
+        x = make(bad, layout)
+        for name in ("svd", "svdvals", "pinv", "matrix_rank", "eig", "eigvalsh"):
+            function = getattr(linalg, name)
+            with pytest.raises(np.linalg.LinAlgError, match=f"^{name}: "):
+                function(x)
+        for name in ("svdvals", "eigvals", "eigvalsh"):
+            loss = (lambda f: lambda x: xp.sum(xp.real(f(x))))(getattr(linalg, name))
+            with pytest.raises(np.linalg.LinAlgError, match=f"^{name}: "):
+                xp.autograd.grad(loss)(x)
+        with pytest.raises(np.linalg.LinAlgError, match=r"^matrix_norm: "):
+            linalg.matrix_norm(x, ord=2)
+        with pytest.raises(np.linalg.LinAlgError, match=r"^matrix_power: "):
+            linalg.matrix_power(make(np.zeros((8, 8)), layout), -1)
+
+
 def test_errors_of_solve_and_qr():
     x = xp.ones((3, 3), split=0)
     with xp.trace() as t:
@@ -496,6 +514,6 @@ def test_panels_of_other_widths_give_the_same(monkeypatch):
     values = regular((20, 20))
     expected = math.log(abs(np.linalg.det(values)))
     for widths in ((1, 1), (3, 3), (7, 7), (20, 20)):
-        monkeypatch.setattr(_panels, "WIDTHS", widths)
+        monkeypatch.setattr(_block_cyclic, "WIDTHS", widths)
         for layout in layouts((20, 20), few=True):
             assert_equal(linalg.slogdet(make(values, layout)).logabsdet, expected, rtol=1e-12)

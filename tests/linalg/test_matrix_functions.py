@@ -260,6 +260,15 @@ def test_least_squares_of_a_tall_system_sends_little(comm):
             TypeError,
             "trace: x has dtype bool",
         ),
+        (lambda x: linalg.trace(x[0]), ValueError, r"trace: x has shape \(2,\); expected two"),
+        (lambda x: linalg.trace(x, dtype="U3"), TypeError, "trace: dtype 'U3' is not"),
+        (lambda x: linalg.pinv(x, rtol="a"), TypeError, "pinv: rtol is str"),
+        (lambda x: linalg.matrix_rank(x, rtol=[0.1]), TypeError, "matrix_rank: rtol is list"),
+        (
+            lambda x: linalg.matrix_rank(xp.ones((2, 3, 3)), rtol=xp.ones(3)),
+            ValueError,
+            "matrix_rank: shapes .* do not broadcast",
+        ),
         (lambda x: linalg.outer(x, x), ValueError, r"outer: x1 has shape \(3, 2\); expected a vec"),
         (
             lambda x: linalg.cross(x, x),
@@ -289,5 +298,5 @@ def test_least_squares_of_a_tall_system_sends_little(comm):
 )
 def test_errors(call, error, message):
     x = xp.asarray(np.arange(6.0).reshape(3, 2), split=0)
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=f"^{message}"):
         call(x)
