@@ -8,10 +8,10 @@ Functions may return views of their operands' storage; the operators that write
 
 from __future__ import annotations
 
-import weakref
+import math
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from .operators import Operators, namespace
 from .tape import tracked
 from .torch_internals import storage_use_count
 from .ufunc import array_ufunc
-from .views import Link, is_selection, refresh, write_through
+from .views import Link, Views, current, is_selection, note_write, write_through
 
 __all__ = ["Array", "Device", "check_array", "common_communicator"]
 
@@ -81,15 +81,15 @@ class Array(Operators):
         The same on every rank.
     """
 
-    __slots__ = ("__weakref__", "_exchanged", "_layout", "_link", "_local", "_varying", "_writes")
+    __slots__ = ("__weakref__", "_layout", "_link", "_local", "_varying", "_views")
 
     # NumPy's binary operators defer to ours, whichever side the array is on.
     __array_priority__ = 1000
 
-    _varying: tuple[Tensor, int, Tensor]  # see `_op.varying`
-    _link: Link  # see `_views`
-    _exchanged: list[weakref.ref[Array]]
-    _writes: int
+    _varying: tuple[Tensor, int, Tensor]  # see `lift.varying`
+    _link: Link  # of a view: see `views`
+    _views: Views
+    _is_stale = False
 
     def __init__(self, local: Tensor, layout: Layout) -> None:
         self._local = local
@@ -413,7 +413,7 @@ class Array(Operators):
         # After ``x[key] += 1`` Python writes back what has gone through to `x` already.
         if isinstance(value, Array) and is_selection(value, self, key):
             return
-        refresh(self)
+        note_write(self)
         namespace()._indexing.setitem(self, key, value)
         write_through(self)
 
@@ -448,7 +448,6 @@ class Array(Operators):
     def _update(self, function: Any, other: Any) -> Array:
         """Become ``function(self, other)`` in place: shape and dtype stay (layout: `_assign`)."""
         self.is_input()
-        refresh(self)
         ns = namespace()
         if (
             isinstance(other, Array)
@@ -465,6 +464,7 @@ class Array(Operators):
         A replicated array becomes split where the value is: the value would have to be gathered.
         """
         self._check_storable(value.shape, value.dtype)
+        note_write(self)
         if value._local.dtype is not self._local.dtype:
             value = namespace().astype(value, self.dtype)
         if self._layout.split is None and not self.is_input():
@@ -482,6 +482,19 @@ class Array(Operators):
         else:
             self._local = t
 
+    def lapse(self) -> None:
+        """Let this array, a view, be made anew from its source when it is next used."""
+        if self._is_stale:
+            return
+        t: Tensor = _LOCAL.__get__(self)
+        if not t.requires_grad and self._link.source.requires_grad:
+            self._link = self._link._replace(constant=True)
+        if not (t.requires_grad and t.is_leaf):
+            _LOCAL.__set__(self, None)  # for the source's owner to write in place
+        if hasattr(self, "_varying"):
+            del self._varying
+        self.__class__ = StaleView
+
     def cut(self, layout: Layout) -> None:
         """Keep only this rank's shard of a replicated array, as `layout` says. Sends nothing."""
         own = shard(self._local, layout)
@@ -496,6 +509,89 @@ class Array(Operators):
             )
         if not (dtype == self.dtype or np.can_cast(dtype, self.dtype, "same_kind")):
             raise TypeError(f"in-place operator: cannot store {dtype} in an array of {self.dtype}")
+
+
+_LOCAL: Final[Any] = Array.__dict__["_local"]
+_LAYOUT: Final[Any] = Array.__dict__["_layout"]
+
+
+class StaleView(Array):
+    """A view whose source has been written to: it becomes a current one when it is next used.
+
+    An array changes to this class and back, so that `Array` has plain slots. What is known without
+    the new values (shape, dtype, communicator) may be asked on some ranks only.
+    """
+
+    __slots__ = ()
+    _is_stale = True
+
+    def _renew(self) -> None:
+        self.__class__ = Array  # type: ignore[assignment]
+
+    def _refreshed(self) -> Array:
+        """Make the view from its source. Messages: those of making it."""
+        now = current(self._link)
+        t, layout = _LOCAL.__get__(self), _LAYOUT.__get__(self)
+        self._renew()
+        if t is not None and t.requires_grad and t.is_leaf:  # an input of the tape stays one
+            with torch.no_grad():
+                t.copy_(namespace().redistribute(now, layout)._local)
+        else:
+            self._local, self._layout = now._local, now._layout
+        return self
+
+    @property
+    def _local(self) -> Tensor:
+        return self._refreshed()._local
+
+    @_local.setter
+    def _local(self, t: Tensor) -> None:
+        self._renew()
+        self._local = t
+
+    @property
+    def _layout(self) -> Layout:
+        return self._refreshed()._layout
+
+    @_layout.setter
+    def _layout(self, layout: Layout) -> None:
+        self._renew()
+        self._layout = layout
+
+    @property
+    def shape(self) -> Shape:
+        shape: Shape = _LAYOUT.__get__(self).shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def comm(self) -> Communicator:
+        comm: Communicator = _LAYOUT.__get__(self).comm
+        return comm
+
+    @property
+    def dtype(self) -> DType:
+        return self._link.source.dtype
+
+    @property
+    def device(self) -> Device:
+        return self._link.source.device
+
+    @property
+    def itemsize(self) -> int:
+        return self._link.source.itemsize
+
+    @property
+    def requires_grad(self) -> bool:
+        t = _LOCAL.__get__(self)
+        return t is not None or (not self._link.constant and self._link.source.requires_grad)
 
 
 def _unpickle(

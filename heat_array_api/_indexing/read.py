@@ -87,14 +87,21 @@ def getitem(x: Array, key: Any) -> Array:
             result = Array(x._local[view.where], view.result)
         else:
             result = select(x, parse_basic(key, x._layout.shape))
-        return linked(result, x, "index", key)
+        return result if _is_value(result, key) else linked(result, x, "index", key)
     if is_mask(key):
         return _masked(x, as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
     box = select(x, parsed.basic)
     if not parsed.arrays:  # integers and slices of NumPy's integers
-        return linked(box, x, "index", key)
+        return box if _is_value(box, key) else linked(box, x, "index", key)
     return _pick_points(box, parsed)
+
+
+def _is_value(result: Array, key: Any) -> bool:
+    """Return whether a key is of integers alone, which select a value, as NumPy's scalars."""
+    if result._layout.shape:
+        return False
+    return not any(item is Ellipsis for item in (key if type(key) is tuple else (key,)))
 
 
 # ---------------------------------------------------------------------- points
