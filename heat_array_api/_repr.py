@@ -22,6 +22,8 @@ __all__ = ["html", "short", "to_string"]
 @breaks
 def short(x: Array) -> str:
     """Return ``repr(x)``: global shape, dtype, split and this rank's shard. Never communicates."""
+    if x._is_stale and x.comm.size > 1:  # one rank alone may ask
+        return f"Array(shape={x.shape}, dtype={x.dtype}, a view to be refreshed when it is used)"
     layout = x._layout
     where = f"Array(shape={layout.shape}, dtype={x.dtype}, split={layout.split}"
     if x.device != "cpu":
@@ -112,6 +114,8 @@ def _near(begin: int, end: int, n: int, edgeitems: int) -> list[int]:
 @breaks
 def html(x: Array) -> str:
     """Return a table of facts and a drawing of the blocks over the ranks. Never communicates."""
+    if x._is_stale and x.comm.size > 1:
+        return escape(short(x))
     layout = x._layout
     facts = [
         ("shape", layout.shape),

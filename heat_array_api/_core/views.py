@@ -71,21 +71,18 @@ class Link(NamedTuple):
 class Views:
     """The views of an array: weak references; those to freed views are dropped now and then."""
 
-    __slots__ = ("_limit", "_refs")
+    __slots__ = ("limit", "refs")
 
     def __init__(self) -> None:
-        self._refs: list[weakref.ref[Array]] = []
-        self._limit = 16
+        self.refs: list[weakref.ref[Array]] = []
+        self.limit = 16
 
-    def add(self, view: Array) -> None:
-        """Add a view."""
-        if len(self._refs) >= self._limit:
-            self._refs = [ref for ref in self._refs if ref() is not None]
-            self._limit = 2 * len(self._refs) + 16
-        self._refs.append(weakref.ref(view))
-
-    def __iter__(self) -> Iterator[Array]:
-        return (view for ref in tuple(self._refs) if (view := ref()) is not None)
+    def alive(self) -> list[Array]:
+        """Return the views that have not been freed."""
+        pairs = [(view, ref) for ref in self.refs if (view := ref()) is not None]
+        self.refs = [ref for _, ref in pairs]
+        self.limit = 2 * len(pairs) + 16
+        return [view for view, _ in pairs]
 
 
 # ---------------------------------------------------------------------- making views
@@ -97,7 +94,9 @@ def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
     views: Views | None = getattr(source, "_views", None)
     if views is None:
         views = source._views = Views()
-    views.add(view)
+    if len(views.refs) >= views.limit:
+        views.alive()
+    views.refs.append(weakref.ref(view))
     return view
 
 
@@ -133,7 +132,10 @@ def note_write(x: Array, by: Array | None = None) -> None:
     Before, so that they do not hold its memory, which would then be copied; after, because what is
     written may depend on them. `by` is the view through which the write comes.
     """
-    for view in getattr(x, "_views", ()):
+    views: Views | None = getattr(x, "_views", None)
+    if views is None or not views.refs:
+        return
+    for view in views.alive():
         if view is not by:
             view.lapse()
             note_write(view)
@@ -150,7 +152,7 @@ def write_through(view: Array) -> None:
         return
     source, kind, how, _ = link
     if captures and type(source._local) is Tensor:  # an array outside: see `Program.__call__`
-        if any(x is not view and type(x._local) is not Tensor for x in source._views):
+        if any(x is not view and type(x._local) is not Tensor for x in source._views.alive()):
             depends_on_values("it writes to one of several views of an array outside")
         return
     ns = namespace()

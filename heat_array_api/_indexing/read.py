@@ -85,8 +85,8 @@ def getitem(x: Array, key: Any) -> Array:
         view = plan_view(x._layout, items)
         if view is not None and x._local.dtype in ANY.direct:
             result = Array(x._local[view.where], view.result)
-        else:
-            result = select(x, parse_basic(key, x._layout.shape))
+            return linked(result, x, "index", key) if view.is_linked else result
+        result = select(x, parse_basic(key, x._layout.shape))
         return result if _is_value(result, key) else linked(result, x, "index", key)
     if is_mask(key):
         return _masked(x, as_mask(key, x))

@@ -281,7 +281,7 @@ def test_arguments_that_are_views_of_each_other(check):
                 lambda x: (x, x.T),
                 lambda x: (x.T, x),
                 lambda x: (x[1:3], x[2:]),
-                lambda x: (x[1:], x.T[1:].T),
+                lambda x: (x[1:], x.T[:, 1:].T),
                 lambda x: (x[:3], x[1:] * 1.0),
             ):
                 x, y = (make(np.arange(16.0).reshape(4, 4), layout) for _ in range(2))

@@ -213,11 +213,11 @@ def test_a_view_is_refreshed_once_and_only_where_it_is_used():
         for _ in range(3):
             x += 1.0
             column += 1.0
-    assert not t.messages
+    assert not t.collectives
     with xp.trace() as t:
         assert column.local.shape[0] == x.local.shape[0]
         assert float(xp.sum(row) + xp.sum(row)) == 24.0
-    assert len(t.messages) == (xp.world().size > 1)
+    assert t.count("bcast") == (xp.world().size > 1)
 
 
 def test_an_array_with_views_is_written_in_place():
@@ -258,7 +258,7 @@ def test_views_of_parameters(check):
         with xp.autograd.no_grad():
             constant = p[1:]
             p -= 1.0
-            check(view, np.arange(3.0), describe(layout))
+            check(view.detach(), np.arange(3.0), describe(layout))
         assert view.requires_grad
         assert not constant.requires_grad
         check(constant * 1.0, np.arange(3.0), describe(layout))
@@ -332,13 +332,14 @@ def test_an_owner_writes_in_place():
     address = x.local.data_ptr()
     x[:10] = 1.0
     assert x.local.data_ptr() == address
-    view = x[5:]
+    view, same = x[5:], +x
     x[:10] = 2.0
     assert x.local.data_ptr() != address
-    del view
+    del same
     address = x.local.data_ptr()
     x[:10] = 3.0
     assert x.local.data_ptr() == address
+    assert float(view[0]) == 3.0
 
 
 # ---------------------------------------------------------------------- the memory of others
