@@ -1,9 +1,7 @@
 """The distributed array: one torch tensor per rank and the layout that ties them together.
 
-Arrays are values: no two of them share memory that either can be seen to change.
-Functions may return views of their operands' storage; the operators that write
-(`__setitem__`, ``+=`` ...) first copy a shard that anyone else can see
-(`Array.writable`).
+Arrays may share memory, but only views and their sources share values (see `views`): what writes
+(`__setitem__`, ``+=`` ...) first copies a shard whose memory others use (`Array.writable`).
 """
 
 from __future__ import annotations
@@ -34,10 +32,19 @@ __all__ = ["Array", "Device", "check_array", "common_communicator"]
 
 
 class Device:
-    """Where the shards lie: "cpu", or "cuda" (each rank's own GPU). Equal by value.
+    """Where shards are stored; equal by value, and to the string.
 
-    The split is no part of it: arrays of any layout on the same kind of device can be
-    used together.
+    Arrays of any split on the same kind of device can be used together.
+
+    Parameters
+    ----------
+    kind : str
+        "cpu", or "cuda": each rank's own GPU.
+
+    Examples
+    --------
+    >>> xp.zeros(3).device
+    Device('cpu')
     """
 
     __slots__ = ("type",)
@@ -70,8 +77,16 @@ CPU = Device("cpu")
 class Array(Operators):
     """A global array of the standard, held as shards by the ranks of a communicator.
 
-    Made by the namespace's creation functions, not by this constructor, which takes this
-    rank's tensor and the layout as they are.
+    Creation functions make arrays; this constructor takes the tensor and the layout as they are.
+
+    **Views.** As in NumPy, what is written into a view shows in its source, and what is written
+    into the source shows in the view, on every layout. Views are basic selections
+    (``x[1:, ::-1]``), exchanged axes (``x.T``, `permute_dims`, `moveaxis`), `expand_dims`,
+    `squeeze`, and `reshape` where NumPy would not copy. Integers alone select a value (``x[0]`` of
+    one axis); all else is a copy.
+    A write sends nothing to the views: they take the new values at their next use, by the messages
+    that made them (none, but for an integer or a negative step on the split axis, and for
+    `reshape` and `squeeze` where they move rows), so all ranks must use them together.
 
     Parameters
     ----------
@@ -79,6 +94,15 @@ class Array(Operators):
         This rank's shard, of shape ``layout.local_shape``.
     layout : Layout
         The same on every rank.
+
+    Examples
+    --------
+    >>> x = xp.zeros((2, 3), split=0)
+    >>> column = x[:, 1]
+    >>> column += 5
+    >>> x[0] = 7
+    >>> print(column)
+    [7. 5.]
     """
 
     __slots__ = ("__weakref__", "_layout", "_link", "_local", "_varying", "_views")
@@ -188,14 +212,33 @@ class Array(Operators):
         return module
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Array:
-        """Return the array with its shards on `device` ("cpu", "cuda"); no message."""
+        """Return the array on another kind of device.
+
+        Parameters
+        ----------
+        device : Device or str
+            "cpu" or "cuda".
+        stream : None
+            Of the standard; not supported.
+
+        Returns
+        -------
+        Array
+            Of the same layout; itself if it is there already. Sends nothing.
+        """
         if stream is not None:
             raise ValueError("to_device: stream is not supported; pass None")
         result: Array = namespace().asarray(self, device=device)
         return result
 
     def full_tensor(self) -> Tensor:
-        """Return the whole array as a torch tensor on every rank: one allgather if it is split."""
+        """Return the whole array on every rank.
+
+        Returns
+        -------
+        torch.Tensor
+            Of the global shape: one allgather if the array is split, else the shard itself.
+        """
         return gather(self._local, self._layout)
 
     def _gathered(self, what: str) -> Tensor:
@@ -288,9 +331,12 @@ class Array(Operators):
 
     @breaks
     def item(self) -> Any:
-        """Return the only element as a Python scalar, the same on every rank.
+        """Return the only element as a Python scalar.
 
-        One gather of the element if the array is split, else no message.
+        Returns
+        -------
+        bool, int, float or complex
+            The same on every rank. One allgather of the element if the array is split.
         """
         if self.size != 1:
             raise ValueError(
@@ -331,7 +377,13 @@ class Array(Operators):
         return bool(namespace().any(self == value))
 
     def tolist(self) -> Any:
-        """Return the whole array as nested lists on every rank: a gather if split."""
+        """Return the whole array as nested lists.
+
+        Returns
+        -------
+        list or scalar
+            The same on every rank: one allgather if the array is split.
+        """
         return self.__array__().tolist()
 
     def __repr__(self) -> str:
@@ -359,7 +411,17 @@ class Array(Operators):
     def requires_grad_(self, requires_grad: bool = True) -> Array:
         """Put the array on the tape as an input: `backward` will accumulate into `grad`.
 
-        It can then be written to only under `autograd.no_grad`, as by an optimiser.
+        It can then be written to only under `autograd.no_grad`, as an optimiser does.
+
+        Parameters
+        ----------
+        requires_grad : bool
+            False takes it off the tape.
+
+        Returns
+        -------
+        Array
+            The array itself.
         """
         if not (self._local.is_floating_point() or self._local.is_complex()):
             raise TypeError(
@@ -388,19 +450,25 @@ class Array(Operators):
         Parameters
         ----------
         cotangent : Array, optional
-            Of this array's shape; by default 1, for a real scalar.
+            Of this array's shape and layout; by default 1, for a real scalar.
 
         Raises
         ------
         TypeError
-            If the array is no real scalar and there is no cotangent.
+            If the array is not a real scalar and there is no cotangent.
         RuntimeError
             If it depends on no array with `requires_grad_`.
         """
         namespace()._autograd.backward(self, cotangent)
 
     def detach(self) -> Array:
-        """Return the array as a constant, off the tape."""
+        """Return the array as a constant, off the tape.
+
+        Returns
+        -------
+        Array
+            A value in the same layout. Sends nothing.
+        """
         return Array(self._local.detach(), self._layout)
 
     # ------------------------------------------------------------------ indexing and writing
@@ -418,7 +486,13 @@ class Array(Operators):
         write_through(self)
 
     def writable(self) -> Tensor:
-        """Return this rank's shard for writing: a fresh copy if anyone else can see it."""
+        """Return this rank's shard for writing, for code inside the package.
+
+        Returns
+        -------
+        torch.Tensor
+            The shard; a fresh copy if anyone else uses its memory.
+        """
         if self.is_input():
             return self._local
         t = self._local
@@ -434,6 +508,10 @@ class Array(Operators):
         """Return whether this is an input of the tape, which is written to in place.
 
         Raises while the tape is recording.
+
+        Returns
+        -------
+        bool
         """
         t = self._local
         if not (t.requires_grad and t.is_leaf):
@@ -476,7 +554,12 @@ class Array(Operators):
         return self
 
     def become(self, t: Tensor) -> None:
-        """Take another tensor as this rank's shard."""
+        """Take another tensor as this rank's shard.
+
+        Parameters
+        ----------
+        t : torch.Tensor
+        """
         if self.is_input():
             self._local.copy_(t)
         else:
@@ -496,7 +579,13 @@ class Array(Operators):
         self.__class__ = StaleView
 
     def cut(self, layout: Layout) -> None:
-        """Keep only this rank's shard of a replicated array, as `layout` says. Sends nothing."""
+        """Keep only this rank's shard of a replicated array. Sends nothing.
+
+        Parameters
+        ----------
+        layout : Layout
+            Split, of the same shape.
+        """
         own = shard(self._local, layout)
         self._local = own if tracked(own) else own.clone()  # a view would hold all of the memory
         self._layout = layout

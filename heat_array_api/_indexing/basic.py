@@ -1,7 +1,7 @@
 """Boxes of an array: what integers, slices and new axes select.
 
-A slice of positive step is a view of every rank's shard; its plan is made once for a
-layout and a key.
+A box is planned from the layout and the key, once for each pair: the index of this rank's shard and
+the result's layout. Only an integer or a negative step on the split axis sends anything.
 """
 
 from __future__ import annotations
