@@ -22,7 +22,7 @@ from .._errors import CommunicatorMismatchError
 from .collectives import gather, shard
 from .dtypes import COMPLEX, INTEGER, DType, Kind, carrier, to_numpy_dtype, uncarry
 from .layout import Layout, Shape, has_overlap
-from .operators import Operators, namespace
+from .operators import OPERANDS, Operators, namespace
 from .tape import tracked
 from .torch_internals import storage_use_count
 from .ufunc import array_ufunc
@@ -525,6 +525,8 @@ class Array(Operators):
 
     def _update(self, function: Any, other: Any) -> Array:
         """Become ``function(self, other)`` in place: shape and dtype stay (layout: `_assign`)."""
+        if not isinstance(other, OPERANDS):
+            return NotImplemented  # type: ignore[no-any-return]
         self.is_input()
         ns = namespace()
         if (
@@ -647,35 +649,14 @@ class StaleView(Array):
         self._renew()
         self._layout = layout
 
-    @property
-    def shape(self) -> Shape:
-        shape: Shape = _LAYOUT.__get__(self).shape
-        return shape
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def comm(self) -> Communicator:
-        comm: Communicator = _LAYOUT.__get__(self).comm
-        return comm
-
-    @property
-    def dtype(self) -> DType:
-        return self._link.source.dtype
-
-    @property
-    def device(self) -> Device:
-        return self._link.source.device
-
-    @property
-    def itemsize(self) -> int:
-        return self._link.source.itemsize
+    # What a write to the source does not change.
+    shape: Shape = property(lambda self: _LAYOUT.__get__(self).shape)  # type: ignore[assignment]
+    comm: Any = property(lambda self: _LAYOUT.__get__(self).comm)
+    ndim: int = property(lambda self: len(self.shape))  # type: ignore[assignment]
+    size: int = property(lambda self: math.prod(self.shape))  # type: ignore[assignment]
+    dtype: Any = property(lambda self: self._link.source.dtype)
+    device: Any = property(lambda self: self._link.source.device)
+    itemsize: Any = property(lambda self: self._link.source.itemsize)
 
     @property
     def requires_grad(self) -> bool:
