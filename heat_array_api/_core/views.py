@@ -12,11 +12,11 @@ copy. It holds a `Link` to its source and its own tensor, so that the rule holds
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import ref
 
 import numpy as np
 import torch
@@ -68,19 +68,22 @@ class Link(NamedTuple):
     constant: bool = False
 
 
+_new = tuple.__new__
+
+
 class Views:
     """The views of an array: weak references; those to freed views are dropped now and then."""
 
     __slots__ = ("limit", "refs")
 
     def __init__(self) -> None:
-        self.refs: list[weakref.ref[Array]] = []
+        self.refs: list[ref[Array]] = []
         self.limit = 16
 
     def alive(self) -> list[Array]:
         """Return the views that have not been freed."""
-        pairs = [(view, ref) for ref in self.refs if (view := ref()) is not None]
-        self.refs = [ref for _, ref in pairs]
+        pairs = [(view, r) for r in self.refs if (view := r()) is not None]
+        self.refs = [r for _, r in pairs]
         self.limit = 2 * len(pairs) + 16
         return [view for view, _ in pairs]
 
@@ -90,13 +93,13 @@ class Views:
 
 def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
     """Return `view`, which was made of `source`, as a view of it."""
-    view._link = tuple.__new__(Link, (source, kind, how, False))  # half the time of Link(...)
+    view._link = _new(Link, (source, kind, how, False))  # half the time of Link(...)
     views: Views | None = getattr(source, "_views", None)
     if views is None:
         views = source._views = Views()
     if len(views.refs) >= views.limit:
         views.alive()
-    views.refs.append(weakref.ref(view))
+    views.refs.append(ref(view))
     return view
 
 
