@@ -199,7 +199,7 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
         t = t.view_as(t)
     for i in axes:
         t = t.unsqueeze(i)
-    return linked(Array(t, layout), x, "shape")
+    return linked(Array(t, layout), x, "expand_dims", axis)
 
 
 @lru_cache(maxsize=4096)
@@ -243,7 +243,7 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     axes, source, layout = _squeezed(x._layout, as_ints("squeeze", "axis", axis))
     t = x._local if source is x._layout else move(x._local, x._layout, source)
     squeezed = Array(t.squeeze(axes) if axes else t.view_as(t), layout)
-    return linked(squeezed, x, "shape")
+    return linked(squeezed, x, "squeeze", axis)
 
 
 @lru_cache(maxsize=4096)

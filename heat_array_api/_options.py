@@ -107,7 +107,6 @@ class set_options:
 
     Examples
     --------
-    >>> import heat_array_api as xp
     >>> with xp.set_options(default_split=0):
     ...     x = xp.zeros((10, 3))
     >>> x.split
@@ -132,7 +131,18 @@ class set_options:
 
 
 def get_options() -> dict[str, Any]:
-    """Return a copy of the options now in force, by name."""
+    """Return the options in force.
+
+    Returns
+    -------
+    dict
+        A copy, by the names that `set_options` takes. Sends nothing.
+
+    Examples
+    --------
+    >>> xp.get_options()["on_gather"]
+    'warn'
+    """
     return dict(_values)
 
 

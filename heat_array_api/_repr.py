@@ -22,6 +22,8 @@ __all__ = ["html", "short", "to_string"]
 @breaks
 def short(x: Array) -> str:
     """Return ``repr(x)``: global shape, dtype, split and this rank's shard. Never communicates."""
+    if x._is_stale and x.comm.size > 1:  # one rank alone may ask
+        return f"Array(shape={x.shape}, dtype={x.dtype}, a view to be refreshed when it is used)"
     layout = x._layout
     where = f"Array(shape={layout.shape}, dtype={x.dtype}, split={layout.split}"
     if x.device != "cpu":
@@ -44,12 +46,12 @@ def short(x: Array) -> str:
 
 @breaks
 def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precision: int = 8) -> str:
-    """Return the array's values as NumPy prints them, from all ranks.
+    """Return the values of an array as NumPy prints them; ``str(x)`` with options.
 
     Parameters
     ----------
     x : Array
-        Any layout.
+        Any layout and dtype.
     edgeitems : int
         How many elements at each end of an axis are shown of a long array.
     threshold : int
@@ -60,11 +62,18 @@ def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precisi
     Returns
     -------
     str
-        The same on every rank.
+        The same on every rank: all of them call the function. One allgather of a short array, or of
+        the corners of a long one, at most ``2 * edgeitems + 1`` rows; none if it is replicated.
 
-    Notes
-    -----
-    Collective. Messages: one allgather of the corner, at most ``2 * edgeitems`` rows.
+    Raises
+    ------
+    TypeError
+        If `x` is not an array.
+
+    Examples
+    --------
+    >>> print(xp.to_string(xp.arange(5000, split=0), edgeitems=2))
+    [   0    1 ... 4998 4999]
     """
     check_array("to_string", "x", x)
     short = x.size > threshold
@@ -112,6 +121,8 @@ def _near(begin: int, end: int, n: int, edgeitems: int) -> list[int]:
 @breaks
 def html(x: Array) -> str:
     """Return a table of facts and a drawing of the blocks over the ranks. Never communicates."""
+    if x._is_stale and x.comm.size > 1:
+        return escape(short(x))
     layout = x._layout
     facts = [
         ("shape", layout.shape),

@@ -68,7 +68,9 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
     """
     check_array("reshape", "x", x)
     result = _reshaped(x, _plan(x._layout, as_ints("reshape", "shape", shape)), copy)
-    return result if copy or not is_view(x, result.shape) else linked(result, x, "shape")
+    if copy or not is_view(x, result.shape):
+        return result
+    return linked(result, x, "reshape", result.shape)
 
 
 def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:

@@ -33,6 +33,7 @@ from .._core.torch_internals import (
     _disable_current_modes,
     tree_map,
 )
+from .._core.views import note_write
 from .collective_ops import MESSAGE, Message
 
 __all__ = ["METHODS", "Capture", "Recorder", "captured", "holding", "not_capturable", "recording"]
@@ -316,10 +317,14 @@ def holding(arrays: Sequence[Array], tensors: Sequence[Tensor]) -> Iterator[None
     try:
         yield
     finally:
+        pairs = zip(arrays, tensors, strict=True)
+        written = [x for x, t in pairs if x._is_stale or x._local is not t]
         for x, (value, layout) in zip(arrays, before, strict=True):
             x._local, x._layout = value, layout
             if hasattr(x, "_varying"):
                 del x._varying
+        for x in written:
+            note_write(x)
 
 
 _OUTSIDE = (".numpy() is not supported", "Cannot access data pointer")

@@ -144,13 +144,12 @@ class _Before:
         self._local = x._local
         self._layout = x._layout
         self._link = getattr(x, "_link", None)
-        self._writes = getattr(x, "_writes", 0)
         # With a second owner of its memory, in-place operators write into a copy.
         self._owner = x._local.detach()
 
     def restore(self) -> None:
         x = self._x
-        x._local, x._layout, x._writes = self._local, self._layout, self._writes
+        x._local, x._layout = self._local, self._layout
         if self._link is not None:
             x._link = self._link
         note_write(x)
@@ -235,8 +234,12 @@ class CallWithBreaks:
         for ref, value, layout in self._entered:
             x = ref()
             if x is not None:
-                SLOT.__set__(x, value)
                 x._layout = layout
+                SLOT.__set__(x, value)
+        for ref in self._touched:  # views that were refreshed in the piece
+            x = ref()
+            if x is not None and hasattr(x, "_link") and isinstance(SLOT.__get__(x), FakeTensor):
+                x.lapse()
 
     # ------------------------------------------------------------------ one subgraph
 

@@ -21,6 +21,7 @@ import torch
 from .._comm.communicator import Communicator
 from .._core.array import Array, Device
 from .._core.layout import Layout
+from .._core.views import relations
 from .._options import get_options
 
 __all__ = ["Environment", "put_back"]
@@ -72,11 +73,12 @@ class Environment:
         self._parts: list[Hashable] = [*get_options().values()]
         for root in roots:
             self._add(root, 0)
+        self._parts.extend(relations(self.arrays))
         self.key = tuple(self._parts)
 
     def _add(self, value: Any, depth: int) -> None:
         kind = type(value)
-        if kind is Array:
+        if isinstance(value, Array):
             if not self._known(value):
                 self.arrays.append(value)
                 t = value._local

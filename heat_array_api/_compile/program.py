@@ -21,7 +21,7 @@ from .._comm.recording import NotCapturable
 from .._core.array import Array, Device
 from .._core.layout import Layout
 from .._core.trees import leaves, rebuilt
-from .._core.views import note_write
+from .._core.views import note_write, write_through
 from .capture import Capture, captured
 from .collective_ops import Message, executed
 from .inductor import Compiler
@@ -79,9 +79,10 @@ class Program:
         written = zip(self.written, outputs[len(self._layouts) :], strict=True)
         for (number, layout), t in written:
             x = arrays[number]
+            note_write(x)
             x.become(t)
             x._layout = layout
-            note_write(x)
+            write_through(x)
         return result
 
     def new_arrays(self, arrays: Sequence[Array]) -> list[Array]:

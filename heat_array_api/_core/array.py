@@ -1,17 +1,15 @@
 """The distributed array: one torch tensor per rank and the layout that ties them together.
 
-Arrays are values: no two of them share memory that either can be seen to change.
-Functions may return views of their operands' storage; the operators that write
-(`__setitem__`, ``+=`` ...) first copy a shard that anyone else can see
-(`Array.writable`).
+Arrays may share memory, but only views and their sources share values (see `views`): what writes
+(`__setitem__`, ``+=`` ...) first copies a shard whose memory others use (`Array.writable`).
 """
 
 from __future__ import annotations
 
-import weakref
+import math
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,20 +22,29 @@ from .._errors import CommunicatorMismatchError
 from .collectives import gather, shard
 from .dtypes import COMPLEX, INTEGER, DType, Kind, carrier, to_numpy_dtype, uncarry
 from .layout import Layout, Shape, has_overlap
-from .operators import Operators, namespace
+from .operators import OPERANDS, Operators, namespace
 from .tape import tracked
 from .torch_internals import storage_use_count
 from .ufunc import array_ufunc
-from .views import Link, is_selection, refresh, write_through
+from .views import Link, Views, current, is_selection, note_write, write_through
 
 __all__ = ["Array", "Device", "check_array", "common_communicator"]
 
 
 class Device:
-    """Where the shards lie: "cpu", or "cuda" (each rank's own GPU). Equal by value.
+    """Where shards are stored; equal by value, and to the string.
 
-    The split is no part of it: arrays of any layout on the same kind of device can be
-    used together.
+    Arrays of any split on the same kind of device can be used together.
+
+    Parameters
+    ----------
+    kind : str
+        "cpu", or "cuda": each rank's own GPU.
+
+    Examples
+    --------
+    >>> xp.zeros(3).device
+    Device('cpu')
     """
 
     __slots__ = ("type",)
@@ -70,8 +77,16 @@ CPU = Device("cpu")
 class Array(Operators):
     """A global array of the standard, held as shards by the ranks of a communicator.
 
-    Made by the namespace's creation functions, not by this constructor, which takes this
-    rank's tensor and the layout as they are.
+    Creation functions make arrays; this constructor takes the tensor and the layout as they are.
+
+    **Views.** As in NumPy, what is written into a view shows in its source, and what is written
+    into the source shows in the view, on every layout. Views are basic selections
+    (``x[1:, ::-1]``), exchanged axes (``x.T``, `permute_dims`, `moveaxis`), `expand_dims`,
+    `squeeze`, and `reshape` where NumPy would not copy. Integers alone select a value (``x[0]`` of
+    one axis); all else is a copy.
+    A write sends nothing to the views: they take the new values at their next use, by the messages
+    that made them (none, but for an integer or a negative step on the split axis, and for
+    `reshape` and `squeeze` where they move rows), so all ranks must use them together.
 
     Parameters
     ----------
@@ -79,17 +94,26 @@ class Array(Operators):
         This rank's shard, of shape ``layout.local_shape``.
     layout : Layout
         The same on every rank.
+
+    Examples
+    --------
+    >>> x = xp.zeros((2, 3), split=0)
+    >>> column = x[:, 1]
+    >>> column += 5
+    >>> x[0] = 7
+    >>> print(column)
+    [7. 5.]
     """
 
-    __slots__ = ("__weakref__", "_exchanged", "_layout", "_link", "_local", "_varying", "_writes")
+    __slots__ = ("__weakref__", "_layout", "_link", "_local", "_varying", "_views")
 
     # NumPy's binary operators defer to ours, whichever side the array is on.
     __array_priority__ = 1000
 
-    _varying: tuple[Tensor, int, Tensor]  # see `_op.varying`
-    _link: Link  # see `_views`
-    _exchanged: list[weakref.ref[Array]]
-    _writes: int
+    _varying: tuple[Tensor, int, Tensor]  # see `lift.varying`
+    _link: Link  # of a view: see `views`
+    _views: Views
+    _is_stale = False
 
     def __init__(self, local: Tensor, layout: Layout) -> None:
         self._local = local
@@ -188,14 +212,33 @@ class Array(Operators):
         return module
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Array:
-        """Return the array with its shards on `device` ("cpu", "cuda"); no message."""
+        """Return the array on another kind of device.
+
+        Parameters
+        ----------
+        device : Device or str
+            "cpu" or "cuda".
+        stream : None
+            Of the standard; not supported.
+
+        Returns
+        -------
+        Array
+            Of the same layout; itself if it is there already. Sends nothing.
+        """
         if stream is not None:
             raise ValueError("to_device: stream is not supported; pass None")
         result: Array = namespace().asarray(self, device=device)
         return result
 
     def full_tensor(self) -> Tensor:
-        """Return the whole array as a torch tensor on every rank: one allgather if it is split."""
+        """Return the whole array on every rank.
+
+        Returns
+        -------
+        torch.Tensor
+            Of the global shape: one allgather if the array is split, else the shard itself.
+        """
         return gather(self._local, self._layout)
 
     def _gathered(self, what: str) -> Tensor:
@@ -288,9 +331,12 @@ class Array(Operators):
 
     @breaks
     def item(self) -> Any:
-        """Return the only element as a Python scalar, the same on every rank.
+        """Return the only element as a Python scalar.
 
-        One gather of the element if the array is split, else no message.
+        Returns
+        -------
+        bool, int, float or complex
+            The same on every rank. One allgather of the element if the array is split.
         """
         if self.size != 1:
             raise ValueError(
@@ -331,7 +377,13 @@ class Array(Operators):
         return bool(namespace().any(self == value))
 
     def tolist(self) -> Any:
-        """Return the whole array as nested lists on every rank: a gather if split."""
+        """Return the whole array as nested lists.
+
+        Returns
+        -------
+        list or scalar
+            The same on every rank: one allgather if the array is split.
+        """
         return self.__array__().tolist()
 
     def __repr__(self) -> str:
@@ -359,7 +411,17 @@ class Array(Operators):
     def requires_grad_(self, requires_grad: bool = True) -> Array:
         """Put the array on the tape as an input: `backward` will accumulate into `grad`.
 
-        It can then be written to only under `autograd.no_grad`, as by an optimiser.
+        It can then be written to only under `autograd.no_grad`, as an optimiser does.
+
+        Parameters
+        ----------
+        requires_grad : bool
+            False takes it off the tape.
+
+        Returns
+        -------
+        Array
+            The array itself.
         """
         if not (self._local.is_floating_point() or self._local.is_complex()):
             raise TypeError(
@@ -388,19 +450,25 @@ class Array(Operators):
         Parameters
         ----------
         cotangent : Array, optional
-            Of this array's shape; by default 1, for a real scalar.
+            Of this array's shape and layout; by default 1, for a real scalar.
 
         Raises
         ------
         TypeError
-            If the array is no real scalar and there is no cotangent.
+            If the array is not a real scalar and there is no cotangent.
         RuntimeError
             If it depends on no array with `requires_grad_`.
         """
         namespace()._autograd.backward(self, cotangent)
 
     def detach(self) -> Array:
-        """Return the array as a constant, off the tape."""
+        """Return the array as a constant, off the tape.
+
+        Returns
+        -------
+        Array
+            A value in the same layout. Sends nothing.
+        """
         return Array(self._local.detach(), self._layout)
 
     # ------------------------------------------------------------------ indexing and writing
@@ -413,12 +481,18 @@ class Array(Operators):
         # After ``x[key] += 1`` Python writes back what has gone through to `x` already.
         if isinstance(value, Array) and is_selection(value, self, key):
             return
-        refresh(self)
+        note_write(self)
         namespace()._indexing.setitem(self, key, value)
         write_through(self)
 
     def writable(self) -> Tensor:
-        """Return this rank's shard for writing: a fresh copy if anyone else can see it."""
+        """Return this rank's shard for writing, for code inside the package.
+
+        Returns
+        -------
+        torch.Tensor
+            The shard; a fresh copy if anyone else uses its memory.
+        """
         if self.is_input():
             return self._local
         t = self._local
@@ -434,6 +508,10 @@ class Array(Operators):
         """Return whether this is an input of the tape, which is written to in place.
 
         Raises while the tape is recording.
+
+        Returns
+        -------
+        bool
         """
         t = self._local
         if not (t.requires_grad and t.is_leaf):
@@ -447,8 +525,9 @@ class Array(Operators):
 
     def _update(self, function: Any, other: Any) -> Array:
         """Become ``function(self, other)`` in place: shape and dtype stay (layout: `_assign`)."""
+        if not isinstance(other, OPERANDS):
+            return NotImplemented  # type: ignore[no-any-return]
         self.is_input()
-        refresh(self)
         ns = namespace()
         if (
             isinstance(other, Array)
@@ -465,6 +544,7 @@ class Array(Operators):
         A replicated array becomes split where the value is: the value would have to be gathered.
         """
         self._check_storable(value.shape, value.dtype)
+        note_write(self)
         if value._local.dtype is not self._local.dtype:
             value = namespace().astype(value, self.dtype)
         if self._layout.split is None and not self.is_input():
@@ -476,14 +556,38 @@ class Array(Operators):
         return self
 
     def become(self, t: Tensor) -> None:
-        """Take another tensor as this rank's shard."""
+        """Take another tensor as this rank's shard.
+
+        Parameters
+        ----------
+        t : torch.Tensor
+        """
         if self.is_input():
             self._local.copy_(t)
         else:
             self._local = t
 
+    def lapse(self) -> None:
+        """Let this array, a view, be made anew from its source when it is next used."""
+        if self._is_stale:
+            return
+        t: Tensor = _LOCAL.__get__(self)
+        if not t.requires_grad and self._link.source.requires_grad:
+            self._link = self._link._replace(constant=True)
+        if not (t.requires_grad and t.is_leaf):
+            _LOCAL.__set__(self, None)  # for the source's owner to write in place
+        if hasattr(self, "_varying"):
+            del self._varying
+        self.__class__ = StaleView
+
     def cut(self, layout: Layout) -> None:
-        """Keep only this rank's shard of a replicated array, as `layout` says. Sends nothing."""
+        """Keep only this rank's shard of a replicated array. Sends nothing.
+
+        Parameters
+        ----------
+        layout : Layout
+            Split, of the same shape.
+        """
         own = shard(self._local, layout)
         self._local = own if tracked(own) else own.clone()  # a view would hold all of the memory
         self._layout = layout
@@ -496,6 +600,68 @@ class Array(Operators):
             )
         if not (dtype == self.dtype or np.can_cast(dtype, self.dtype, "same_kind")):
             raise TypeError(f"in-place operator: cannot store {dtype} in an array of {self.dtype}")
+
+
+_LOCAL: Final[Any] = Array.__dict__["_local"]
+_LAYOUT: Final[Any] = Array.__dict__["_layout"]
+
+
+class StaleView(Array):
+    """A view whose source has been written to: it becomes a current one when it is next used.
+
+    An array changes to this class and back, so that `Array` has plain slots. What is known without
+    the new values (shape, dtype, communicator) may be asked on some ranks only.
+    """
+
+    __slots__ = ()
+    _is_stale = True
+
+    def _renew(self) -> None:
+        self.__class__ = Array  # type: ignore[assignment]
+
+    def _refreshed(self) -> Array:
+        """Make the view from its source. Messages: those of making it."""
+        now = current(self._link)
+        t, layout = _LOCAL.__get__(self), _LAYOUT.__get__(self)
+        self._renew()
+        if t is not None and t.requires_grad and t.is_leaf:  # an input of the tape stays one
+            with torch.no_grad():
+                t.copy_(namespace().redistribute(now, layout)._local)
+        else:
+            self._local, self._layout = now._local, now._layout
+        return self
+
+    @property
+    def _local(self) -> Tensor:
+        return self._refreshed()._local
+
+    @_local.setter
+    def _local(self, t: Tensor) -> None:
+        self._renew()
+        self._local = t
+
+    @property
+    def _layout(self) -> Layout:
+        return self._refreshed()._layout
+
+    @_layout.setter
+    def _layout(self, layout: Layout) -> None:
+        self._renew()
+        self._layout = layout
+
+    # What a write to the source does not change.
+    shape: Shape = property(lambda self: _LAYOUT.__get__(self).shape)  # type: ignore[assignment]
+    comm: Any = property(lambda self: _LAYOUT.__get__(self).comm)
+    ndim: int = property(lambda self: len(self.shape))  # type: ignore[assignment]
+    size: int = property(lambda self: math.prod(self.shape))  # type: ignore[assignment]
+    dtype: Any = property(lambda self: self._link.source.dtype)
+    device: Any = property(lambda self: self._link.source.device)
+    itemsize: Any = property(lambda self: self._link.source.itemsize)
+
+    @property
+    def requires_grad(self) -> bool:
+        t = _LOCAL.__get__(self)
+        return t is not None or (not self._link.constant and self._link.source.requires_grad)
 
 
 def _unpickle(

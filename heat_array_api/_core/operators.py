@@ -1,7 +1,7 @@
 """The operators of `Array` and its methods with NumPy's signatures.
 
-Each is the namespace's function of the same meaning. The namespace is bound late, by the
-package's ``__init__``, because those functions live on higher floors.
+Each is the namespace's function of the same meaning. The package's ``__init__`` binds the
+namespace, because those functions live in folders above this one.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Operators:
         return _ns.add(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __iadd__(self, other: Any, /) -> Array:
-        return self._update(_ns.add, other) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.add, other)
 
     def __sub__(self, other: Any, /) -> Array:
         return _ns.subtract(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -97,7 +97,7 @@ class Operators:
         return _ns.subtract(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __isub__(self, other: Any, /) -> Array:
-        return self._update(_ns.subtract, other) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.subtract, other)
 
     def __mul__(self, other: Any, /) -> Array:
         return _ns.multiply(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -106,7 +106,7 @@ class Operators:
         return _ns.multiply(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __imul__(self, other: Any, /) -> Array:
-        return self._update(_ns.multiply, other) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.multiply, other)
 
     def __truediv__(self, other: Any, /) -> Array:
         return _ns.divide(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -115,7 +115,7 @@ class Operators:
         return _ns.divide(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __itruediv__(self, other: Any, /) -> Array:
-        return self._update(_ns.divide, other) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.divide, other)
 
     def __floordiv__(self, other: Any, /) -> Array:
         return _ns.floor_divide(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -124,9 +124,7 @@ class Operators:
         return _ns.floor_divide(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __ifloordiv__(self, other: Any, /) -> Array:
-        return (
-            self._update(_ns.floor_divide, other) if isinstance(other, OPERANDS) else NotImplemented
-        )
+        return self._update(_ns.floor_divide, other)
 
     def __mod__(self, other: Any, /) -> Array:
         return _ns.remainder(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -135,7 +133,7 @@ class Operators:
         return _ns.remainder(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __imod__(self, other: Any, /) -> Array:
-        return self._update(_ns.remainder, other) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.remainder, other)
 
     def __pow__(self, other: Any, /) -> Array:
         return _ns.pow(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -144,7 +142,7 @@ class Operators:
         return _ns.pow(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __ipow__(self, other: Any, /) -> Array:
-        return self._update(_ns.pow, other) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.pow, other)
 
     def __matmul__(self, other: Any, /) -> Array:
         return _ns.matmul(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -153,7 +151,7 @@ class Operators:
         return _ns.matmul(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __imatmul__(self, other: Any, /) -> Array:
-        return self._update(_ns.matmul, other) if isinstance(other, OPERANDS) else NotImplemented
+        return self._update(_ns.matmul, other)
 
     def __and__(self, other: Any, /) -> Array:
         return _ns.bitwise_and(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -162,9 +160,7 @@ class Operators:
         return _ns.bitwise_and(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __iand__(self, other: Any, /) -> Array:
-        return (
-            self._update(_ns.bitwise_and, other) if isinstance(other, OPERANDS) else NotImplemented
-        )
+        return self._update(_ns.bitwise_and, other)
 
     def __or__(self, other: Any, /) -> Array:
         return _ns.bitwise_or(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -173,9 +169,7 @@ class Operators:
         return _ns.bitwise_or(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __ior__(self, other: Any, /) -> Array:
-        return (
-            self._update(_ns.bitwise_or, other) if isinstance(other, OPERANDS) else NotImplemented
-        )
+        return self._update(_ns.bitwise_or, other)
 
     def __xor__(self, other: Any, /) -> Array:
         return _ns.bitwise_xor(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -184,9 +178,7 @@ class Operators:
         return _ns.bitwise_xor(other, self) if isinstance(other, OPERANDS) else NotImplemented
 
     def __ixor__(self, other: Any, /) -> Array:
-        return (
-            self._update(_ns.bitwise_xor, other) if isinstance(other, OPERANDS) else NotImplemented
-        )
+        return self._update(_ns.bitwise_xor, other)
 
     def __lshift__(self, other: Any, /) -> Array:
         return (
@@ -199,11 +191,7 @@ class Operators:
         )
 
     def __ilshift__(self, other: Any, /) -> Array:
-        return (
-            self._update(_ns.bitwise_left_shift, other)
-            if isinstance(other, OPERANDS)
-            else NotImplemented
-        )
+        return self._update(_ns.bitwise_left_shift, other)
 
     def __rshift__(self, other: Any, /) -> Array:
         return (
@@ -216,11 +204,7 @@ class Operators:
         )
 
     def __irshift__(self, other: Any, /) -> Array:
-        return (
-            self._update(_ns.bitwise_right_shift, other)
-            if isinstance(other, OPERANDS)
-            else NotImplemented
-        )
+        return self._update(_ns.bitwise_right_shift, other)
 
     def __lt__(self, other: Any, /) -> Array:
         return _ns.less(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -439,7 +423,7 @@ class Operators:
         return _ns.transpose(self, tuple((axes[0] if alone else axes) or ()) or None)
 
 
-# What an operator accepts beside an array; anything else gets its own turn.
+# What an operator accepts; Python asks any other operand for its own operator.
 OPERANDS = (Operators, bool, int, float, complex, np.generic, np.ndarray)
 
 

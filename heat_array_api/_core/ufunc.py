@@ -1,4 +1,4 @@
-"""_core.ufunc."""
+"""NumPy's ufuncs on our arrays: ``np.add(x, 1)`` is the namespace's `add`."""
 
 from __future__ import annotations
 

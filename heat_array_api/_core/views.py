@@ -1,28 +1,28 @@
-"""Views: arrays whose writes go through to the array that they were made of, as NumPy's do.
+"""Views: what is written into a view shows in its source, and the other way round, as in NumPy.
 
-An array made by a basic selection, by exchanging axes, or by reshaping knows its source, and how
-often that had taken other values (`Array._writes`). Before the view is written to it takes the
-values that its source has now; afterwards it is written into its source. This goes by the
-namespace's own functions, so it holds on every layout, whether memory is shared or not.
+A view is a basic selection, an array with exchanged axes, or a reshaped array that NumPy would not
+copy. It holds a `Link` to its source and its own tensor, so that the rule holds on every layout.
 
-A view that is only read keeps its values, but for exchanged axes: these show what is written to
-the array later.
-
-Sources are held by ordinary references. With weak ones, whether a source still exists would
-depend on when each rank collects its garbage, and so would the messages.
+- A view that is written to is written into its source at once (`write_through`).
+- An array that is written to marks its views as stale (`note_write`): each drops its tensor and
+  becomes a `StaleView`, which makes itself anew from its source when it is next used. Marking sends
+  nothing, so a rank may free a view whenever it likes; the messages of a refresh come where the
+  program uses the view, which all ranks do alike. Arrays that are current pay for none of this.
 """
 
 from __future__ import annotations
 
-import weakref
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import mul
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import ref
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from .._comm.recording import depends_on_values
+from .._comm.recording import captures, depends_on_values
 from .layout import Shape
 from .operators import namespace
 
@@ -31,101 +31,143 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Link",
+    "Views",
+    "current",
     "is_selection",
     "is_view",
     "linked",
     "note_write",
     "permute",
     "permuted",
-    "refresh",
+    "relations",
     "write_through",
 ]
 
 
-Kind = Literal["index", "axes", "shape"]
+Kind = Literal["index", "permute_dims", "reshape", "squeeze", "expand_dims"]
 
 
-Link = tuple["Array", Kind, Any, int]
-"""A view's source, how it was made (with the key, or the order of axes), the source's writes."""
+class Link(NamedTuple):
+    """How a view was made: by indexing its source, or by a function of the namespace.
+
+    Attributes
+    ----------
+    source : Array
+        Held by an ordinary reference, as by NumPy's views.
+    kind : str
+        "index", or the function's name.
+    how : Any
+        The key, or the function's second argument: an order of axes, a shape, axes.
+    constant : bool
+        Whether the view is off the tape, although its source is on it.
+    """
+
+    source: Array
+    kind: Kind
+    how: Any
+    constant: bool = False
+
+
+_new = tuple.__new__
+
+
+class Views:
+    """The views of an array: weak references; those to freed views are dropped now and then."""
+
+    __slots__ = ("limit", "refs")
+
+    def __init__(self) -> None:
+        self.refs: list[ref[Array]] = []
+        self.limit = 16
+
+    def alive(self) -> list[Array]:
+        """Return the views that have not been freed."""
+        pairs = [(view, r) for r in self.refs if (view := r()) is not None]
+        self.refs = [r for _, r in pairs]
+        self.limit = 2 * len(pairs) + 16
+        return [view for view, _ in pairs]
+
+
+# ---------------------------------------------------------------------- making views
 
 
 def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
     """Return `view`, which was made of `source`, as a view of it."""
-    view._link = (source, kind, how, getattr(source, "_writes", 0))
+    view._link = _new(Link, (source, kind, how, False))  # half the time of Link(...)
+    views: Views | None = getattr(source, "_views", None)
+    if views is None:
+        views = source._views = Views()
+    if len(views.refs) >= views.limit:
+        views.alive()
+    views.refs.append(ref(view))
     return view
 
 
 def permuted(x: Array, order: Shape) -> Array:
     """Return a view with the axes of `x` in another order."""
-    view = linked(permute(x, order), x, "axes", order)
-    others = [ref for ref in getattr(x, "_exchanged", ()) if ref() is not None]
-    x._exchanged = [*others, weakref.ref(view)]
-    return view
+    return linked(permute(x, order), x, "permute_dims", order)
 
 
 def permute(x: Array, order: Shape) -> Array:
     """Return the values of `x` with its axes in another order; the split follows its axis."""
-    return type(x)(x._local.permute(order), x._layout.permuted(order))
+    local, layout = x._local.permute(order), x._layout.permuted(order)
+    return type(x)(local, layout)
 
 
-def refresh(view: Array) -> None:
-    """Take the values that the source has now. Messages: as of making the view, if it changed."""
-    link: Link | None = getattr(view, "_link", None)
-    if link is None:
-        return
-    refresh(link[0])
-    source, kind, how, writes = view._link  # which that may have renewed
-    if getattr(source, "_writes", 0) == writes:
-        return
+def current(link: Link) -> Array:
+    """Make a view once more. Messages: those of making it."""
     ns = namespace()
-    if kind == "index":
-        now = source[how]
-    elif kind == "axes":
-        now = permute(source, how)
-    else:
-        now = ns.reshape(source, view.shape)
-    _renew(view, now)
+    with torch.set_grad_enabled(not link.constant):
+        made: Array = (
+            ns._indexing.getitem(link.source, link.how)
+            if link.kind == "index"
+            else getattr(ns, link.kind)(link.source, link.how)
+        )
+    return made
 
 
-def _renew(view: Array, now: Array) -> None:
-    """Give a view the values that its source has now."""
-    view._local, view._layout = now._local, now._layout
-    linked(view, *view._link[:3])
-    note_write(view)
+# ---------------------------------------------------------------------- writing
 
 
-def note_write(x: Array) -> None:
-    """Note that `x` has other values now; its views with exchanged axes take them.
+def note_write(x: Array, by: Array | None = None) -> None:
+    """Mark the views of `x` as stale, before it is written to and after. Sends nothing.
 
-    That sends nothing, so it does not matter when a rank frees such a view; others take the values
-    only before they are written to themselves.
+    Before, so that they do not hold its memory, which would then be copied; after, because what is
+    written may depend on them. `by` is the view through which the write comes.
     """
-    x._writes = getattr(x, "_writes", 0) + 1
-    for ref in getattr(x, "_exchanged", ()):
-        view = ref()
-        if view is not None:
-            if type(view._local) is Tensor:
-                depends_on_values("it writes to an array of which a view is held outside")
-            _renew(view, permute(x, view._link[2]))
+    views: Views | None = getattr(x, "_views", None)
+    if views is None or not views.refs:
+        return
+    for view in views.alive():
+        if view is not by:
+            view.lapse()
+            note_write(view)
 
 
 def write_through(view: Array) -> None:
-    """Write a view, which has been written to, into its source. Messages: as of that write."""
+    """Write an array, which has been written to, into its source, if it is a view.
+
+    Messages: those of redistributing the values to the source's layout.
+    """
     note_write(view)
     link: Link | None = getattr(view, "_link", None)
     if link is None:
         return
     source, kind, how, _ = link
+    if captures and type(source._local) is Tensor:  # an array outside: see `Program.__call__`
+        if any(x is not view and type(x._local) is not Tensor for x in source._views.alive()):
+            depends_on_values("it writes to one of several views of an array outside")
+        return
     ns = namespace()
-    if kind == "index":
-        ns._indexing.setitem(source, how, view)
-    elif kind == "axes":
-        inverse = tuple(sorted(range(len(how)), key=how.__getitem__))
-        ns._indexing.setitem(source, ..., permute(view, inverse))
-    else:
-        ns._indexing.setitem(source, ..., ns.reshape(view, source.shape))
+    value = view
+    if kind == "permute_dims":
+        value = permute(view, tuple(sorted(range(len(how)), key=how.__getitem__)))
+    elif kind != "index":
+        value = ns.reshape(view, source.shape)
+    note_write(source, view)
+    ns._indexing.setitem(source, how if kind == "index" else ..., value)
+    note_write(source, view)
     write_through(source)
-    linked(view, source, kind, how)
 
 
 def is_selection(view: Array, source: Array, key: Any) -> bool:
@@ -136,30 +178,53 @@ def is_selection(view: Array, source: Array, key: Any) -> bool:
     link: Link | None = getattr(view, "_link", None)
     return (
         link is not None
-        and link[0] is source
-        and link[1] == "index"
-        and link[3] == getattr(source, "_writes", 0)
-        and bool(link[2] == key)
+        and link.source is source
+        and link.kind == "index"
+        and not view._is_stale
+        and bool(link.how == key)
     )
+
+
+# ---------------------------------------------------------------------- questions
+
+
+def _chain(x: Array) -> Iterator[Link]:
+    """Yield the links from a view to the array that is no view."""
+    link: Link | None = getattr(x, "_link", None)
+    while link is not None:
+        yield link
+        link = getattr(link.source, "_link", None)
+
+
+def relations(arrays: Sequence[Array]) -> list[Any]:
+    """Return how those of some arrays are related of which a write to one may show in another."""
+    chains = {i: list(_chain(x)) for i, x in enumerate(arrays) if hasattr(x, "_link")}
+    if not chains:
+        return []
+    owners = [id(chains[i][-1].source) if i in chains else id(x) for i, x in enumerate(arrays)]
+    return [
+        (i, owners.index(owner), *((link.kind, repr(link.how)) for link in chains.get(i, ())))
+        for i, owner in enumerate(owners)
+        if owners.count(owner) > 1
+    ]
 
 
 def is_view(x: Array, shape: Shape) -> bool:
     """Return whether NumPy would reshape such an array to `shape` without a copy."""
-    views: list[Array] = []
-    owner = x
-    while (link := getattr(owner, "_link", None)) is not None:
-        views.append(owner)
-        owner = link[0]
-    if all(map(_keeps_rows, views)):  # its elements are neighbours, as those of `owner`
+    links = list(_chain(x))
+    if all(map(_keeps_rows, links)):  # its elements are neighbours, as those of the first source
         return True
     # The same selections of an array of NumPy's that has the shape, and no memory.
-    places = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), owner.shape, _strides(owner))
-    for view in reversed(views):
-        _, kind, how, _ = view._link
-        if kind == "index":
-            places = places[how]
+    owner = links[-1].source.shape
+    places = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), owner, _strides(owner))
+    shapes = [link.source.shape for link in links[-2::-1]]
+    for link, after in zip(reversed(links), [*shapes, x.shape], strict=True):
+        if link.kind == "index":
+            places = places[link.how]
+        elif link.kind == "permute_dims":
+            places = places.transpose(link.how)
         else:
-            places = places.transpose(how) if kind == "axes" else places.reshape(view.shape)
+            places = places.reshape(after)
     try:
         places.reshape(shape, copy=False)
     except ValueError:
@@ -167,14 +232,15 @@ def is_view(x: Array, shape: Shape) -> bool:
     return True
 
 
-def _keeps_rows(view: Array) -> bool:
+def _keeps_rows(link: Link) -> bool:
     """Return whether a view is a whole row of its source (``x[3]``), or has another shape only."""
-    _, kind, how, _ = view._link
-    items = how if isinstance(how, tuple) else (how,)
-    return kind == "shape" or (kind == "index" and all(type(item) is int for item in items))
+    if link.kind == "index":
+        items = link.how if isinstance(link.how, tuple) else (link.how,)
+        return all(type(item) is int for item in items)
+    return link.kind != "permute_dims"
 
 
-def _strides(x: Array) -> Shape:
+def _strides(shape: Shape) -> Shape:
     """Return the distances of neighbours along each axis of a new array of NumPy's."""
-    sizes = accumulate((max(n, 1) for n in x.shape[:0:-1]), mul, initial=1)
-    return tuple(sizes)[::-1] if x.ndim else ()
+    sizes = accumulate((max(n, 1) for n in shape[:0:-1]), mul, initial=1)
+    return tuple(sizes)[::-1] if shape else ()

@@ -1,4 +1,8 @@
-"""Indexing: `x[key]`, `x[key] = value`, `take`, `take_along_axis`."""
+"""Indexing: ``x[key]``, ``x[key] = value``, `take`, `take_along_axis`.
+
+`keys` says what a key means for a shape, `basic` plans slices and integers, `read` and `write` plan
+and send the rest; their heads have tables of the messages.
+"""
 
 from __future__ import annotations
 

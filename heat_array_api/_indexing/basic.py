@@ -1,7 +1,7 @@
 """Boxes of an array: what integers, slices and new axes select.
 
-A slice of positive step is a view of every rank's shard; its plan is made once for a
-layout and a key.
+A box is planned from the layout and the key, once for each pair: the index of this rank's shard and
+the result's layout. Only an integer or a negative step on the split axis sends anything.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from .._core.array import Array
 from .._core.collectives import broadcast_rows
-from .._core.dtypes import on_bits
+from .._core.dtypes import carrier, uncarry
 from .._core.layout import Layout, Shape, longest_axis, resized
 from .._core.redistribute import resplit
 from .._manipulation import flip
 from .keys import Basic, Range, parse_basic
 
-__all__ = ["View", "box", "box_layout", "hashable", "is_basic", "plan_view", "select"]
+__all__ = ["View", "box", "box_index", "box_layout", "hashable", "is_basic", "plan_view", "select"]
 
 
 # Elements of a row that a broadcast brings to every rank as fast as a single one.
@@ -32,10 +31,21 @@ _SMALL_ROW = 1024
 
 
 class View(NamedTuple):
-    """A basic key that is a view of each rank's shard: the shard's own index, and the layout."""
+    """A basic key that is a view of each rank's shard.
+
+    Attributes
+    ----------
+    where : tuple
+        The index of this rank's shard.
+    result : Layout
+        The result's.
+    is_linked : bool
+        Whether the result is a view of the array, and not the value that integers alone select.
+    """
 
     where: tuple[Any, ...]
     result: Layout
+    is_linked: bool
 
 
 def hashable(key: Any) -> tuple[Any, ...] | None:
@@ -66,28 +76,15 @@ def plan_view(layout: Layout, items: tuple[Any, ...]) -> View | None:
     """Return the view that a basic key is, or None if messages or reversals are needed."""
     key = tuple(slice(*item) if type(item) is tuple else item for item in items)
     basic = parse_basic(key, layout.shape)
-    index: list[Any] = []
-    axis = 0
-    for item in basic:
-        if item is None:
-            index.append(None)
-            continue
-        if isinstance(item, int):
-            if axis == layout.split and layout.comm.size > 1:
-                return None
-            index.append(item)
-        else:
-            if item.step < 0:
-                return None
-            start, length = item.start, item.length
-            if axis == layout.split:
-                first, last = _local_range(item, layout, layout.comm.rank)
-                start, length = start + first * item.step - layout.start, last - first
-            stop = start + (length - 1) * item.step + 1
-            index.append(slice(start, stop, item.step) if length else slice(0, 0))
-        axis += 1
-    # A trailing slice makes a view of what would be the shard's own tensor object.
-    return View((*index, Ellipsis), box_layout(layout, basic))
+    kept = [item for item in basic if item is not None]
+    if any(isinstance(item, Range) and item.step < 0 for item in kept):
+        return None
+    if layout.split is not None and isinstance(kept[layout.split], int) and layout.comm.size > 1:
+        return None
+    where = box_index(layout, basic)
+    assert where is not None
+    result = box_layout(layout, basic)
+    return View(where, result, bool(result.shape) or Ellipsis in items)
 
 
 # ---------------------------------------------------------------------- boxes
@@ -159,44 +156,47 @@ def box_layout(layout: Layout, basic: tuple[Basic, ...]) -> Layout:
     return Layout.of(_box_shape(basic), split, counts, layout.comm)
 
 
+def box_index(layout: Layout, basic: tuple[Basic, ...]) -> tuple[Any, ...] | None:
+    """Return the index of this rank's shard that selects its part of a box; None if it has none.
+
+    All ranges are ascending, or of one element at most.
+    """
+    index: list[Any] = []
+    axis = 0
+    for item in basic:
+        if item is None:
+            index.append(None)
+            continue
+        offset = layout.start if axis == layout.split else 0
+        if isinstance(item, int):
+            if axis == layout.split and not 0 <= item - offset < layout.count:
+                return None
+            index.append(item - offset)
+        else:
+            start, step, length = item.ascending
+            if axis == layout.split:
+                first, last = _local_range(item.ascending, layout, layout.comm.rank)
+                start, length = start + first * step - offset, last - first
+            stop = start + (length - 1) * step + 1
+            index.append(slice(start, stop, step) if length else slice(0, 0))
+        axis += 1
+    # A trailing slice makes a view of what would be the shard's own tensor object.
+    return (*index, Ellipsis)
+
+
 def box(t: Tensor, layout: Layout, basic: tuple[Basic, ...]) -> tuple[Tensor, Layout]:
-    """Return a view of this rank's part of the box, and the box's layout. Sends nothing.
+    """Return this rank's part of the box, and the box's layout. Sends nothing.
 
     On the split axis the item must be a Range of positive step, or of at most one element.
     """
-    view = t
-    axis = dim = 0  # of the array, of the view as it shrinks and grows
-    for item in basic:
-        if item is None:
-            view = view.unsqueeze(dim)
-            dim += 1
-            continue
-        if isinstance(item, int):
-            view = view.select(dim, item)
-            axis += 1
-            continue
-        up = item.ascending
-        begin, length = up.start, up.length
-        if axis == layout.split:
-            first, last = _local_range(up, layout, layout.comm.rank)
-            begin, length = begin + first * up.step - layout.start, last - first
-        view = _strided(view, dim, begin, up.step, length)
-        if item.step < 0 and item.length > 1 and axis != layout.split:
-            view = on_bits(torch.flip, view, dims=(dim,))
-        axis += 1
-        dim += 1
-    return view.view_as(view) if view is t else view, box_layout(layout, basic)
-
-
-def _strided(t: Tensor, dim: int, start: int, step: int, length: int) -> Tensor:
-    if length == t.shape[dim] and step == 1:
-        return t
-    if length == 0:
-        return t.narrow(dim, 0, 0)
-    if step == 1:
-        return t.narrow(dim, start, length)
-    index = [slice(None)] * dim + [slice(start, start + (length - 1) * step + 1, step)]
-    return t[tuple(index)]
+    where = box_index(layout, basic)
+    assert where is not None
+    kept = [item for item in basic if not isinstance(item, int)]
+    backwards = [isinstance(i, Range) and i.step < 0 and i.length > 1 for i in kept]
+    part = carrier(t)[where]
+    if any(backwards):
+        part = part.flip([dim for dim, back in enumerate(backwards) if back])
+    return uncarry(part, t.dtype), box_layout(layout, basic)
 
 
 def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:

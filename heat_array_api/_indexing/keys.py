@@ -1,8 +1,9 @@
-"""Index expressions, normalised: what `x[key]` means for a shape, from metadata alone.
+"""Index expressions: what ``x[key]`` means for a shape, from metadata alone.
 
-A key is cut in two. Its *basic* part (integers, slices, newaxis, Ellipsis) selects a box;
-its *advanced* part (integer arrays, boolean masks) then picks points of that box. Beside
-an integer array an integer is an array too, as in NumPy.
+A key has two parts. The *basic* part (integers, slices, None, Ellipsis) selects a box; the
+*advanced* part (integer arrays, boolean masks) then picks points of that box. Next to an integer
+array an integer counts as an array, as in NumPy. Only a mask sends anything: `nonzero` counts its
+elements.
 """
 
 from __future__ import annotations

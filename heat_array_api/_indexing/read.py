@@ -1,9 +1,19 @@
-"""Reading by index: `x[key]`, `take`, `take_along_axis` (the standard's chapters on indexing).
+"""Reading by index: ``x[key]``, `take`, `take_along_axis`.
 
-A slice keeps the split, with the counts that fall to each rank, and sends nothing; an
-integer on the split axis is one broadcast of its row. Integer arrays on other axes are
-local; on the split axis rows are fetched from their owners (`_routing`) and the result is
-split like the index. A mask that covers the split axis selects locally.
+=================================  =====================  =======================================
+key                                result is split        messages
+=================================  =====================  =======================================
+slice                              as `x`                 none
+slice of negative step, split      as `x`                 one all-to-all
+integer, another axis              as `x`                 none
+integer, split axis                replicated, or along   one broadcast of the row (large rows:
+                                   another axis           one all-to-all)
+integer array, other axes          as `x`                 none; the index is gathered if split
+integer array, split axis          as the index           all-to-alls of numbers, indices, rows
+the same, replicated and small     replicated             one allgather of the rows
+mask from the first axis on        first axis, unevenly   one allgather of counts
+mask, `x` split along its others   the same               an all-to-all before
+=================================  =====================  =======================================
 """
 
 from __future__ import annotations
@@ -46,55 +56,33 @@ FEW = 1024
 
 
 def getitem(x: Array, key: Any) -> Array:
-    """Return `x[key]`: NumPy's indexing, of which the standard's is a part.
+    """Return ``x[key]``, by NumPy's rules; see the table above.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout.
-    key : int, slice, None, Ellipsis, integer array, boolean mask, or a tuple of these
-        Arrays may have any layout; NumPy arrays and lists count as replicated.
-
-    Returns
-    -------
-    Array
-        Basic keys: split as `x`, with the counts that fall to each rank; replicated where
-        an integer selects from the split axis. Integer arrays on the split axis: split
-        like the index; for a replicated index replicated if no bigger than one rank's
-        share of `x` and no longer than 1024 (a choice of rows, not a part of the data), else
-        split along the index's longest axis. Masks: split along the first masked axis, unevenly.
-
-        What is later written into the result of a basic key, or added to it in place, is
-        written into `x` too, as into NumPy's views. The result does not see later writes to `x`.
-
-    Raises
-    ------
-    IndexError
-        On every rank.
-
-    Notes
-    -----
-    Messages: none for slices of positive step; one all-to-all for a negative step on the
-    split axis; one broadcast for an integer there. Integer arrays on the split axis: three
-    all-to-alls (numbers, indices, rows), or one allgather of a small result. Masks: one
-    small allgather of counts, after one all-to-all if the split axis is not the first
-    masked one.
+    A replicated index on the split axis gives a replicated result if that is no bigger than one
+    rank's share of `x` and has at most `FEW` rows: it is a choice of rows, not a part of the data.
     """
     items = hashable(key)
     if items is not None:
         view = plan_view(x._layout, items)
         if view is not None and x._local.dtype in ANY.direct:
             result = Array(x._local[view.where], view.result)
-        else:
-            result = select(x, parse_basic(key, x._layout.shape))
-        return linked(result, x, "index", key)
+            return linked(result, x, "index", key) if view.is_linked else result
+        result = select(x, parse_basic(key, x._layout.shape))
+        return result if _is_value(result, key) else linked(result, x, "index", key)
     if is_mask(key):
         return _masked(x, as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
     box = select(x, parsed.basic)
     if not parsed.arrays:  # integers and slices of NumPy's integers
-        return linked(box, x, "index", key)
+        return box if _is_value(box, key) else linked(box, x, "index", key)
     return _pick_points(box, parsed)
+
+
+def _is_value(result: Array, key: Any) -> bool:
+    """Return whether a key is of integers alone, which select a value, as NumPy's scalars."""
+    if result._layout.shape:
+        return False
+    return not any(item is Ellipsis for item in (key if type(key) is tuple else (key,)))
 
 
 # ---------------------------------------------------------------------- points
@@ -288,31 +276,40 @@ def _masked(x: Array, mask: Array) -> Array:
 
 @may_break
 def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
-    """Return the elements of an axis at given indices.
+    """Return the elements of an axis at given indices (the standard, "Indexing Functions").
 
     Parameters
     ----------
     x : Array
-        Any layout.
+        Any layout and dtype.
     indices : Array of integers
-        Any layout; NumPy arrays and lists count as replicated. Negative ones count from
+        One axis, any layout; NumPy arrays and lists count as replicated. Negative ones count from
         the end.
     axis : int, optional
-        May be omitted for one axis only.
+        The axis of `x`; it may be left out if there is only one.
 
     Returns
     -------
     Array
-        Layout and messages as for integer arrays in `getitem`.
+        The dtype of `x`, the shape of `x` with the axis as long as `indices`. If another axis is
+        split, so is the result, and nothing is sent (an allgather of `indices` if they are split).
+        Along the split axis it is split like `indices`, after three all-to-alls (numbers, indices,
+        rows); for few replicated indices it is replicated, after one allgather of the rows.
 
     Raises
     ------
     IndexError
-        On every rank, if an index is out of range.
+        If an index or the axis is out of range.
+    TypeError
+        If `indices` are not integers.
+    ValueError
+        If `axis` is left out and `x` has not one axis.
 
-    Notes
-    -----
-    The standard: "Indexing Functions", take.
+    Examples
+    --------
+    >>> x = xp.asarray([10.0, 20.0, 30.0, 40.0], split=0)
+    >>> print(xp.take(x, xp.asarray([3, 0, -1])))
+    [40. 10. 40.]
     """
     check_array("take", "x", x)
     if axis is None:
@@ -331,26 +328,41 @@ def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
 
 @may_break
 def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
-    """Return the elements along an axis at indices that differ from line to line.
+    """Return the elements along an axis at indices of their own for every line along it.
+
+    The standard, "Indexing Functions".
 
     Parameters
     ----------
     x : Array
-        Any layout.
+        Any layout and dtype.
     indices : Array of integers
-        As many axes as `x`; the others broadcast with those of `x`.
+        As many axes as `x`; all but `axis` broadcast with those of `x`. Any layout.
     axis : int
+        The axis of `x`; the last by default.
 
     Returns
     -------
     Array
-        Of the shape of `indices`, broadcast; split as `x` where that axis is not `axis`,
-        else like the index.
+        The dtype of `x`, the shape of `indices` after broadcasting. If `x` is split along another
+        axis, so is the result, after one all-to-all of `indices` unless they are split likewise;
+        else it is split like `indices`, and the rows are fetched by three all-to-alls.
 
-    Notes
-    -----
-    Messages: none where `x` is split along another axis and `indices` likewise, else one
-    all-to-all of `indices`; along the split axis as for integer arrays in `getitem`.
+    Raises
+    ------
+    IndexError
+        If an index or the axis is out of range.
+    TypeError
+        If `indices` are not integers.
+    ValueError
+        If the numbers of axes differ, or the shapes do not broadcast.
+
+    Examples
+    --------
+    >>> x = xp.asarray([[3, 1, 2], [9, 8, 7]], split=0)
+    >>> print(xp.take_along_axis(x, xp.argsort(x, axis=1), axis=1))
+    [[1 2 3]
+     [7 8 9]]
     """
     check_array("take_along_axis", "x", x)
     check_array("take_along_axis", "indices", indices, INTEGER)

@@ -1,13 +1,27 @@
-"""Writing by index: `x[key] = value`.
+"""Writing by index: ``x[key] = value``.
 
-The value travels to where the selection lies; nothing else moves. Only the array itself
-changes: a shard that a view can see is copied first (`Array.writable`).
+The value travels to where the selection lies; nothing else moves. Where, is planned from the layout
+and the key, once for each pair; a plan is then executed on the tensors.
+
+============================  =======================================================
+value                         messages
+============================  =======================================================
+scalar or replicated          none
+split                         one all-to-all to the selection's layout, or none if it
+                              lies there
+replicated `x`, split value   none if `x` becomes split as the value, else an allgather
+index arrays, split `x`       the rows of a split index travel to their owners
+============================  =======================================================
+
+A shard whose memory others use is copied first (`Array.writable`); views of the array are told by
+the caller (`Array.__setitem__`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +30,16 @@ from torch import Tensor
 from .._comm.recording import breaks, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, pvary, shard
-from .._core.dtypes import BOOL, COMPLEX, INTEGER, REAL_FLOATING, carrier, on_bits
+from .._core.dtypes import (
+    BOOL,
+    COMPLEX,
+    INTEGER,
+    REAL_FLOATING,
+    carrier,
+    on_bits,
+    to_numpy_dtype,
+    uncarry,
+)
 from .._core.fetch import place, store_rows
 from .._core.layout import Layout, Shape, balanced_counts, longest_axis
 from .._core.lift import broadcast_shape, filled
@@ -27,7 +50,7 @@ from .._creation import asarray, scalar_dtype
 from .._manipulation import flip
 from .._reshape import broadcast_to, reshape
 from .._searching import nonzero
-from .basic import box, is_basic
+from .basic import box_index, box_layout, is_basic
 from .keys import Basic, Key, Range, is_mask, parse, parse_basic
 from .read import aligned_indices, as_mask, indexed_first, mask_in_order
 
@@ -35,31 +58,13 @@ __all__ = ["setitem"]
 
 
 def setitem(x: Array, key: Any, value: Any) -> None:
-    """Write `value` into ``x[key]``; keys as for reading.
+    """Write `value` into ``x[key]``; keys as for reading, errors before anything is written.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; only it changes, and it keeps its dtype. It keeps its layout too, but for one
-        case: a replicated array becomes split where a split array (value, index or mask) is
-        written that is more than a P-th as big, for that would have to be gathered.
-    key
-        As for `getitem`. Where an index array names an element twice, the last value in
-        row-major order stands.
-    value : Array, NumPy array or scalar
-        Broadcasts to the selection; of a dtype that converts to that of `x` within its
-        kind or from a lower one.
-
-    Raises
-    ------
-    IndexError, ValueError, TypeError
-        On every rank, before anything is written.
-
-    Notes
-    -----
-    Messages: none for a scalar or a replicated value, unless index arrays select along the
-    split axis and are split themselves; a split value is redistributed to the selection by
-    one all-to-all, or none where it lies there already.
+    The value broadcasts to the selection, and its dtype converts to that of `x` within its kind or
+    from a lower one. Where an index array names an element twice, the last value in row-major order
+    stands. `x` keeps its layout but for one case: a replicated array becomes split where a split
+    array (value, index or mask) is written that is more than a P-th as big, for that would have to
+    be gathered.
     """
     x.is_input()  # refuses while the tape is recording
     written = _as_value(x, value)
@@ -95,24 +100,6 @@ def _cut_like(x: Array, axis: int | None, leader: Array) -> None:
         x.cut(Layout.of(x.shape, axis, counts, x.comm))
 
 
-def _axes_of(basic: Sequence[Basic]) -> list[int | None]:
-    """Return which axis of the array each axis of a basic selection is (None: a new one)."""
-    axes: list[int | None] = []
-    axis = 0
-    for item in basic:
-        if not isinstance(item, int):
-            axes.append(None if item is None else axis)
-        axis += item is not None
-    return axes
-
-
-def _cut_for_box(x: Array, basic: Sequence[Basic], value: Array) -> None:
-    axes = _axes_of(basic)
-    if value.split is None or value.shape[value.split] == 1:
-        return
-    _cut_like(x, axes[value.split - value.ndim], value)
-
-
 def _cut_for_mask(x: Array, mask: Array, value: Array) -> None:
     rest = x.ndim - mask.ndim
     if mask.split is not None:
@@ -124,7 +111,7 @@ def _cut_for_mask(x: Array, mask: Array, value: Array) -> None:
 
 
 def _cut_for_points(x: Array, parsed: Key, value: Array, index_ndim: int) -> None:
-    axes = _axes_of(parsed.basic)
+    axes = _plan_box(x._layout, parsed.basic).axes
     indexed = longest_axis(x.shape, [a for i in parsed.axes if (a := axes[i]) is not None])
     for index in parsed.arrays:
         _cut_like(x, indexed if x.split is None else None, index)
@@ -148,7 +135,7 @@ def _as_value(x: Array, value: Any) -> Array:
         return Array(local, Layout.replicated((), x.comm))
     if not isinstance(value, Array):
         value = asarray(value, split=None, comm=x.comm, device=x.device)
-    common_communicator("setitem", x, value)
+    common_communicator("__setitem__", x, value)
     _check_kind(x, value._local.dtype)
     return Array(value._local.to(dtype), value._layout)
 
@@ -159,7 +146,8 @@ def _check_kind(x: Array, given: torch.dtype) -> None:
     own, other = (next(i for i, k in enumerate(kinds) if d in k) for d in (x._local.dtype, given))
     if other > own:
         raise TypeError(
-            f"setitem: cannot store {given} in an array of {x.dtype}; convert the value with astype"
+            f"__setitem__: cannot store {to_numpy_dtype(given)} in an array of {x.dtype}; convert "
+            "the value with astype"
         )
 
 
@@ -172,18 +160,21 @@ def _fitted(value: Array, layout: Layout, x: Array) -> Tensor:
 
 def _check_shape(value: Array, shape: Shape) -> None:
     """Raise unless a value broadcasts to the shape of the selection."""
-    broadcast_shape("setitem", value.shape, shape)
-    extra = value.ndim - len(shape)
-    if any(n != 1 for n in value.shape[: max(extra, 0)]) or any(
-        m not in (1, n) for m, n in zip(reversed(value.shape), reversed(shape), strict=False)
-    ):
-        raise ValueError(f"setitem: a value of shape {value.shape} does not broadcast to {shape}")
+    own = value.shape
+    while len(own) > len(shape) and own[0] == 1:  # leading axes of length 1, as NumPy allows
+        own = own[1:]
+    missing = len(shape) - len(own)
+    if missing < 0 or any(m not in (1, n) for m, n in zip(own, shape[missing:], strict=True)):
+        raise ValueError(
+            f"__setitem__: value has shape {value.shape}; expected one that broadcasts to {shape}, "
+            "the shape of the selection"
+        )
 
 
 def _broadcast(value: Array, layout: Layout) -> Tensor:
     _check_shape(value, layout.shape)
     extra = value.ndim - layout.ndim
-    if extra > 0:  # leading axes of length 1, as NumPy allows
+    if extra > 0:
         value = reshape(value, value.shape[extra:])
     if value.split is None:
         full = value._local.expand(layout.shape)
@@ -192,46 +183,72 @@ def _broadcast(value: Array, layout: Layout) -> Tensor:
     return move(grown._local, grown._layout, layout)
 
 
-def _write_box(x: Array, basic: tuple[Basic, ...], value: Array) -> None:
-    if x._layout.split is None and value._layout.split is not None:
-        lengths = [1 if i is None else i.length for i in basic if not isinstance(i, int)]
-        _check_shape(value, tuple(lengths))
-        _cut_for_box(x, basic, value)
-    layout = x._layout
-    descending = [
-        axis
-        for axis, item in enumerate(i for i in basic if not isinstance(i, int))
-        if isinstance(item, Range) and item.step < 0 and item.length > 1
-    ]
+# ---------------------------------------------------------------------- boxes
+
+
+class _BoxPlan(NamedTuple):
+    """How a basic key is written to a layout.
+
+    Attributes
+    ----------
+    where : tuple or None
+        The index of this rank's shard, all slices ascending; None if the selection is on another.
+    target : Layout
+        The selection's.
+    descending : tuple of int
+        The selection's axes that the key runs through backwards.
+    axes : tuple of (int or None)
+        Which axis of the array each axis of the selection is (None: a new one).
+    """
+
+    where: tuple[Any, ...] | None
+    target: Layout
+    descending: Shape
+    axes: tuple[int | None, ...]
+
+
+@lru_cache(maxsize=4096)
+def _plan_box(layout: Layout, basic: tuple[Basic, ...]) -> _BoxPlan:
     ascending = tuple(item.ascending if isinstance(item, Range) else item for item in basic)
-    own = None
-    if layout.split is not None:
-        own = [item for item in ascending if item is not None][layout.split]
-    if not isinstance(own, int):
-        target = box(x._local, layout, ascending)[1]
-        values = _flipped(value, descending, target)
-        local = _fitted(values, target, x)
-        box(x.writable(), layout, ascending)[0].copy_(local)
-        return
-    assert layout.split is not None
-    shape = tuple(1 if i is None else i.length for i in ascending if not isinstance(i, int))
-    target = Layout.replicated(shape, layout.comm)
-    local = _fitted(_flipped(value, descending, target), target, x)
-    t = x.writable()
-    if layout.start <= own < layout.start + layout.count:
-        position = [i for i, item in enumerate(ascending) if item is not None][layout.split]
-        here = (*ascending[:position], own - layout.start, *ascending[position + 1 :])
-        whole = Layout.replicated(tuple(t.shape), layout.comm)
-        box(t, whole, here)[0].copy_(local)
+    kept = [item for item in basic if not isinstance(item, int)]
+    backwards = [isinstance(i, Range) and i.step < 0 and i.length > 1 for i in kept]
+    axes: list[int | None] = []
+    axis = 0
+    for item in basic:
+        if not isinstance(item, int):
+            axes.append(None if item is None else axis)
+        axis += item is not None
+    return _BoxPlan(
+        box_index(layout, ascending),
+        box_layout(layout, ascending),
+        tuple(i for i, back in enumerate(backwards) if back),
+        tuple(axes),
+    )
+
+
+def _write_box(x: Array, basic: tuple[Basic, ...], value: Array) -> None:
+    plan = _plan_box(x._layout, basic)
+    split = value._layout.split
+    if x._layout.split is None and split is not None:
+        _check_shape(value, plan.target.shape)
+        if value.shape[split] != 1:
+            _cut_like(x, plan.axes[split - value.ndim], value)
+            plan = _plan_box(x._layout, basic)
+    local = _fitted(_flipped(value, plan.descending, plan.target.ndim), plan.target, x)
+    if plan.where is not None:
+        carrier(x.writable())[plan.where].copy_(carrier(local))
     elif tracked(local):
-        x._local = attached(t, local)
+        x._local = attached(x.writable(), local)
 
 
-def _flipped(value: Array, axes: list[int], target: Layout) -> Array:
-    """Reverse the value along the selection's axes that are written in descending order."""
-    axes = [axis - target.ndim for axis in axes]
+def _flipped(value: Array, descending: Iterable[int], ndim: int) -> Array:
+    """Reverse the value along the selection's axes (of `ndim`) that are written backwards."""
+    axes = [axis - ndim for axis in descending]
     axes = [axis for axis in axes if -axis <= value.ndim and value.shape[axis] > 1]
     return flip(value, axis=tuple(axes)) if axes else value
+
+
+# ---------------------------------------------------------------------- masks
 
 
 @breaks
@@ -239,7 +256,7 @@ def _write_masked(x: Array, key: Any, value: Array) -> None:
     mask = as_mask(key, x)
     rest = x.shape[mask.ndim :]
     if value.ndim <= len(rest):  # the same for every selected element
-        broadcast_shape("setitem", value.shape, rest)
+        _check_shape(value, rest)
     if x._layout.split is None:
         _cut_for_mask(x, mask, value)
     if value.ndim <= len(rest):
@@ -273,47 +290,73 @@ def _fill_masked(x: Array, mask: Array, value: Array) -> None:
     x.become(on_bits(lambda a, b: torch.where(local, a, b), values, x._local))
 
 
+# ---------------------------------------------------------------------- points
+
+
+class _PointsPlan(NamedTuple):
+    """How index arrays are written to a layout, whatever their values.
+
+    Attributes
+    ----------
+    where : tuple
+        The index of this rank's shard that selects the box of the basic part.
+    order : tuple of int
+        The permutation of the box that puts the indexed axes first.
+    rows : Layout
+        Of the box in this order.
+    descending : tuple of int
+        The axes behind the indexed ones that the key runs through backwards.
+    """
+
+    where: tuple[Any, ...]
+    order: Shape
+    rows: Layout
+    descending: Shape
+
+
+@lru_cache(maxsize=4096)
+def _plan_points(layout: Layout, basic: tuple[Basic, ...], axes: Shape) -> _PointsPlan:
+    box = _plan_box(layout, basic)
+    assert box.where is not None  # beside arrays there are no integers
+    order = indexed_first(box.target, axes)
+    behind = tuple(i for i, axis in enumerate(order[len(axes) :]) if axis in box.descending)
+    return _PointsPlan(box.where, order, box.target.permuted(order), behind)
+
+
 @may_break
 def _write_points(x: Array, parsed: Key, value: Array) -> None:
     if x._layout.split is None:
         index_shape = broadcast_shape("index", *(index.shape for index in parsed.arrays))
         _cut_for_points(x, parsed, value, len(index_shape))
-    layout = x._layout
-    ascending = tuple(i.ascending if isinstance(i, Range) else i for i in parsed.basic)
-    target_box = box(x._local, layout, ascending)[1]
-    indices, index_layout = aligned_indices(parsed, target_box.shape)
-    order = indexed_first(target_box, parsed.axes)
-    rows = target_box.permuted(order)
+    plan = _plan_points(x._layout, parsed.basic, parsed.axes)
+    box_shape = _plan_box(x._layout, parsed.basic).target.shape
+    indices, layout = aligned_indices(parsed, box_shape)
     k = len(indices)
-    rest = rows.shape[k:]
-    value = _in_front(value, parsed, index_layout, len(rest))
-    descending = _descending(parsed, order, k, index_layout.ndim)
-    if (rows.split is not None and rows.split >= k) or rows.split is None:
-        _place_locally(x, ascending, order, rows, indices, index_layout, value, descending)
+    rest = plan.rows.shape[k:]
+    value = _in_front(value, parsed, layout, len(rest))
+    remote = plan.rows.split is not None and plan.rows.split < k
+    if remote and layout.split is None and layout.shape:
+        layout = layout.split_along(0)
+        indices = [shard(index, layout) for index in indices]
+    elif not remote:  # every rank needs the whole index
+        indices = [gather(index, layout) for index in indices]
+        layout = Layout.replicated(layout.shape, x.comm)
+    selection = layout.with_shape((*layout.shape, *rest), layout.split)
+    if not remote and plan.rows.split is not None:
+        selection = plan.rows.with_shape(selection.shape, plan.rows.split - k + layout.ndim)
+    descending = [layout.ndim + axis for axis in plan.descending]
+    local = _fitted(_flipped(value, descending, selection.ndim), selection, x)
+    t = x.writable()
+    view = uncarry(carrier(t)[plan.where].permute(plan.order), t.dtype)
+    columns, positions = [index.reshape(-1) for index in indices], _positions(layout)
+    local = local.reshape(len(columns[0]), *view.shape[k:])
+    if not remote:
+        place(view, columns, local, positions)
         return
-    if index_layout.split is None:
-        index_layout = index_layout.split_along(0) if index_layout.shape else index_layout
-        indices = [shard(index, index_layout) for index in indices]
-    selection = index_layout.with_shape((*index_layout.shape, *rest), index_layout.split)
-    local = _fitted(_flipped(value, descending, selection), selection, x)
-    positions = _positions(index_layout)
-    view = box(x.writable(), layout, ascending)[0].permute(order)
-    columns = [index.reshape(-1) for index in indices]
-    if not index_layout.shape and x.comm.rank != 0:  # one element: rank 0 asks
+    if not layout.shape and x.comm.rank != 0:  # one element: rank 0 asks
         columns = [column[:0] for column in columns]
-        positions, local = positions[:0], local.reshape(1, *rest)[:0]
-    store_rows(view, rows, columns, local.reshape(len(columns[0]), *view.shape[k:]), positions)
-
-
-def _descending(parsed: Key, order: tuple[int, ...], k: int, ndim: int) -> list[int]:
-    """Return which axes of the selection, after the index's `ndim`, run in descending order."""
-    kept = [item for item in parsed.basic if not isinstance(item, int)]
-    rest = [kept[axis] for axis in order[k:]]
-    return [
-        ndim + i
-        for i, item in enumerate(rest)
-        if isinstance(item, Range) and item.step < 0 and item.length > 1
-    ]
+        positions, local = positions[:0], local[:0]
+    store_rows(view, plan.rows, columns, local, positions)
 
 
 def _in_front(value: Array, parsed: Key, index_layout: Layout, rest: int) -> Array:
@@ -342,26 +385,3 @@ def _positions(layout: Layout) -> Tensor:
             [-1 if i == axis else 1 for i in range(layout.ndim)]
         )
     return flat.reshape(-1)
-
-
-def _place_locally(
-    x: Array,
-    ascending: tuple[Basic, ...],
-    order: tuple[int, ...],
-    rows: Layout,
-    indices: list[Tensor],
-    index_layout: Layout,
-    value: Array,
-    descending: list[int],
-) -> None:
-    """Write points where no indexed axis is split: every rank needs the whole index."""
-    k = len(indices)
-    indices = [gather(index, index_layout) for index in indices]
-    full = Layout.replicated(index_layout.shape, x.comm)
-    shape = (*full.shape, *rows.shape[k:])
-    split = None if rows.split is None else rows.split - k + full.ndim
-    selection = rows.with_shape(shape, split)
-    local = _fitted(_flipped(value, descending, selection), selection, x)
-    view = box(x.writable(), x._layout, ascending)[0].permute(order)
-    columns = [index.reshape(-1) for index in indices]
-    place(view, columns, local.reshape(len(columns[0]), *view.shape[k:]), _positions(full))

@@ -77,13 +77,14 @@ def test_operators(name):
         assert_equal(function(2.0, x), function(2.0, a))
         assert_equal(function(b, x), function(b, a))
         if name not in COMPARISONS:
-            before = x[...]
+            before, view = +x, x[...]
             alias = x
             alias = getattr(operator, "i" + name)(alias, y)
             assert alias is x
             assert x.layout == layout
             assert_equal(x, function(a, b))
             assert_equal(before, a)
+            assert_equal(view, function(a, b))
 
 
 @pytest.mark.parametrize("name", ["and_", "or_", "xor", "lshift", "rshift"])
