@@ -131,7 +131,7 @@ def _with_sources(arrays: Sequence[Array]) -> list[Array]:
     found = {id(x): x for x in arrays}
     for x in arrays:
         while (link := getattr(x, "_link", None)) is not None:
-            x = link[0]
+            x = link.source
             found[id(x)] = x
     return list(found.values())
 
