@@ -256,13 +256,13 @@ def test_views_of_parameters(check):
         p.requires_grad_()
         view = p[1:]
         with xp.autograd.no_grad():
-            constant = p[1:]
+            constant = xp.expand_dims(p, axis=0)
             p -= 1.0
             check(view.detach(), np.arange(3.0), describe(layout))
         assert view.requires_grad
         assert not constant.requires_grad
-        check(constant * 1.0, np.arange(3.0), describe(layout))
-        xp.sum(view * constant).backward()
+        check(constant * 1.0, np.arange(-1.0, 3.0)[None], describe(layout))
+        xp.sum(view * constant[0, 1:]).backward()
         check(p.grad, np.asarray([0.0, 0.0, 1.0, 2.0]), describe(layout))
 
 
