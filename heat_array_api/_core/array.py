@@ -572,10 +572,13 @@ class Array(Operators):
         if self._is_stale:
             return
         t: Tensor = _LOCAL.__get__(self)
-        if not t.requires_grad and self._link.source.requires_grad:
-            self._link = self._link._replace(constant=True)
-        if not (t.requires_grad and t.is_leaf):
-            _LOCAL.__set__(self, None)  # for the source's owner to write in place
+        is_input = t.requires_grad and t.is_leaf
+        if self._link.source.requires_grad:  # then it is one only because it was made off the tape
+            if is_input or not t.requires_grad:
+                self._link = self._link._replace(constant=True)
+            is_input = False
+        if not is_input:
+            _LOCAL.__set__(self, None)  # the source is then written to in place
         if hasattr(self, "_varying"):
             del self._varying
         self.__class__ = StaleView
@@ -624,7 +627,7 @@ class StaleView(Array):
         now = current(self._link)
         t, layout = _LOCAL.__get__(self), _LAYOUT.__get__(self)
         self._renew()
-        if t is not None and t.requires_grad and t.is_leaf:  # an input of the tape stays one
+        if t is not None and t.requires_grad:  # an input of the tape stays one
             with torch.no_grad():
                 t.copy_(namespace().redistribute(now, layout)._local)
         else:

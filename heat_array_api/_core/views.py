@@ -155,7 +155,8 @@ def write_through(view: Array) -> None:
         return
     source, kind, how, _ = link
     if captures and type(source._local) is Tensor:  # an array outside: see `Program.__call__`
-        if any(x is not view and type(x._local) is not Tensor for x in source._views.alive()):
+        *_, link = _chain(view)
+        if any(x is not view and type(x._local) is not Tensor for x in _current(link.source)):
             depends_on_values("it writes to one of several views of an array outside")
         return
     ns = namespace()
@@ -194,6 +195,15 @@ def _chain(x: Array) -> Iterator[Link]:
     while link is not None:
         yield link
         link = getattr(link.source, "_link", None)
+
+
+def _current(x: Array) -> Iterator[Array]:
+    """Yield the views of an array, and theirs, that are not stale."""
+    views: Views | None = getattr(x, "_views", None)
+    for view in views.alive() if views else ():
+        if not view._is_stale:
+            yield view
+        yield from _current(view)
 
 
 def relations(arrays: Sequence[Array]) -> list[Any]:
