@@ -1,19 +1,19 @@
-"""How tensors are put for MPI: dense memory, host memory, and codes that MPI can reduce."""
+"""Buffers: dense memory that MPI can read and write, and codes for dtypes that it cannot reduce."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 __all__ = [
+    "REDUCTIONS",
     "Codec",
     "Staging",
-    "codec_of",
     "deliver",
     "dense",
     "empty",
@@ -47,13 +47,11 @@ def dense(t: Tensor) -> Tensor:
 def fresh(t: Tensor) -> Tensor:
     """Return a dense copy of `t` that shares no memory with it.
 
-    Its strides are those of a new tensor even along axes of length 1: kernels choose their way
-    by the strides, and copies must give the same bits on all ranks.
+    Its strides are those of a new tensor even along axes of length 1: kernels choose their
+    algorithm by the strides, and copies must give the same bits on all ranks.
     """
-    copy = dense(t)
-    if copy.data_ptr() == t.data_ptr():
-        return copy.clone(memory_format=torch.contiguous_format)
-    return copy
+    copy = dense(t)  # a copy, or the same object
+    return copy.clone(memory_format=torch.contiguous_format) if copy is t else copy
 
 
 class Staging:
@@ -107,9 +105,9 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
     return _staging.buffer("receive", shape, dtype)
 
 
-def deliver(out: Tensor, device: torch.device) -> Tensor:
-    """Return a received tensor on the device where it belongs."""
-    return out if out.device == device else out.to(device)
+def deliver(out: Tensor, like: Tensor) -> Tensor:
+    """Return a received tensor on the device of the tensor that was sent."""
+    return out if like.is_cpu else out.to(like.device)
 
 
 # ---------------------------------------------------------------------- codes
@@ -192,8 +190,7 @@ _KEYS: dict[tuple[str, torch.dtype], Codec] = {
 }
 
 
-def codec_of(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, str]:
-    """Return how MPI reduces `dtype`: the codec if any, the dtype of codes, MPI's operation."""
+def _reduction(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, str]:
     if dtype is torch.bool:
         return _BYTES, torch.uint8, "max" if op in ("sum", "max") else "min"
     if (op, dtype) in _KEYS:
@@ -203,17 +200,30 @@ def codec_of(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, st
     return None, dtype, op
 
 
-def no_reduction(
-    func: str, op: str, dtype: torch.dtype, known: Collection[tuple[str, torch.dtype]]
-) -> Exception:
-    """Return the error for an (op, dtype) that is not among the known reductions."""
-    ops = list(dict.fromkeys(name for name, _ in known))
+_INTEGRAL = [getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+_FLOATING = [torch.float32, torch.float64, torch.complex64, torch.complex128]
+
+
+REDUCTIONS = {
+    (op, dtype): _reduction(op, dtype)
+    for op in ("sum", "prod", "max", "min")
+    for dtype in (*_INTEGRAL, *_FLOATING, torch.bool, *HALVES)
+    if not (dtype.is_complex and op in ("max", "min"))
+}
+"""For each operation and dtype: the codec if any, the dtype that travels, the operation on it."""
+
+
+def no_reduction(func: str, op: str, dtype: torch.dtype) -> Exception:
+    """Return the error for an (op, dtype) that is not among the reductions."""
+    ops = list(dict.fromkeys(name for name, _ in REDUCTIONS))
     if op not in ops:
         return ValueError(f"{func}: op is {op!r}; expected one of {', '.join(map(repr, ops))}")
     if dtype.is_complex and op in ("max", "min"):
         remedy = "complex numbers have no order"
     else:
-        names = (str(other).removeprefix("torch.") for name, other in known if name == op)
+        names = (str(other).removeprefix("torch.") for name, other in REDUCTIONS if name == op)
         remedy = f"cast to one of {', '.join(names)}"
     return TypeError(f"{func}: op {op!r} is not defined for {dtype}: {remedy}")
 

@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .._errors import CollectiveMismatchError
+from .transport import Transport
 
 __all__ = ["DEBUG", "Call", "Checker"]
 
@@ -50,17 +51,23 @@ class Call:
 
 
 class Checker:
-    """Compares calls over the ranks of a communicator, on a private duplicate of it."""
+    """Compares calls over the ranks of a communicator.
 
-    def __init__(self, comm: Any) -> None:
-        self.comm = comm
+    Parameters
+    ----------
+    transport : Transport
+        A private duplicate of the communicator's.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
         self.number = 0
 
     def check(self, call: Call) -> None:
         """Raise on every rank if the ranks' calls do not match."""
         self.number += 1
         self._wait(call)
-        calls: list[Call] = self.comm.allgather(call)
+        calls: list[Call] = self.transport.allgather_object(call)
         title = f"call {self.number} on a communicator of {len(calls)} ranks"
         if len({other.text for other in calls}) > 1:
             raise CollectiveMismatchError(
@@ -77,15 +84,15 @@ class Checker:
 
     def _wait(self, call: Call) -> None:
         """Wait for the other ranks to come to this call, for a limited time."""
-        request = self.comm.Ibarrier()
+        all_have_come = self.transport.arrive()
         started = time.monotonic()
-        while not request.Test():
+        while not all_have_come():
             waited = time.monotonic() - started
             if waited > TIMEOUT:
                 raise CollectiveMismatchError(
                     f"after {TIMEOUT:g} s (HEAT_ARRAY_API_DEBUG_TIMEOUT) some rank has still not "
-                    f"come to call {self.number} on a communicator of {self.comm.size} ranks; "
-                    f"rank {self.comm.rank} is there:\n  {call.text} at {call.line}"
+                    f"come to call {self.number} on a communicator of {self.transport.size} ranks; "
+                    f"rank {self.transport.rank} is there:\n  {call.text} at {call.line}"
                 )
             time.sleep(0.0 if waited < 0.01 else 0.001)
 
@@ -97,7 +104,7 @@ class Checker:
         try:
             self.check(Call("", "end of the program", "interpreter exit"))
         except CollectiveMismatchError as error:
-            sys.stderr.write(f"[rank {self.comm.rank} of {self.comm.size}] {error}\n")
+            sys.stderr.write(f"[rank {self.transport.rank} of {self.transport.size}] {error}\n")
             sys.stderr.flush()
             time.sleep(1.0)  # let the other ranks show where they are
             abort(1)

@@ -1,18 +1,25 @@
-"""Communication events: what `trace` records of every message that this rank takes part in.
+"""Traces: a record of every message that this rank takes part in, and of implicit gathers.
 
-Watching costs one truth test of the list `active` per message while nobody watches.
+While no trace is in force, this costs one truth test of the list `active` per message.
+
+NumPy, DLPack and ``tolist`` need the whole array on every rank: an implicit gather. A line of
+another library can so turn a terabyte into a NumPy array. Each implicit gather is noted in
+traces, and above a size it warns or is refused (`account`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from .._errors import GatherError, GatherWarning
+from .._options import gather_policy
 from .attribution import caller
 from .debug import DEBUG
 from .recording import captures
@@ -21,10 +28,12 @@ __all__ = [
     "IMPLICIT_GATHER",
     "Event",
     "Trace",
+    "account",
     "active",
     "join",
     "note",
     "origin",
+    "quiet",
     "record",
     "trace",
     "unrecorded",
@@ -320,3 +329,51 @@ def _aligned(table: list[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in table
     ]
+
+
+# ---------------------------------------------------------------------- implicit gathers
+
+_warned: set[str] = set()
+
+
+def account(what: str, size: int, nranks: int) -> None:
+    """Account for a gather that is about to be made; raise if the options forbid it.
+
+    Parameters
+    ----------
+    what : str
+        The function that gathers.
+    size : int
+        The bytes of the whole array.
+    nranks : int
+        How many ranks will hold it.
+
+    Notes
+    -----
+    All ranks decide alike: from the array's metadata, the options, and the line of the program.
+    """
+    note(IMPLICIT_GATHER, size, nranks)
+    policy, limit = gather_policy()
+    if size <= limit or policy == "allow":
+        return
+    line = caller()[1]
+    text = (
+        f"{what}: a split array of {size} bytes is gathered on each of {nranks} ranks; compute "
+        f"with the namespace's functions, or use set_options(on_gather=, gather_limit=)"
+    )
+    if policy == "error":
+        raise GatherError(f"{text} (at {line})")
+    if line not in _warned:
+        _warned.add(line)
+        path, _, number = line.rpartition(":")  # "?" where no frame is the user's
+        number = number if number.isdecimal() else "0"
+        warnings.warn_explicit(text, GatherWarning, path or "?", int(number), __name__)
+
+
+def quiet(rank: int) -> None:
+    """Show warnings of gathers on rank 0 only, unless filters of the user's say otherwise.
+
+    All ranks warn, so that a filter that makes warnings errors does so on all of them.
+    """
+    if rank:
+        warnings.filterwarnings("ignore", category=GatherWarning, append=True)

@@ -8,12 +8,11 @@ a value (`float(x)`, a mask, `unique`) raises `NotCapturable`.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
@@ -21,8 +20,10 @@ from torch import Tensor, fx
 from .._comm.attribution import caller
 from .._comm.communicator import Communicator
 from .._comm.recording import NotCapturable, captures
+from .._comm.table import Collective
+from .._comm.transport import ByTable
 from .._core.array import Array
-from .._core.layout import Layout, Shape
+from .._core.layout import Layout
 from .._core.torch_internals import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -35,7 +36,15 @@ from .._core.torch_internals import (
 )
 from .collective_ops import MESSAGE, Message
 
-__all__ = ["METHODS", "Capture", "Recorder", "captured", "holding", "not_capturable", "recording"]
+__all__ = [
+    "Capture",
+    "Recorder",
+    "RecordingTransport",
+    "captured",
+    "holding",
+    "not_capturable",
+    "recording",
+]
 
 
 @dataclass
@@ -180,127 +189,86 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------------ messages
 
+    def transport(self, comm: Communicator) -> RecordingTransport:
+        """Return what carries the messages of a communicator while this records."""
+        return RecordingTransport(self, comm)
+
     def send(
-        self, comm: Communicator, method: str, t: Tensor, args: tuple[Any, ...], shape: Shape
+        self, comm: Communicator, collective: Collective, t: Tensor, args: tuple[Any, ...]
     ) -> Tensor:
-        """Record a message that this rank takes part in; return its result, of `shape`."""
+        """Record a message that this rank takes part in; return its result."""
+        own = tuple(t.shape)
+        shape = collective.result(comm, own, *args)
         with _disable_current_modes(), self.mode:
             result = torch.empty(shape, dtype=t.dtype, device=t.device)
         number = len(self.capture.messages)
-        self.capture.messages.append(Message(method, args, comm, caller(), t.dtype, tuple(t.shape)))
+        self.capture.messages.append(Message(collective.name, args, comm, caller(), t.dtype, own))
         node = self.capture.graph.call_function(MESSAGE, (self.node(t), list(shape), number))
         self.bind(result, node)
         return result
 
 
-# ---------------------------------------------------------------------- communicators that record
+# ---------------------------------------------------------------------- recording
 
 
-def _recorder() -> Recorder:
-    found: Recorder = captures[-1]
-    return found
+class RecordingTransport(ByTable):
+    """Records messages instead of sending them.
 
+    What returns Python values is refused: the results of integers and objects are not known
+    before the program runs, and a program must not depend on them.
 
-def _fresh(t: Tensor) -> Tensor:
-    return t.clone(memory_format=torch.contiguous_format)
+    Parameters
+    ----------
+    recorder : Recorder
+        Gets the messages.
+    comm : Communicator
+        The communicator that will send them.
+    """
 
+    __slots__ = ("comm", "node_rank", "node_size", "rank", "recorder", "size")
 
-def _allreduce(comm: Communicator, t: Tensor, op: str = "sum") -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        return _fresh(t)
-    return _recorder().send(comm, "allreduce", t, (op,), tuple(t.shape))
+    def __init__(self, recorder: Recorder, comm: Communicator) -> None:
+        self.recorder, self.comm = recorder, comm
+        self.rank, self.size = comm.rank, comm.size
+        self.node_rank, self.node_size = comm.node_rank, comm.node_size
 
+    def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
+        given = tuple(tuple(a) if isinstance(a, (list, tuple)) else a for a in args)
+        return self.recorder.send(self.comm, collective, t, given)
 
-def _reduce_scatter(
-    comm: Communicator, t: Tensor, counts: Sequence[int], op: str = "sum"
-) -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        return _fresh(t.narrow(0, sum(counts[: comm.rank]), counts[comm.rank]))
-    shape = (counts[comm.rank], *t.shape[1:])
-    return _recorder().send(comm, "reduce_scatter", t, (tuple(counts), op), shape)
+    def allgather_ints(self, values: Sequence[int]) -> NoReturn:
+        self._refuse("allgather_ints")
 
+    def allgather_object(self, value: Any, patient: bool = False) -> NoReturn:
+        self._refuse("allgather_object")
 
-def _exscan(comm: Communicator, t: Tensor, op: str = "sum") -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        raise NotCapturable("an exscan of nothing")
-    return _recorder().send(comm, "exscan", t, (op,), tuple(t.shape))
+    def bcast_object(self, value: Any, root: int) -> NoReturn:
+        self._refuse("bcast_object")
 
+    def barrier(self) -> NoReturn:
+        self._refuse("barrier")
 
-def _bcast(comm: Communicator, t: Tensor, root: int = 0) -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        return _fresh(t)
-    return _recorder().send(comm, "bcast", t, (root,), tuple(t.shape))
+    def arrive(self) -> NoReturn:
+        self._refuse("arrive")
 
+    def split(self, color: int, key: int) -> NoReturn:
+        self._refuse("split")
 
-def _allgatherv(comm: Communicator, t: Tensor, counts: Sequence[int]) -> Tensor:
-    shape = (sum(counts), *t.shape[1:])
-    if comm.size == 1:
-        return _fresh(t)
-    if math.prod(shape) == 0:
-        return t.new_empty(shape)
-    return _recorder().send(comm, "allgatherv", t, (tuple(counts),), shape)
+    def duplicate(self) -> NoReturn:
+        self._refuse("duplicate")
 
-
-def _alltoallv(
-    comm: Communicator, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]
-) -> Tensor:
-    if comm.size == 1:
-        return _fresh(t)
-    args = (tuple(send_counts), tuple(recv_counts))
-    return _recorder().send(comm, "alltoallv", t, args, (sum(recv_counts),))
-
-
-def _sendrecv(
-    comm: Communicator, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
-) -> Tensor:
-    if comm.size == 1 and dest is not None and source is not None:
-        return _fresh(t).view(tuple(recv_shape))
-    args = (dest, source, tuple(recv_shape))
-    return _recorder().send(comm, "sendrecv", t, args, tuple(recv_shape))
-
-
-def _refused(method: str) -> Callable[..., Any]:
-    def refuse(comm: Communicator, *args: Any, **kwargs: Any) -> Any:
-        raise NotCapturable(f"its layouts depend on values ({caller()[0]}: {method})")
-
-    return refuse
-
-
-_RECORDED: dict[str, Callable[..., Any]] = {
-    "allreduce": _allreduce,
-    "reduce_scatter": _reduce_scatter,
-    "exscan": _exscan,
-    "bcast": _bcast,
-    "allgatherv": _allgatherv,
-    "alltoallv": _alltoallv,
-    "sendrecv": _sendrecv,
-    **{
-        name: _refused(name)
-        for name in ("allgather_ints", "allgather_object", "bcast_object", "barrier", "split")
-    },
-}
-
-
-METHODS: dict[str, Callable[..., Any]] = {name: getattr(Communicator, name) for name in _RECORDED}
-"""The methods that send."""
+    def _refuse(self, name: str) -> NoReturn:
+        raise NotCapturable(f"its layouts depend on values ({caller()[0]}: {name})")
 
 
 @contextmanager
 def recording(recorder: Recorder) -> Iterator[None]:
-    """Record what torch and the communicators are asked for in a block.
-
-    Communicators do not ask in each call whether to record: it stays as fast as it was.
-    """
-    sending = {name: getattr(Communicator, name) for name in METHODS}
+    """Record what torch and the communicators are asked for in a block."""
     captures.append(recorder)
-    for name, method in _RECORDED.items():
-        setattr(Communicator, name, method)
     try:
         with recorder.mode, recorder:
             yield
     finally:
-        for name, method in sending.items():
-            setattr(Communicator, name, method)
         captures.pop()
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from .._comm.attribution import named
 from .._comm.communicator import Communicator
+from .._comm.table import TABLE
+from .._core.collectives import sent
 from .._core.layout import Shape
 
 __all__ = ["COMBINE", "MESSAGE", "TRANSFER", "Message", "executed"]
@@ -28,8 +30,8 @@ class Message:
 
     Attributes
     ----------
-    method : str
-        The method of `Communicator`.
+    collective : str
+        Its name in the table of collectives.
     args : tuple
         Its arguments but the tensor.
     comm : Communicator
@@ -40,7 +42,7 @@ class Message:
         Of the tensor that this rank brings.
     """
 
-    method: str
+    collective: str
     args: tuple[Any, ...]
     comm: Communicator
     origin: tuple[str, str]
@@ -55,14 +57,12 @@ class Message:
     @property
     def kind(self) -> tuple[Any, ...]:
         """What messages have in common that can travel together."""
-        return self.method, self.args, self.comm, self.dtype
+        return self.collective, self.args, self.comm, self.dtype
 
     def common(self) -> tuple[Any, ...]:
         """Return what must be the same on every rank."""
-        facts: tuple[Any, ...] = (self.method, self.origin, str(self.dtype), self.comm.size)
-        if self.method in ("allreduce", "exscan", "bcast"):
-            return (*facts, self.args, self.shape)
-        return facts if self.method in ("alltoallv", "sendrecv") else (*facts, self.args)
+        same = TABLE[self.collective].same(self.dtype, self.shape, *self.args)
+        return (self.collective, self.origin, self.comm.size, *same)
 
 
 # ---------------------------------------------------------------------- operators
@@ -178,14 +178,12 @@ def _send(step: Sequence[Message], tensors: list[Tensor]) -> list[Tensor]:
     names = dict.fromkeys(one.origin[0] for one in step)
     with named((" + ".join(names), first.origin[1])):
         if len(step) > 1:
-            flat = first.comm.allreduce(torch.cat([t.reshape(-1) for t in tensors]), *first.args)
+            flat = torch.cat([t.reshape(-1) for t in tensors])
+            flat = sent(first.collective, flat, first.args, first.comm)
             parts = flat.split([t.numel() for t in tensors])  # type: ignore[no-untyped-call]
             # Operators return tensors that share no memory.
             return [p.view(t.shape).clone() for p, t in zip(parts, tensors, strict=True)]
         t = tensors[0]
-        if first.method == "bcast" and first.comm.rank != first.args[0]:
+        if first.collective == "bcast" and first.comm.rank != first.args[0]:
             t = torch.empty_like(t, memory_format=torch.contiguous_format)
-        # mpi4py takes a tuple of two counts for counts and displacements.
-        args = [list(arg) if isinstance(arg, tuple) else arg for arg in first.args]
-        result: Tensor = getattr(first.comm, first.method)(t, *args)
-        return [result]
+        return [sent(first.collective, t, first.args, first.comm)]

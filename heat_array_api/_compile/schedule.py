@@ -99,7 +99,7 @@ def plan(messages: Sequence[Message], union: Dependencies) -> list[tuple[int, ..
 
 
 def _is_small_sum(one: Message) -> bool:
-    return one.method == "allreduce" and one.nbytes <= SMALL
+    return one.collective == "allreduce" and one.nbytes <= SMALL
 
 
 # ---------------------------------------------------------------------- graphs

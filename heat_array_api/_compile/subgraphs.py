@@ -18,7 +18,8 @@ from torch import Tensor, fx
 
 from .._comm.attribution import named
 from .._comm.communicator import Communicator
-from .capture import METHODS, Capture
+from .._comm.recording import paused
+from .capture import Capture
 from .collective_ops import executed
 from .dynamic_shapes import Function, Templates, taken_apart
 from .inductor import compiled_in_step
@@ -143,9 +144,8 @@ class Segments:
         Elsewhere
             If another raises an error, and this one does not.
         """
-        with named(("compile", line)):
-            everyone: list[tuple[int, ...]]
-            everyone = METHODS["allgather_ints"](comm, (int(state), digest, order))
+        with named(("compile", line)), paused():
+            everyone = comm.allgather_ints((int(state), digest, order))
         states = [State(theirs[0]) for theirs in everyone]
         if State.UNBREAKABLE in states:
             raise Unbreakable(reason)

@@ -28,11 +28,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._comm.communicator import Communicator
+from .._comm.table import TABLE
 from .layout import Layout, Shape
 from .tape import linear, tracked, with_batch
 
@@ -51,6 +53,7 @@ __all__ = [
     "pvary",
     "reduce_scatter",
     "ring_shift",
+    "sent",
     "shard",
 ]
 
@@ -248,7 +251,7 @@ def exchange(
         return t
     if tracked(t):
         return linear(t, _alltoall, _exchange_back, tuple(send_counts), tuple(recv_counts), comm)
-    return comm.alltoallv(t, list(send_counts), list(recv_counts))
+    return comm.alltoallv(t, send_counts, recv_counts)
 
 
 def _alltoall(t: Tensor, sends: Shape, receives: Shape, comm: Communicator) -> Tensor:
@@ -308,6 +311,15 @@ def exscan(t: Tensor, op: str, comm: Communicator) -> Tensor:
     if comm.size == 1:
         return torch.full_like(t, 1 if op == "prod" else 0)
     return comm.exscan(t, op)
+
+
+def sent(collective: str, t: Tensor, args: Sequence[Any], comm: Communicator) -> Tensor:
+    """Send `t` by the collective of this name, with its other arguments: what `compile` recorded.
+
+    Off the tape.
+    """
+    result: Tensor = getattr(comm, TABLE[collective].method)(t, *args)
+    return result
 
 
 def counts_of(n: int, comm: Communicator) -> Shape:

@@ -15,7 +15,7 @@ import pytest
 from heat_array_api._comm import exit as _exit
 from heat_array_api._comm import launch as _startup
 from heat_array_api._comm.communicator import world
-from heat_array_api._comm.exit import Ending
+from heat_array_api._comm.exit import ExitHandler
 from heat_array_api._comm.launch import check_launcher, launched_ranks, threads_per_rank
 from heat_array_api._errors import LauncherMismatchError, MPIUnavailableError
 from jobs import LIMIT, alone, run
@@ -132,8 +132,8 @@ def test_debug_mode_sees_an_early_end():
 
 
 @pytest.fixture
-def ending(monkeypatch: pytest.MonkeyPatch) -> tuple[Ending, list[int]]:
-    """Return an Ending in a job whose other ranks end too late, and the abort codes."""
+def ending(monkeypatch: pytest.MonkeyPatch) -> tuple[ExitHandler, list[int]]:
+    """Return an exit handler in a job whose other ranks end too late, and the abort codes."""
     monkeypatch.setattr(_exit, "EXIT_GRACE", 0.02)
     codes: list[int] = []
 
@@ -146,7 +146,7 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> tuple[Ending, list[int]]:
         end = time.monotonic() + 0.2
         return lambda: time.monotonic() > end
 
-    mine = Ending(1, 4, abort, arrive)
+    mine = ExitHandler(1, 4, abort, arrive)
     mine.previous_hook = lambda *args: sys.stderr.write("the hook before\n")
     return mine, codes
 
@@ -207,7 +207,7 @@ def test_exit_in_this_process(ending, capsys):
 
 def test_hooks_are_in_place_on_several_ranks():
     if world().size > 1:
-        assert isinstance(sys.exit.__self__, Ending)
+        assert isinstance(sys.exit.__self__, ExitHandler)
 
 
 def test_install(ending, monkeypatch):
