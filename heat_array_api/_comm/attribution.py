@@ -13,12 +13,9 @@ from types import FrameType
 
 __all__ = ["adjoint_of", "caller", "named", "register_program", "register_wrapper"]
 
-
 _LIBRARY = __name__.partition(".")[0]
 
-
 _programs: tuple[str, ...] = ()
-
 
 _wrappers: set[str] = set()
 

@@ -23,10 +23,8 @@ __all__ = [
     "outgoing",
 ]
 
-
 CUDA_AWARE = os.environ.get("HEAT_ARRAY_API_CUDA_AWARE", "") == "1"
 """Whether MPI takes CUDA pointers; else CUDA tensors pass through pinned host memory."""
-
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -179,9 +177,7 @@ _INTEGERS = {
     torch.float64: torch.int64,
 }
 
-
 _BYTES, _WIDE = _Bytes(), _Wide()
-
 
 _KEYS: dict[tuple[str, torch.dtype], Codec] = {
     (op, dtype): _Keys(dtype, integer, op)
@@ -202,9 +198,7 @@ def _reduction(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, 
 
 _INTEGRAL = [getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)]
 
-
 _FLOATING = [torch.float32, torch.float64, torch.complex64, torch.complex128]
-
 
 REDUCTIONS = {
     (op, dtype): _reduction(op, dtype)

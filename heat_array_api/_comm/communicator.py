@@ -391,7 +391,7 @@ class Communicator:
         if self._checker is not None:
             same = row.same(dtype, own, *rest)
             detail = " ".join(str(tuple(x) if isinstance(x, (tuple, list)) else x) for x in same)
-            goes, comes = row.routes(self, own, *rest)
+            goes, comes = row.routes(own, *rest)
             self._checker.check(Call(operation, name, line, detail, goes, comes))
         start, clock = time.time(), time.perf_counter()
         result = send(*args)

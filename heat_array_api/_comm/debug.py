@@ -14,9 +14,7 @@ from .transport import Transport
 
 __all__ = ["DEBUG", "Call", "Checker"]
 
-
 DEBUG = os.environ.get("HEAT_ARRAY_API_DEBUG", "") not in ("", "0")
-
 
 TIMEOUT = float(os.environ.get("HEAT_ARRAY_API_DEBUG_TIMEOUT", "300"))
 """Seconds that a rank waits for the others to come to the same call."""

@@ -24,12 +24,10 @@ __all__ = [
     "threads_per_rank",
 ]
 
-
 NO_MPI = """heat_array_api needs MPI, which cannot be loaded: {error}
   on a laptop or workstation:  pip install 'heat_array_api[mpich]'
   on a cluster:                load the site's MPI module, then
                                pip install --no-binary=mpi4py mpi4py"""
-
 
 # Steps of these numbers are Slurm's own (batch script, interactive shell), not an srun of ranks.
 _SLURM_SPECIAL_STEPS = 0xFFFFFFF0

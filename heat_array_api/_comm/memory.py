@@ -3,8 +3,8 @@
 A fresh result costs a page fault for each page of it, 65,000 for 256 MB on pages of 4 KiB:
 ``x - y`` took 0.57 s so, and 0.037 s on pages of 2 MiB (torch 2.13, one thread).
 
-This folder's package imports this module first, because torch decides on huge pages when it makes
-its first tensor, and other modules make some.
+The package imports this module first: torch decides on huge pages when it makes its first
+tensor, and other modules make some.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import MutableMapping
 import torch
 
 __all__ = ["keep_freed_memory", "prefer_huge_pages"]
-
 
 _LARGEST_LEARNT = 28 << 20
 """Bytes; glibc learns from blocks of up to 32 MiB, alignment included."""
@@ -39,6 +38,5 @@ def keep_freed_memory() -> None:
 
 
 prefer_huge_pages(os.environ)
-
 
 keep_freed_memory()

@@ -31,19 +31,14 @@ except (ImportError, RuntimeError, OSError) as error:
 
 check_launcher(MPI.COMM_WORLD.Get_size(), MPI.Get_library_version(), os.environ)
 
-
 T = TypeVar("T")
-
 
 _NODE = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
 
-
 _address = MPI.buffer.fromaddress
-
 
 # Types of raw memory by the size of an element.
 _RAW = {1: MPI.BYTE, 2: MPI.INT16_T, 4: MPI.INT32_T, 8: MPI.INT64_T, 16: MPI.C_DOUBLE_COMPLEX}
-
 
 _TYPES = {
     torch.int8: MPI.INT8_T,
@@ -60,9 +55,7 @@ _TYPES = {
     torch.complex128: MPI.C_DOUBLE_COMPLEX,
 }
 
-
 _OPS = {"sum": MPI.SUM, "prod": MPI.PROD, "max": MPI.MAX, "min": MPI.MIN}
-
 
 # How MPI reduces a dtype: its code if any, MPI's type, MPI's operation.
 _PLANS: dict[tuple[str, torch.dtype], tuple[Codec | None, MPI.Datatype, MPI.Op]] = {
@@ -76,7 +69,6 @@ def _buffer(t: Tensor, kind: MPI.Datatype) -> list[Any]:
 
 # Before MPI 4, counts were C ints.
 _UNLIMITED = 2**62
-
 
 LARGE = LargeMessages(_buffer, 2**31 - 1 if MPI.Get_version() < (4, 0) else _UNLIMITED)
 

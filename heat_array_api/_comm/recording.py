@@ -27,19 +27,14 @@ __all__ = [
     "paused",
 ]
 
-
 register_wrapper(__name__)
-
 
 P = ParamSpec("P")
 
-
 R = TypeVar("R")
-
 
 SMALL = 1 << 16
 """Bytes up to which a message costs little more than the ranks' wait for each other."""
-
 
 captures: list[Any] = []
 """The recorders of the captures in force, outermost first. Never rebound."""

@@ -21,9 +21,7 @@ from .buffers import REDUCTIONS
 
 __all__ = ["TABLE", "TENSOR_METHODS", "Collective", "Ranks"]
 
-
 Shape = tuple[int, ...]
-
 
 Routes = tuple[Mapping[int, int], Mapping[int, int]]
 
@@ -47,7 +45,7 @@ def _elements(comm: Ranks, own: Shape, *args: Any) -> int:
     return math.prod(own)
 
 
-def _no_routes(comm: Ranks, own: Shape, *args: Any) -> Routes:
+def _no_routes(own: Shape, *args: Any) -> Routes:
     return {}, {}
 
 
@@ -71,7 +69,7 @@ class Collective:
     sent : callable
         ``sent(comm, own, *args)``: the number of elements that this rank sends, as traces count.
     routes : callable
-        ``routes(comm, own, *args)``: how many elements go to each rank and come from each, where
+        ``routes(own, *args)``: how many elements go to each rank and come from each, where
         the ranks need not agree on the arguments.
     reduces : bool
         Whether elements are combined. The last argument then names the operation, and the
@@ -101,96 +99,69 @@ class Collective:
         return math.prod(self.result(comm, own, *args)) * self._itemsize(dtype, args)
 
 
-def _block_routes(comm: Ranks, own: Shape, sends: Sequence[int], receives: Sequence[int]) -> Routes:
-    return dict(enumerate(sends)), dict(enumerate(receives))
-
-
-def _pair_routes(
-    comm: Ranks, own: Shape, dest: int | None, source: int | None, shape: Sequence[int]
-) -> Routes:
+def _pair_routes(own: Shape, dest: int | None, source: int | None, shape: Sequence[int]) -> Routes:
     goes = {} if dest is None else {dest: math.prod(own)}
     return goes, {} if source is None else {source: math.prod(shape)}
 
 
 _TENSORS = (
     Collective(
-        "allreduce",
-        "allreduce",
-        same=lambda dtype, own, op: (op, dtype, own),
-        adjoint="allreduce",
-        reduces=True,
+        "allreduce", "allreduce", lambda d, own, op: (op, d, own), "allreduce", reduces=True
     ),
     Collective(
         "reduce_scatter",
         "reduce_scatter",
-        same=lambda dtype, own, counts, op: (op, dtype, own, counts),
-        adjoint="allgather",
+        lambda dtype, own, counts, op: (op, dtype, own, counts),
+        "allgather",
         result=lambda comm, own, counts, op: (counts[comm.rank], *own[1:]),
         reduces=True,
     ),
-    Collective(
-        "exscan",
-        "exscan",
-        same=lambda dtype, own, op: (op, dtype, own),
-        reduces=True,
-    ),
-    Collective(
-        "bcast",
-        "bcast",
-        same=lambda dtype, own, root: (dtype, own, f"from rank {root}"),
-    ),
+    Collective("exscan", "exscan", lambda dtype, own, op: (op, dtype, own), reduces=True),
+    Collective("bcast", "bcast", lambda dtype, own, root: (dtype, own, f"from rank {root}")),
     Collective(
         "allgather",
         "allgatherv",
-        same=lambda dtype, own, counts: (dtype, counts, own[1:]),
-        adjoint="reduce_scatter",
+        lambda dtype, own, counts: (dtype, counts, own[1:]),
+        "reduce_scatter",
         result=lambda comm, own, counts: (sum(counts), *own[1:]),
     ),
     Collective(
         "alltoall",
         "alltoallv",
-        same=lambda dtype, own, sends, receives: (dtype,),
-        adjoint="alltoall",
+        lambda dtype, own, sends, receives: (dtype,),
+        "alltoall",
         result=lambda comm, own, sends, receives: (sum(receives),),
         sent=lambda comm, own, sends, receives: sum(sends) - sends[comm.rank],
-        routes=_block_routes,
+        routes=lambda own, sends, receives: (dict(enumerate(sends)), dict(enumerate(receives))),
     ),
     Collective(
         "sendrecv",
         "sendrecv",
-        same=lambda dtype, own, dest, source, shape: (dtype,),
-        adjoint="sendrecv",
+        lambda dtype, own, dest, source, shape: (dtype,),
+        "sendrecv",
         result=lambda comm, own, dest, source, shape: tuple(shape),
         sent=lambda comm, own, dest, source, shape: 0 if dest is None else math.prod(own),
         routes=_pair_routes,
     ),
 )
 
-
 # Bookkeeping: integers and objects, which no array holds.
 _OTHERS = (
     Collective(
         "allgather_ints",
         "allgather_ints",
-        same=lambda dtype, own: own,
+        lambda dtype, own: own,
         result=lambda comm, own: (comm.size, *own),
     ),
+    Collective("allgather_object", "allgather_object", lambda *_: (), result=_nothing),
     Collective(
-        "allgather_object", "allgather_object", same=lambda dtype, own, *_: (), result=_nothing
+        "bcast_object", "bcast_object", lambda d, own, root: (f"from rank {root}",), result=_nothing
     ),
-    Collective(
-        "bcast_object",
-        "bcast_object",
-        same=lambda dtype, own, root: (f"from rank {root}",),
-        result=_nothing,
-    ),
-    Collective("barrier", "barrier", same=lambda dtype, own: ()),
+    Collective("barrier", "barrier", lambda *_: ()),
 )
-
 
 TABLE = {row.name: row for row in (*_TENSORS, *_OTHERS)}
 """The collectives by name."""
-
 
 TENSOR_METHODS = frozenset(row.method for row in _TENSORS)
 """The communicator's methods that carry an array's data."""

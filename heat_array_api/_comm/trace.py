@@ -39,10 +39,8 @@ __all__ = [
     "unrecorded",
 ]
 
-
 IMPLICIT_GATHER = "implicit gather"
 """The rule under which traces note that code outside the package asked for a whole split array."""
-
 
 active: list[Trace] = []
 """The traces in force, outermost first. Never rebound: other modules hold this list."""
@@ -50,16 +48,16 @@ active: list[Trace] = []
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One communication as this rank saw it.
+    """One message as this rank saw it.
 
     Parameters
     ----------
     operation : str
         The package's function that the user called, such as ``"sum"``.
     collective : str
-        What was sent: ``"allreduce"``, ``"allgather"``, ... (see `Communicator`).
+        What was sent: ``"allreduce"``, ``"allgather"``, ... (`Trace` lists them).
     bytes : int
-        What this rank sends, by the rule of that collective (see `Trace`).
+        What this rank sent, as `Trace` counts it.
     seconds : float
         How long this rank was in the call, waiting for others included.
     start : float
@@ -69,7 +67,7 @@ class Event:
     nranks : int
         The size of the communicator.
     result : int
-        The bytes that this rank has got by it: its result (0 for pickled objects).
+        The bytes of this rank's result (0 for pickled objects).
     """
 
     operation: str
@@ -84,7 +82,7 @@ class Event:
 
 @dataclass
 class _Ranks:
-    """What a trace must know of the world; `_comm` fills it in."""
+    """What a trace must know of the world; `join` fills it in."""
 
     rank: int = 0
     gather: Callable[[Any], list[Any]] = field(default=lambda mine: [mine])
@@ -99,7 +97,7 @@ def join(rank: int, gather: Callable[[Any], list[Any]]) -> None:
 
 
 def origin() -> tuple[str, str] | None:
-    """Return whose derivative a node of the tape is, `caller()`; None while nobody watches."""
+    """Return the operation and line that a node of the tape belongs to; None if nobody asks."""
     return caller() if active or DEBUG or captures else None
 
 
@@ -121,7 +119,7 @@ def record(event: Event) -> None:
 
 
 def note(rule: str, nbytes: int = 0, nranks: int = 1) -> None:
-    """Note that a named rule took effect, such as a fallback that gathers; not a message."""
+    """Note in traces that a named rule took effect, such as a fallback that gathers."""
     if active:
         operation, line = caller()
         event = Event(operation, rule, nbytes, 0.0, 0.0, line, nranks)
@@ -130,24 +128,24 @@ def note(rule: str, nbytes: int = 0, nranks: int = 1) -> None:
 
 
 class Trace:
-    """A record of the communication between ``__enter__`` and ``__exit__``; see `trace`.
+    """A record of the messages between ``__enter__`` and ``__exit__``, made by `trace`.
 
     Attributes
     ----------
     events : list of Event
-        This rank's communications, in order.
+        This rank's messages, in order.
     notes : list of Event
-        Named rules that took effect (implicit gathers, fallbacks); no messages of their own.
+        Named rules that took effect (implicit gathers, fallbacks). They are not messages.
 
     Notes
     -----
-    ``Event.bytes`` is what this rank hands to MPI:
+    ``Event.bytes`` counts what this rank sends:
 
     ================== =================================================================
     collective         bytes
     ================== =================================================================
     allreduce          the tensor (float16, bfloat16: as the float32 that is summed)
-    reduce_scatter     the whole input tensor, of which this rank keeps its rows
+    reduce_scatter     the whole input tensor
     exscan             the tensor
     bcast              the tensor, on every rank
     allgather          what this rank contributes
@@ -161,6 +159,13 @@ class Trace:
 
     On a communicator of one rank nothing is sent and nothing recorded. Traces nest: an
     event goes to every trace in force.
+
+    Examples
+    --------
+    >>> with xp.trace() as t:
+    ...     total = xp.sum(xp.ones(4, split=0))
+    >>> t.count("allgather"), t.bytes(operation="matmul")
+    (0, 0)
     """
 
     __slots__ = ("events", "notes")
@@ -201,18 +206,15 @@ class Trace:
         ]
 
     def count(self, collective: str | None = None, operation: str | None = None) -> int:
-        """Return how many communications there were, of a collective or by an operation."""
+        """Return the number of messages, if asked only those of a collective or an operation."""
         return len(self._select(collective, operation))
 
     def bytes(self, collective: str | None = None, operation: str | None = None) -> int:
-        """Return how many bytes this rank sent, by a collective or by an operation."""
+        """Return the bytes sent, if asked only those of a collective or an operation."""
         return sum(event.bytes for event in self._select(collective, operation))
 
     def summary(self) -> str:
-        """Return a table of this rank's communications, the most bytes first.
-
-        One row for each (operation, collective, line): calls, bytes, and seconds in them.
-        """
+        """Return a table of this rank's messages: a row a source line, most bytes first."""
         groups: dict[tuple[str, str, str], list[Event]] = {}
         for event in self.events:
             key = (event.operation, event.collective, event.line)
@@ -249,11 +251,11 @@ class Trace:
         Parameters
         ----------
         path : path-like
-            The file, written by rank 0. A process of the picture is a rank.
+            The file, written by rank 0. Each rank is shown as a process.
 
         Notes
         -----
-        Collective over all ranks of the job: one gather of the events, not itself traced.
+        All ranks of the job call it; one gather of the events, which is not traced.
         """
         parts = _ranks.gather(_chrome_events(_ranks.rank, self.events))
         if _ranks.rank == 0:
@@ -266,23 +268,24 @@ class Trace:
 
 
 def trace() -> Trace:
-    """Record every message of the ``with`` block.
+    """Record every message of a ``with`` block.
+
+    Each rank records the messages that it takes part in. Tests can so assert what a program sends.
 
     Returns
     -------
     Trace
-        With the events, their counts and bytes, a table (``print(t)``) and a Chrome export.
-
-    Notes
-    -----
-    Sends nothing. Each rank records what it takes part in itself.
+        ``events`` lists the messages (operation, collective, bytes sent, seconds, and the line of
+        your program); ``count`` and ``bytes`` add them up; ``print(t)`` shows a table;
+        ``to_chrome`` writes a timeline; ``gathers`` lists implicit gathers. Sends nothing.
 
     Examples
     --------
+    >>> x = xp.ones(4, split=0)
     >>> with xp.trace() as t:
     ...     total = xp.sum(x)
-    >>> t.collectives
-    ['allreduce']
+    >>> t.collectives == ["allreduce"] * (x.comm.size > 1)
+    True
     """
     return Trace()
 
@@ -337,7 +340,9 @@ _warned: set[str] = set()
 
 
 def account(what: str, size: int, nranks: int) -> None:
-    """Account for a gather that is about to be made; raise if the options forbid it.
+    """Note an implicit gather before it is made; warn, or raise if the options forbid it.
+
+    All ranks decide alike: from the array's metadata, the options, and the line of the program.
 
     Parameters
     ----------
@@ -347,10 +352,6 @@ def account(what: str, size: int, nranks: int) -> None:
         The bytes of the whole array.
     nranks : int
         How many ranks will hold it.
-
-    Notes
-    -----
-    All ranks decide alike: from the array's metadata, the options, and the line of the program.
     """
     note(IMPLICIT_GATHER, size, nranks)
     policy, limit = gather_policy()
@@ -371,9 +372,9 @@ def account(what: str, size: int, nranks: int) -> None:
 
 
 def quiet(rank: int) -> None:
-    """Show warnings of gathers on rank 0 only, unless filters of the user's say otherwise.
+    """Show warnings of gathers on rank 0 only, unless the user's filters say otherwise.
 
-    All ranks warn, so that a filter that makes warnings errors does so on all of them.
+    All ranks warn, so that a filter that turns warnings into errors does so on all of them.
     """
     if rank:
         warnings.filterwarnings("ignore", category=GatherWarning, append=True)

@@ -81,9 +81,7 @@ class Capture:
 
 _CONSTANTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 
-
 _SAME = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
-
 
 # Tensors made like another need its shape only: they must not wait for its values.
 _LIKE = {
@@ -214,8 +212,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class RecordingTransport(ByTable):
     """Records messages instead of sending them.
 
-    What returns Python values is refused: the results of integers and objects are not known
-    before the program runs, and a program must not depend on them.
+    It has no other method than those for tensors: a program must not depend on integers and objects
+    that are known only when it runs.
 
     Parameters
     ----------
@@ -236,28 +234,7 @@ class RecordingTransport(ByTable):
         given = tuple(tuple(a) if isinstance(a, (list, tuple)) else a for a in args)
         return self.recorder.send(self.comm, collective, t, given)
 
-    def allgather_ints(self, values: Sequence[int]) -> NoReturn:
-        self._refuse("allgather_ints")
-
-    def allgather_object(self, value: Any, patient: bool = False) -> NoReturn:
-        self._refuse("allgather_object")
-
-    def bcast_object(self, value: Any, root: int) -> NoReturn:
-        self._refuse("bcast_object")
-
-    def barrier(self) -> NoReturn:
-        self._refuse("barrier")
-
-    def arrive(self) -> NoReturn:
-        self._refuse("arrive")
-
-    def split(self, color: int, key: int) -> NoReturn:
-        self._refuse("split")
-
-    def duplicate(self) -> NoReturn:
-        self._refuse("duplicate")
-
-    def _refuse(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> NoReturn:
         raise NotCapturable(f"its layouts depend on values ({caller()[0]}: {name})")
 
 

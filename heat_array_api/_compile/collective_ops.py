@@ -72,21 +72,15 @@ class Message:
 # them, so that their order is one of data, which no compiler changes.
 _library: Any = torch.library.Library("heat_array_api", "DEF")  # type: ignore[no-untyped-call]
 
-
 _library.define("message(Tensor tensor, SymInt[] shape, int number) -> Tensor")
-
 
 _library.define("combine(Tensor[] tensors, Tensor token) -> Tensor[]")
 
-
 _library.define("transfer(Tensor tensor, Tensor token, SymInt[] shape) -> Tensor[]")
-
 
 MESSAGE: Any = torch.ops.heat_array_api.message.default
 
-
 COMBINE: Any = torch.ops.heat_array_api.combine.default
-
 
 TRANSFER: Any = torch.ops.heat_array_api.transfer.default
 
@@ -117,15 +111,11 @@ def _transfer(tensor: Tensor, token: Tensor, shape: Sequence[int]) -> list[Tenso
 
 torch.library.register_fake("heat_array_api::message", _fake_message, lib=_library)
 
-
 torch.library.register_fake("heat_array_api::combine", _fake_combine, lib=_library)
-
 
 torch.library.register_fake("heat_array_api::transfer", _fake_transfer, lib=_library)
 
-
 _library.impl("combine", _combine, "CompositeExplicitAutograd")
-
 
 _library.impl("transfer", _transfer, "CompositeExplicitAutograd")
 
