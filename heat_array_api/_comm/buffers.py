@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 CUDA_AWARE = os.environ.get("HEAT_ARRAY_API_CUDA_AWARE", "") == "1"
-"""Whether MPI takes CUDA pointers; else CUDA tensors pass through pinned host memory."""
+"""Whether MPI accepts CUDA pointers; otherwise CUDA tensors pass through pinned host memory."""
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -53,12 +53,12 @@ def fresh(t: Tensor) -> Tensor:
 
 
 class Staging:
-    """Host buffers, reused, through which tensors of a device pass.
+    """Reusable host buffers through which tensors of a device pass.
 
     Parameters
     ----------
     pinned : bool
-        Whether to ask for page-locked memory, which CUDA copies faster.
+        Whether to use page-locked memory, which CUDA copies faster.
     """
 
     def __init__(self, pinned: bool = True) -> None:
@@ -91,7 +91,7 @@ def outgoing(t: Tensor) -> Tensor:
         return t
     if not CUDA_AWARE:
         return _staging.send(t)
-    # MPI knows nothing of streams: the values must be there.
+    # MPI ignores streams: the values must have been computed.
     torch.cuda.current_stream(t.device).synchronize()
     return t
 
@@ -112,7 +112,7 @@ def deliver(out: Tensor, like: Tensor) -> Tensor:
 
 
 class Codec(Protocol):
-    """A code for a dtype that MPI cannot reduce, or not as we need it."""
+    """A code for a dtype that MPI cannot reduce with the right result."""
 
     def encode(self, t: Tensor) -> Tensor:
         """Return the code of a dense tensor: a new tensor, or a view."""
@@ -122,7 +122,7 @@ class Codec(Protocol):
 
 
 class _Bytes:
-    """Booleans as bytes 0 and 1: or is their maximum, and their minimum."""
+    """Booleans as bytes 0 and 1: "or" is the maximum, "and" the minimum."""
 
     def encode(self, t: Tensor) -> Tensor:
         return t.view(torch.uint8)
@@ -142,11 +142,11 @@ class _Wide:
 
 
 class _Keys:
-    """Floats as integers in the order -inf < ... < -0.0 < 0.0 < ... < inf, NaN the winner.
+    """Floats as integers in the order -inf < ... < -0.0 < 0.0 < ... < inf; NaN beats all.
 
-    A float's bits, read as an integer, are in order for positive numbers and in reverse for
-    negative ones, whose bits other than the sign are flipped therefore. MPI's own MAX would
-    keep or lose a NaN, and choose between the zeros, by the order of ranks.
+    A float's bits, read as an integer, are in order for positive numbers and in reverse order for
+    negative ones; so the bits of these are flipped, the sign excepted. With MPI's own MAX the order
+    of the ranks would decide whether a NaN is kept, and which zero.
     """
 
     def __init__(self, dtype: torch.dtype, integer: torch.dtype, op: str) -> None:
@@ -223,7 +223,7 @@ def no_reduction(func: str, op: str, dtype: torch.dtype) -> Exception:
 
 
 def identity(op: str, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the reduction of nothing: 0, 1, or the least or greatest value of the dtype."""
+    """Return the identity of a reduction: 0, 1, or the least or greatest value of the dtype."""
     value: float
     if op in ("sum", "prod"):
         value = op == "prod"

@@ -17,7 +17,7 @@ __all__ = ["DEBUG", "Call", "Checker"]
 DEBUG = os.environ.get("HEAT_ARRAY_API_DEBUG", "") not in ("", "0")
 
 TIMEOUT = float(os.environ.get("HEAT_ARRAY_API_DEBUG_TIMEOUT", "300"))
-"""Seconds that a rank waits for the others to come to the same call."""
+"""Seconds that a rank waits for the others to make the same call."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Call:
     Parameters
     ----------
     operation, collective, line : str
-        The package's function that the user called, what it sends, and where.
+        The function that the user called, the collective, and the user's line.
     detail : str
         What must be the same on every rank: shape, dtype, counts, operation, root.
     sends, expects : mapping of int to int
@@ -81,7 +81,7 @@ class Checker:
                     )
 
     def _wait(self, call: Call) -> None:
-        """Wait for the other ranks to come to this call, for a limited time."""
+        """Wait a limited time for the other ranks to make this call."""
         all_have_come = self.transport.arrive()
         started = time.monotonic()
         while not all_have_come():
@@ -95,9 +95,9 @@ class Checker:
             time.sleep(0.0 if waited < 0.01 else 0.001)
 
     def end_of_program(self, abort: Callable[[int], NoReturn]) -> None:
-        """Compare the end of the program, so that a rank which ends early is seen.
+        """Compare the ends of the programs, to find a rank that ends early.
 
-        An exception would be lost at interpreter exit: show it, and end all ranks.
+        An exception would be lost at interpreter exit, so it is shown, and all ranks are ended.
         """
         try:
             self.check(Call("", "end of the program", "interpreter exit"))

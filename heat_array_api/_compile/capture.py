@@ -1,9 +1,9 @@
-"""Capture: one call of a function of arrays, as a graph of local operations and of messages.
+"""Capture: one call of a function of arrays as a graph of local operations and messages.
 
-The function runs once on tensors without values (torch's fake tensors): the library's own
-Python decides from layouts alone what each rank computes and sends, as always, and a dispatch
-mode records it. So whatever has a static layout can be captured, derivatives too; what asks for
-a value (`float(x)`, a mask, `unique`) raises `NotCapturable`.
+The function runs once on fake tensors (torch's: shapes and dtypes without values). The library's
+own Python decides from layouts alone what each rank computes and sends; a dispatch mode records the
+operations, and a recording transport the messages. So every operation with a static layout can
+be captured, derivatives too; one that needs values (`float(x)`, a mask, `unique`) raises `NotCapturable`.
 """
 
 from __future__ import annotations
@@ -54,20 +54,21 @@ class Capture:
     Attributes
     ----------
     mode : FakeTensorMode
-        To which the tensors without values belong.
+        The mode that the fake tensors belong to.
     graph : torch.fx.Graph
-        Placeholders for the shards and then for the constants; `MESSAGE` nodes; the output is
-        the list of tensors that the function makes.
+        Placeholders for the shards and then for the constants; local operations; `MESSAGE` nodes;
+        the output is the list of tensors that the function makes.
     messages : list of Message
         In the order of the program.
     constants : list of Tensor
-        Values that the function brings with it.
+        Values that are not arguments.
     fakes : list of Tensor
-        The tensors without values of the placeholders.
+        The fake tensors of the placeholders.
     shards : list of bool
-        Which of them are this rank's own part of an array: others are the same on all ranks.
+        Whether each of them is this rank's own part of an array; others are the same on all ranks.
     checks : list
-        Numbers that must be false, which are the last outputs, and the errors if they are not.
+        Pairs of a number that must be false and the error to raise otherwise. The numbers are
+        the last outputs.
     """
 
     mode: FakeTensorMode = field(default_factory=FakeTensorMode)
@@ -93,7 +94,7 @@ _LIKE = {
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records every operation of torch on tensors without values."""
+    """Records every operation of torch on fake tensors."""
 
     def __init__(self, capture: Capture) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -106,7 +107,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.last = capture.graph._root
 
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
-        """Call what might break the graph (see `_capturing.breaks`): here it is one whole."""
+        """Call a function that may break the graph (`recording.breaks`): here nothing does."""
         return f(*args, **kwargs)
 
     def bind(self, t: Tensor, node: fx.Node) -> None:
@@ -116,7 +117,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kept.append(t)
 
     def node(self, t: Any) -> Any:
-        """Return the node that stands for a tensor; anything else as it is."""
+        """Return the node of a tensor; anything else unchanged."""
         if not isinstance(t, Tensor):
             return t
         found = self.nodes.get(id(t))
@@ -166,7 +167,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.bind(result, node)
 
     def constant(self, value: Tensor) -> Tensor:
-        """Return a tensor made of Python's numbers: a 0-d one stands in the graph itself."""
+        """Return the fake tensor of Python's numbers: a 0-d one becomes a node of the graph."""
         with _disable_current_modes():
             value = value.clone()
             fake = self.mode.from_tensor(value)
@@ -194,7 +195,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def send(
         self, comm: Communicator, collective: Collective, t: Tensor, args: tuple[Any, ...]
     ) -> Tensor:
-        """Record a message that this rank takes part in; return its result."""
+        """Record a message that this rank takes part in; return the fake result."""
         own = tuple(t.shape)
         shape = collective.result(comm, own, *args)
         with _disable_current_modes(), self.mode:
@@ -268,11 +269,11 @@ def holding(arrays: Sequence[Array], tensors: Sequence[Tensor]) -> Iterator[None
 
 
 _OUTSIDE = (".numpy() is not supported", "Cannot access data pointer")
-"""What torch says where code outside it asks for the memory of a tensor without values."""
+"""What torch says when code outside torch asks for the memory of a fake tensor."""
 
 
 def not_capturable(error: Exception) -> NotCapturable | None:
-    """Return what an error says about what was recorded; None if it is the function's own."""
+    """Return why an error kept a function from being captured; None if it is the function's own."""
     if isinstance(error, NotCapturable):
         return error
     if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
@@ -287,16 +288,17 @@ def not_capturable(error: Exception) -> NotCapturable | None:
 def captured(
     call: Callable[[], Any], arrays: Sequence[Array], finish: Callable[[Any], Sequence[Tensor]]
 ) -> Capture:
-    """Call a function once on tensors without values, and return what it did.
+    """Call a function once on fake tensors, and return what it did.
 
     Parameters
     ----------
     call : callable
-        Without arguments.
+        The function, without arguments.
     arrays : sequence of Array
-        What it depends on: each of them an input of the graph, in this order.
+        The arrays that it depends on: the inputs of the graph, in this order.
     finish : callable
-        Of its result, while the arrays are as it left them: the tensors that are outputs.
+        Gets the function's result, while the arrays are as it left them; returns the tensors that
+        are outputs.
 
     Raises
     ------

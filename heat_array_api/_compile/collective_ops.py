@@ -1,8 +1,8 @@
-"""The messages of captured functions, as operators with shape rules, and how a program sends them.
+"""The messages of captured functions as operators of torch, and how a program sends them.
 
-What a message is (its communicator, method, counts) is no argument of the operator: the program
-in force knows its steps, in order. So the code that a compiler makes is the same on ranks whose
-shards have the same shapes, and in every job.
+An operator does not say what its message is (communicator, collective, counts): the running program
+knows its messages in order. So compiled code is the same on all ranks whose shards have the
+same shapes, and in every job.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Message:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What messages have in common that can travel together."""
+        """What must be equal for messages to travel together."""
         return self.collective, self.args, self.comm, self.dtype
 
     def common(self) -> tuple[Any, ...]:
@@ -67,9 +67,9 @@ class Message:
 
 # ---------------------------------------------------------------------- operators
 
-# `message` stands in captured graphs; in scheduled ones there are `combine` (as many results of
-# the same shapes) and `transfer` (a result of another shape). A token goes through all of
-# them, so that their order is one of data, which no compiler changes.
+# Captured graphs contain `message`; scheduled ones `combine` (results of the same shapes) and
+# `transfer` (a result of another shape). A token passes through all of them, so that their
+# order is a dependency of data, which compilers keep.
 _library: Any = torch.library.Library("heat_array_api", "DEF")  # type: ignore[no-untyped-call]
 
 _library.define("message(Tensor tensor, SymInt[] shape, int number) -> Tensor")
@@ -123,7 +123,7 @@ _library.impl("transfer", _transfer, "CompositeExplicitAutograd")
 # ---------------------------------------------------------------------- sending
 
 _pending: list[Iterator[Sequence[Message]]] = []
-"""The steps still to come of the programs in force, innermost last."""
+"""The remaining steps of the running programs, innermost last."""
 
 
 def executed(
@@ -137,19 +137,19 @@ def executed(
     Parameters
     ----------
     function : callable
-        The graph, or what was compiled of it.
+        The graph, or its compiled code.
     tensors : sequence of Tensor
         Its inputs, the token last.
     steps : sequence
-        Its messages, in order, those that travel together as one step.
+        Its messages, in order; those that travel together are one step.
     errors : sequence of Exception
-        Of its checks: the last outputs before the token are numbers that must be false.
+        The errors of its checks. The last outputs before the token are the numbers to be false.
 
     Returns
     -------
     outputs : sequence of Tensor
     error : Exception or None
-        Of the first check that has failed, the one that is raised eagerly.
+        The error of the first check that has failed, as eager execution would raise it.
     """
     _pending.append(iter(steps))
     try:
@@ -163,7 +163,7 @@ def executed(
 
 
 def _send(step: Sequence[Message], tensors: list[Tensor]) -> list[Tensor]:
-    """Send what travels together: the message itself, or all sums as one."""
+    """Send the messages of a step: one message, or several sums as one."""
     first = step[0]
     names = dict.fromkeys(one.origin[0] for one in step)
     with named((" + ".join(names), first.origin[1])):
