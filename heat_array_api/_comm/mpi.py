@@ -19,6 +19,7 @@ from .buffers import REDUCTIONS, Codec, deliver, dense, empty, fresh, identity, 
 from .exit import ExitHandler
 from .large_messages import LargeMessages
 from .launch import NO_MPI, check_launcher, set_threads, sleep_until
+from .transport import Transport
 
 __all__ = ["LARGE", "MPITransport", "abort", "adopted", "is_intracomm", "is_world", "start"]
 
@@ -40,15 +41,10 @@ _address = MPI.buffer.fromaddress
 # Types of raw memory by the size of an element.
 _RAW = {1: MPI.BYTE, 2: MPI.INT16_T, 4: MPI.INT32_T, 8: MPI.INT64_T, 16: MPI.C_DOUBLE_COMPLEX}
 
+_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
 _TYPES = {
-    torch.int8: MPI.INT8_T,
-    torch.int16: MPI.INT16_T,
-    torch.int32: MPI.INT32_T,
-    torch.int64: MPI.INT64_T,
-    torch.uint8: MPI.UINT8_T,
-    torch.uint16: MPI.UINT16_T,
-    torch.uint32: MPI.UINT32_T,
-    torch.uint64: MPI.UINT64_T,
+    **{getattr(torch, name): getattr(MPI, f"{name.upper()}_T") for name in _INTEGERS},
     torch.float32: MPI.FLOAT,
     torch.float64: MPI.DOUBLE,
     torch.complex64: MPI.C_FLOAT_COMPLEX,
@@ -73,7 +69,7 @@ _UNLIMITED = 2**62
 LARGE = LargeMessages(_buffer, 2**31 - 1 if MPI.Get_version() < (4, 0) else _UNLIMITED)
 
 
-class MPITransport:
+class MPITransport(Transport):
     """Messages of a group of ranks by MPI.
 
     Parameters
@@ -83,14 +79,10 @@ class MPITransport:
         freed, for that is a collective call, and garbage collectors run at different times.
     """
 
-    __slots__ = ("mpi", "node_rank", "node_size", "rank", "size")
-
     def __init__(self, mpi: MPI.Intracomm) -> None:
         self.mpi = mpi
-        self.rank: int = mpi.Get_rank()
-        self.size: int = mpi.Get_size()
-        self.node_rank: int = _NODE.Get_rank()
-        self.node_size: int = _NODE.Get_size()
+        self.rank, self.size = mpi.Get_rank(), mpi.Get_size()
+        self.node_rank, self.node_size = _NODE.Get_rank(), _NODE.Get_size()
 
     def allreduce(self, t: Tensor, op: str) -> Tensor:
         codec, kind, mpi_op = _PLANS[op, t.dtype]

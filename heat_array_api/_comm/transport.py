@@ -16,16 +16,57 @@ from torch import Tensor
 from .buffers import fresh, identity
 from .table import TABLE, Collective
 
-__all__ = ["ByTable", "SerialTransport", "Transport"]
+__all__ = ["SerialTransport", "TensorTransport", "Transport"]
 
 
-class Transport(Protocol):
-    """Carries tensors, integers and objects among a group of ranks.
+class TensorTransport(Protocol):
+    """What carries the tensors of a group of ranks.
 
-    All methods are collective. Tensors come as the communicator got them, of any dtype and strides;
-    results are new, dense tensors on the same device, shaped by `table` (`bcast`: see
-    `Communicator`). Arguments have been checked, and no transport is called for a tensor without
-    elements, but `alltoall` and `sendrecv` may have nothing to send.
+    Tensors come as the communicator got them, of any dtype and strides. Results are new, dense
+    tensors on the same device, shaped by the table; only `bcast` may fill and return its argument.
+    Arguments have been checked, and no transport is called for a tensor without elements, but
+    `alltoall` and `sendrecv` may have nothing to send.
+
+    A transport that treats all collectives alike derives from this class and defines `carry`.
+    """
+
+    def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
+        """Carry a tensor by a collective with these further arguments."""
+        raise TypeError(f"{type(self).__name__} does not carry {collective.name}")
+
+    def allreduce(self, t: Tensor, op: str) -> Tensor:
+        """Combine the ranks' tensors element by element."""
+        return self.carry(TABLE["allreduce"], t, op)
+
+    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str) -> Tensor:
+        """Combine the ranks' tensors; rank r keeps ``counts[r]`` rows."""
+        return self.carry(TABLE["reduce_scatter"], t, counts, op)
+
+    def exscan(self, t: Tensor, op: str) -> Tensor:
+        """Combine the tensors of the ranks before this one; the identity on rank 0."""
+        return self.carry(TABLE["exscan"], t, op)
+
+    def bcast(self, t: Tensor, root: int) -> Tensor:
+        """Send the tensor of `root` to all ranks."""
+        return self.carry(TABLE["bcast"], t, root)
+
+    def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
+        """Concatenate the ranks' rows."""
+        return self.carry(TABLE["allgather"], t, counts)
+
+    def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
+        """Send a block of a vector to every rank, and receive one from every rank."""
+        return self.carry(TABLE["alltoall"], t, send_counts, recv_counts)
+
+    def sendrecv(
+        self, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
+    ) -> Tensor:
+        """Send a tensor to one rank and receive one from another; zeros without a source."""
+        return self.carry(TABLE["sendrecv"], t, dest, source, recv_shape)
+
+
+class Transport(TensorTransport, Protocol):
+    """What carries the tensors, integers and objects of a group of ranks.
 
     Attributes
     ----------
@@ -39,29 +80,6 @@ class Transport(Protocol):
     size: int
     node_rank: int
     node_size: int
-
-    def allreduce(self, t: Tensor, op: str) -> Tensor:
-        """Combine the ranks' tensors element by element."""
-
-    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str) -> Tensor:
-        """Combine the ranks' tensors; rank r keeps ``counts[r]`` rows."""
-
-    def exscan(self, t: Tensor, op: str) -> Tensor:
-        """Combine the tensors of the ranks before this one; the identity on rank 0."""
-
-    def bcast(self, t: Tensor, root: int) -> Tensor:
-        """Send the tensor of `root` to all ranks."""
-
-    def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
-        """Concatenate the ranks' rows."""
-
-    def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
-        """Send a block of a vector to every rank, and receive one from every rank."""
-
-    def sendrecv(
-        self, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
-    ) -> Tensor:
-        """Send a tensor to one rank and receive one from another; zeros without a source."""
 
     def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
         """Return every rank's integers, equally many."""
@@ -85,43 +103,8 @@ class Transport(Protocol):
         """Return a transport among the same ranks, whose messages do not meet this one's."""
 
 
-class ByTable:
-    """The tensor methods of a transport that treats all collectives alike."""
-
-    __slots__ = ()
-
-    def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
-        """Carry a tensor by a collective with these further arguments."""
-        raise NotImplementedError
-
-    def allreduce(self, t: Tensor, op: str) -> Tensor:
-        return self.carry(TABLE["allreduce"], t, op)
-
-    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str) -> Tensor:
-        return self.carry(TABLE["reduce_scatter"], t, counts, op)
-
-    def exscan(self, t: Tensor, op: str) -> Tensor:
-        return self.carry(TABLE["exscan"], t, op)
-
-    def bcast(self, t: Tensor, root: int) -> Tensor:
-        return self.carry(TABLE["bcast"], t, root)
-
-    def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
-        return self.carry(TABLE["allgather"], t, counts)
-
-    def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
-        return self.carry(TABLE["alltoall"], t, send_counts, recv_counts)
-
-    def sendrecv(
-        self, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
-    ) -> Tensor:
-        return self.carry(TABLE["sendrecv"], t, dest, source, recv_shape)
-
-
-class SerialTransport(ByTable):
+class SerialTransport(Transport):
     """One rank alone, without MPI."""
-
-    __slots__ = ("node_rank", "node_size", "rank", "size")
 
     def __init__(self) -> None:
         self.rank, self.size = 0, 1

@@ -3,7 +3,7 @@
 The function runs once on fake tensors (torch's: shapes and dtypes without values). The library's
 own Python decides from layouts alone what each rank computes and sends; a dispatch mode records the
 operations, and a recording transport the messages. So every operation with a static layout can
-be captured, derivatives too; one that needs values (`float(x)`, a mask, `unique`) raises `NotCapturable`.
+be captured, derivatives too; one that needs values (a mask, `unique`) raises `NotCapturable`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .._comm.attribution import caller
 from .._comm.communicator import Communicator
 from .._comm.recording import NotCapturable, captures
 from .._comm.table import Collective
-from .._comm.transport import ByTable
+from .._comm.transport import TensorTransport
 from .._core.array import Array
 from .._core.layout import Layout
 from .._core.torch_internals import (
@@ -210,7 +210,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 # ---------------------------------------------------------------------- recording
 
 
-class RecordingTransport(ByTable):
+class RecordingTransport(TensorTransport):
     """Records messages instead of sending them.
 
     It has no other method than those for tensors: a program must not depend on integers and objects
@@ -224,12 +224,8 @@ class RecordingTransport(ByTable):
         The communicator that will send them.
     """
 
-    __slots__ = ("comm", "node_rank", "node_size", "rank", "recorder", "size")
-
     def __init__(self, recorder: Recorder, comm: Communicator) -> None:
         self.recorder, self.comm = recorder, comm
-        self.rank, self.size = comm.rank, comm.size
-        self.node_rank, self.node_size = comm.node_rank, comm.node_size
 
     def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
         given = tuple(tuple(a) if isinstance(a, (list, tuple)) else a for a in args)
