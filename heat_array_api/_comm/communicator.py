@@ -33,14 +33,15 @@ __all__ = ["Communicator", "as_communicator", "world"]
 class Communicator:
     """A group of ranks that exchange tensors.
 
-    Every method but the properties is collective: all ranks of the group call it, in the same
-    order. Tensors may be of any dtype, shape and strides, on the CPU or on CUDA devices. A returned
-    tensor is new and contiguous, and shares no memory with the arguments, on one rank too
-    (`bcast` on the receiving ranks is the exception). Reductions have the same bits on all
-    ranks (the payload of a NaN aside). On a communicator of one rank nothing is sent.
-    Communicators are equal only to themselves.
+    All methods are collective: all ranks of the group call them, in the same order. Tensors may be
+    of any dtype, shape and strides, on the CPU or on CUDA devices. A returned tensor is new and
+    contiguous, and shares no memory with the arguments, on one rank too (`bcast` on the receiving
+    ranks is the exception). Reductions have the same bits on all ranks (the payload of a NaN
+    aside). On a communicator of one rank nothing is sent. Communicators are equal only to
+    themselves.
 
-    Get one from `world`, from `split`, or by passing ``comm=`` an mpi4py communicator.
+    `world` returns the one of all ranks, `split` makes others, and every parameter ``comm`` takes
+    an mpi4py communicator too.
 
     Parameters
     ----------
@@ -309,7 +310,7 @@ class Communicator:
         value : object
             Anything that can be pickled.
         patient : bool
-            Whether to sleep until all ranks have come, and so leave the cores to others.
+            Whether to sleep until all ranks have come, which leaves the cores to others.
 
         Returns
         -------

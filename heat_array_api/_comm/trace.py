@@ -2,9 +2,9 @@
 
 While no trace is in force, this costs one truth test of the list `active` per message.
 
-NumPy, DLPack and ``tolist`` need the whole array on every rank: an implicit gather. A line of
-another library can so turn a terabyte into a NumPy array. Each implicit gather is noted in
-traces, and above a size it warns or is refused (`account`).
+NumPy, DLPack and ``tolist`` need the whole array on every rank: an implicit gather, by which one
+line of another library may turn a terabyte into a NumPy array. Traces note each implicit gather,
+and above a size it warns or is refused (`account`).
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Trace:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # By identity: traces compare so, and the same trace may be entered twice.
+        # Traces are equal by identity, and the same trace may be entered twice.
         del active[len(active) - 1 - active[::-1].index(self)]
 
     @property
@@ -270,7 +270,7 @@ class Trace:
 def trace() -> Trace:
     """Record every message of a ``with`` block.
 
-    Each rank records the messages that it takes part in. Tests can so assert what a program sends.
+    Each rank records the messages that it takes part in, and tests can assert what a program sends.
 
     Returns
     -------

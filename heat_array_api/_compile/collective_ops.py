@@ -33,7 +33,7 @@ class Message:
     collective : str
         Its name in the table of collectives.
     args : tuple
-        Its arguments but the tensor.
+        Its arguments other than the tensor.
     comm : Communicator
         The ranks that take part.
     origin : tuple of str

@@ -71,7 +71,7 @@ def preduce(t: Tensor, op: str, comm: Communicator) -> Tensor:
 
 
 def pvary(t: Tensor, comm: Communicator) -> Tensor:
-    """Return a replicated tensor as each rank's own, R to V: no message, but one going back."""
+    """Return a replicated tensor as each rank's own, R to V: one allreduce in the backward pass."""
     if comm.size == 1 or not tracked(t):
         return t
     return linear(t, _same, _psum, comm)
