@@ -146,6 +146,7 @@ def test_no_cycles():
 def test_one_door_to_mpi(name):
     if name != "_comm.mpi":
         assert not {other for other in imported(name) if other.split(".")[0] == "mpi4py"}
+    assert place(name) == "_comm" or "_comm.mpi" not in own_imports(name)
 
 
 @pytest.mark.parametrize("name", MODULES)
