@@ -39,7 +39,7 @@ from . import linalg as linalg
 from . import random as random
 from . import special as special
 from ._comm.communicator import Communicator, world
-from ._comm.gathers import quiet as _quiet
+from ._comm.trace import quiet as _quiet
 from ._comm.trace import trace
 from ._compile import compile
 from ._core.array import Array, Device

@@ -1,4 +1,4 @@
-"""The exceptions that the standard's own vocabulary (TypeError, ValueError, ...) lacks."""
+"""The exceptions and warnings that Python's own (TypeError, ValueError, ...) do not cover."""
 
 from __future__ import annotations
 
@@ -14,13 +14,26 @@ __all__ = [
 
 
 class MPIUnavailableError(ImportError):
-    """MPI cannot be loaded: mpi4py is not installed, or it finds no MPI library."""
+    """MPI cannot be loaded: mpi4py is not installed, or it finds no MPI library.
+
+    Examples
+    --------
+    >>> try:
+    ...     import heat_array_api as xp
+    ... except ImportError as error:  # an MPIUnavailableError, which says what to install
+    ...     print(error)
+    """
 
 
 class LauncherMismatchError(RuntimeError):
     """The launcher started several ranks, but MPI sees one: they belong to different MPIs.
 
     Without this error every rank would do the whole job alone, and silently.
+
+    Examples
+    --------
+    >>> issubclass(xp.LauncherMismatchError, RuntimeError)
+    True
     """
 
 
@@ -29,23 +42,56 @@ class CollectiveMismatchError(RuntimeError):
 
     Raised in debug mode (``HEAT_ARRAY_API_DEBUG=1``) on every rank of the communicator,
     before the call that would have hung or mixed up data.
+
+    Examples
+    --------
+    >>> issubclass(xp.CollectiveMismatchError, RuntimeError)
+    True
     """
 
 
 class CommunicatorMismatchError(ValueError):
-    """Arrays that live on different communicators met in one operation."""
+    """Arrays that live on different communicators met in one operation.
+
+    Examples
+    --------
+    >>> try:
+    ...     xp.ones(3) + xp.ones(3, comm=xp.world().split(0))
+    ... except xp.CommunicatorMismatchError:
+    ...     print("not on the same ranks")
+    not on the same ranks
+    """
 
 
 class GatherError(ValueError):
     """A whole split array was asked for, and ``set_options(on_gather="error")`` is in force.
 
     Raised on every rank, before the gather.
+
+    Examples
+    --------
+    >>> with xp.set_options(on_gather="error", gather_limit=1000):
+    ...     np.asarray(xp.ones(3, split=0))  # 24 bytes: not an error
+    array([1., 1., 1.])
     """
 
 
 class GatherWarning(UserWarning):
-    """Code outside the package asked for a whole split array, and every rank now holds it."""
+    """Code outside the package asked for a whole split array, and every rank now holds it.
+
+    Examples
+    --------
+    >>> with xp.set_options(on_gather="allow"):  # without this warning
+    ...     np.asarray(xp.ones(3, split=0))
+    array([1., 1., 1.])
+    """
 
 
 class CompileWarning(UserWarning):
-    """A function given to `compile` runs eagerly, for the reason that the warning tells."""
+    """A function given to `compile` runs eagerly; the warning tells the reason.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> warnings.filterwarnings("ignore", category=xp.CompileWarning, append=True)
+    """

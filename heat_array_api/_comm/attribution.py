@@ -1,7 +1,7 @@
 """Which operation and which line of the user's program a message belongs to.
 
-The library's modules are known by their names: those of the package, less the programs that
-live in it. Two kinds of modules register themselves: programs, and wrappers.
+The library's frames are known by the names of their modules, not by files. Two kinds of modules
+register themselves: programs inside the package, which count as the user's code, and wrappers.
 """
 
 from __future__ import annotations
@@ -13,36 +13,21 @@ from types import FrameType
 
 __all__ = ["adjoint_of", "caller", "named", "register_program", "register_wrapper"]
 
-
 _LIBRARY = __name__.partition(".")[0]
 
-
 _programs: tuple[str, ...] = ()
-
 
 _wrappers: set[str] = set()
 
 
 def register_program(module: str) -> None:
-    """Count a module of the library, and those below it, as the user's code.
-
-    Parameters
-    ----------
-    module : str
-        Its dotted name: a module registers itself, with ``__name__``.
-    """
+    """Count a module (its ``__name__``), and those below it, as the user's code."""
     global _programs
     _programs = (*_programs, module)
 
 
 def register_wrapper(module: str) -> None:
-    """Let a module's functions pass for what they call: they stand around the operation.
-
-    Parameters
-    ----------
-    module : str
-        Its dotted name: a module registers itself, with ``__name__``.
-    """
+    """Skip the functions of a module (its ``__name__``): they only wrap operations."""
     _wrappers.add(module)
 
 
@@ -54,8 +39,7 @@ def caller() -> tuple[str, str]:
     """Return the operation that the user called, and the line ``"file:number"`` of the call.
 
     The operation is the outermost function of the library below the user's frame, wrappers
-    left out (`register_wrapper`). Frames of torch in between (its backward engine, compiled
-    code) belong to neither. Modules are known by their names, not by where their files lie.
+    left out. Frames of torch in between (its backward engine, compiled code) are skipped.
     """
     if _origins:
         return _origins[-1]

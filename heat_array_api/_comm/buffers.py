@@ -1,19 +1,19 @@
-"""How tensors are put for MPI: dense memory, host memory, and codes that MPI can reduce."""
+"""Buffers: dense memory that MPI can read and write, and codes for dtypes that it cannot reduce."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 __all__ = [
+    "REDUCTIONS",
     "Codec",
     "Staging",
-    "codec_of",
     "deliver",
     "dense",
     "empty",
@@ -23,10 +23,8 @@ __all__ = [
     "outgoing",
 ]
 
-
 CUDA_AWARE = os.environ.get("HEAT_ARRAY_API_CUDA_AWARE", "") == "1"
-"""Whether MPI takes CUDA pointers; else CUDA tensors pass through pinned host memory."""
-
+"""Whether MPI accepts CUDA pointers; otherwise CUDA tensors pass through pinned host memory."""
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -47,22 +45,20 @@ def dense(t: Tensor) -> Tensor:
 def fresh(t: Tensor) -> Tensor:
     """Return a dense copy of `t` that shares no memory with it.
 
-    Its strides are those of a new tensor even along axes of length 1: kernels choose their way
-    by the strides, and copies must give the same bits on all ranks.
+    Its strides are those of a new tensor even along axes of length 1: kernels choose their
+    algorithm by the strides, and copies must give the same bits on all ranks.
     """
-    copy = dense(t)
-    if copy.data_ptr() == t.data_ptr():
-        return copy.clone(memory_format=torch.contiguous_format)
-    return copy
+    copy = dense(t)  # a copy, or the same object
+    return copy.clone(memory_format=torch.contiguous_format) if copy is t else copy
 
 
 class Staging:
-    """Host buffers, reused, through which tensors of a device pass.
+    """Reusable host buffers through which tensors of a device pass.
 
     Parameters
     ----------
     pinned : bool
-        Whether to ask for page-locked memory, which CUDA copies faster.
+        Whether to use page-locked memory, which CUDA copies faster.
     """
 
     def __init__(self, pinned: bool = True) -> None:
@@ -95,7 +91,7 @@ def outgoing(t: Tensor) -> Tensor:
         return t
     if not CUDA_AWARE:
         return _staging.send(t)
-    # MPI knows nothing of streams: the values must be there.
+    # MPI ignores streams: the values must have been computed.
     torch.cuda.current_stream(t.device).synchronize()
     return t
 
@@ -107,16 +103,16 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
     return _staging.buffer("receive", shape, dtype)
 
 
-def deliver(out: Tensor, device: torch.device) -> Tensor:
-    """Return a received tensor on the device where it belongs."""
-    return out if out.device == device else out.to(device)
+def deliver(out: Tensor, like: Tensor) -> Tensor:
+    """Return a received tensor on the device of the tensor that was sent."""
+    return out if like.is_cpu else out.to(like.device)
 
 
 # ---------------------------------------------------------------------- codes
 
 
 class Codec(Protocol):
-    """A code for a dtype that MPI cannot reduce, or not as we need it."""
+    """A code for a dtype that MPI cannot reduce with the right result."""
 
     def encode(self, t: Tensor) -> Tensor:
         """Return the code of a dense tensor: a new tensor, or a view."""
@@ -126,7 +122,7 @@ class Codec(Protocol):
 
 
 class _Bytes:
-    """Booleans as bytes 0 and 1: or is their maximum, and their minimum."""
+    """Booleans as bytes 0 and 1: "or" is the maximum, "and" the minimum."""
 
     def encode(self, t: Tensor) -> Tensor:
         return t.view(torch.uint8)
@@ -146,11 +142,11 @@ class _Wide:
 
 
 class _Keys:
-    """Floats as integers in the order -inf < ... < -0.0 < 0.0 < ... < inf, NaN the winner.
+    """Floats as integers in the order -inf < ... < -0.0 < 0.0 < ... < inf; NaN beats all.
 
-    A float's bits, read as an integer, are in order for positive numbers and in reverse for
-    negative ones, whose bits other than the sign are flipped therefore. MPI's own MAX would
-    keep or lose a NaN, and choose between the zeros, by the order of ranks.
+    A float's bits, read as an integer, are in order for positive numbers and in reverse order for
+    negative ones; so the bits of these are flipped, the sign excepted. With MPI's own MAX the order
+    of the ranks would decide whether a NaN is kept, and which zero.
     """
 
     def __init__(self, dtype: torch.dtype, integer: torch.dtype, op: str) -> None:
@@ -181,9 +177,7 @@ _INTEGERS = {
     torch.float64: torch.int64,
 }
 
-
 _BYTES, _WIDE = _Bytes(), _Wide()
-
 
 _KEYS: dict[tuple[str, torch.dtype], Codec] = {
     (op, dtype): _Keys(dtype, integer, op)
@@ -192,8 +186,7 @@ _KEYS: dict[tuple[str, torch.dtype], Codec] = {
 }
 
 
-def codec_of(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, str]:
-    """Return how MPI reduces `dtype`: the codec if any, the dtype of codes, MPI's operation."""
+def _reduction(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, str]:
     if dtype is torch.bool:
         return _BYTES, torch.uint8, "max" if op in ("sum", "max") else "min"
     if (op, dtype) in _KEYS:
@@ -203,23 +196,34 @@ def codec_of(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, st
     return None, dtype, op
 
 
-def no_reduction(
-    func: str, op: str, dtype: torch.dtype, known: Collection[tuple[str, torch.dtype]]
-) -> Exception:
-    """Return the error for an (op, dtype) that is not among the known reductions."""
-    ops = list(dict.fromkeys(name for name, _ in known))
+_INTEGRAL = [getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+_FLOATING = [torch.float32, torch.float64, torch.complex64, torch.complex128]
+
+REDUCTIONS = {
+    (op, dtype): _reduction(op, dtype)
+    for op in ("sum", "prod", "max", "min")
+    for dtype in (*_INTEGRAL, *_FLOATING, torch.bool, *HALVES)
+    if not (dtype.is_complex and op in ("max", "min"))
+}
+"""For each operation and dtype: the codec if any, the dtype that travels, the operation on it."""
+
+
+def no_reduction(func: str, op: str, dtype: torch.dtype) -> Exception:
+    """Return the error for an (op, dtype) that is not among the reductions."""
+    ops = list(dict.fromkeys(name for name, _ in REDUCTIONS))
     if op not in ops:
         return ValueError(f"{func}: op is {op!r}; expected one of {', '.join(map(repr, ops))}")
     if dtype.is_complex and op in ("max", "min"):
         remedy = "complex numbers have no order"
     else:
-        names = (str(other).removeprefix("torch.") for name, other in known if name == op)
+        names = (str(other).removeprefix("torch.") for name, other in REDUCTIONS if name == op)
         remedy = f"cast to one of {', '.join(names)}"
     return TypeError(f"{func}: op {op!r} is not defined for {dtype}: {remedy}")
 
 
 def identity(op: str, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the reduction of nothing: 0, 1, or the least or greatest value of the dtype."""
+    """Return the identity of a reduction: 0, 1, or the least or greatest value of the dtype."""
     value: float
     if op in ("sum", "prod"):
         value = op == "prod"

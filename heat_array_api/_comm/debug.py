@@ -7,18 +7,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .._errors import CollectiveMismatchError
+from .transport import Transport
 
 __all__ = ["DEBUG", "Call", "Checker"]
 
-
 DEBUG = os.environ.get("HEAT_ARRAY_API_DEBUG", "") not in ("", "0")
 
-
 TIMEOUT = float(os.environ.get("HEAT_ARRAY_API_DEBUG_TIMEOUT", "300"))
-"""Seconds that a rank waits for the others to come to the same call."""
+"""Seconds that a rank waits for the others to make the same call."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Call:
     Parameters
     ----------
     operation, collective, line : str
-        The package's function that the user called, what it sends, and where.
+        The function that the user called, the collective, and the user's line.
     detail : str
         What must be the same on every rank: shape, dtype, counts, operation, root.
     sends, expects : mapping of int to int
@@ -50,17 +49,23 @@ class Call:
 
 
 class Checker:
-    """Compares calls over the ranks of a communicator, on a private duplicate of it."""
+    """Compares calls over the ranks of a communicator.
 
-    def __init__(self, comm: Any) -> None:
-        self.comm = comm
+    Parameters
+    ----------
+    transport : Transport
+        A private duplicate of the communicator's.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
         self.number = 0
 
     def check(self, call: Call) -> None:
         """Raise on every rank if the ranks' calls do not match."""
         self.number += 1
         self._wait(call)
-        calls: list[Call] = self.comm.allgather(call)
+        calls: list[Call] = self.transport.allgather_object(call)
         title = f"call {self.number} on a communicator of {len(calls)} ranks"
         if len({other.text for other in calls}) > 1:
             raise CollectiveMismatchError(
@@ -76,28 +81,28 @@ class Checker:
                     )
 
     def _wait(self, call: Call) -> None:
-        """Wait for the other ranks to come to this call, for a limited time."""
-        request = self.comm.Ibarrier()
+        """Wait a limited time for the other ranks to make this call."""
+        all_have_come = self.transport.arrive()
         started = time.monotonic()
-        while not request.Test():
+        while not all_have_come():
             waited = time.monotonic() - started
             if waited > TIMEOUT:
                 raise CollectiveMismatchError(
                     f"after {TIMEOUT:g} s (HEAT_ARRAY_API_DEBUG_TIMEOUT) some rank has still not "
-                    f"come to call {self.number} on a communicator of {self.comm.size} ranks; "
-                    f"rank {self.comm.rank} is there:\n  {call.text} at {call.line}"
+                    f"come to call {self.number} on a communicator of {self.transport.size} ranks; "
+                    f"rank {self.transport.rank} is there:\n  {call.text} at {call.line}"
                 )
             time.sleep(0.0 if waited < 0.01 else 0.001)
 
     def end_of_program(self, abort: Callable[[int], NoReturn]) -> None:
-        """Compare the end of the program, so that a rank which ends early is seen.
+        """Compare the ends of the programs, to find a rank that ends early.
 
-        An exception would be lost at interpreter exit: show it, and end all ranks.
+        An exception would be lost at interpreter exit, so it is shown, and all ranks are ended.
         """
         try:
             self.check(Call("", "end of the program", "interpreter exit"))
         except CollectiveMismatchError as error:
-            sys.stderr.write(f"[rank {self.comm.rank} of {self.comm.size}] {error}\n")
+            sys.stderr.write(f"[rank {self.transport.rank} of {self.transport.size}] {error}\n")
             sys.stderr.flush()
             time.sleep(1.0)  # let the other ranks show where they are
             abort(1)

@@ -1,4 +1,4 @@
-"""_comm.exit."""
+"""The end of a program on several ranks: an error on one rank ends all of them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-__all__ = ["Ending"]
+__all__ = ["ExitHandler"]
+
+EXIT_GRACE = 5.0
+"""Seconds that a rank which calls ``sys.exit`` with an error waits for the others to end too."""
 
 
-class Ending:
-    """How the program ends on several ranks: no rank leaves the others hanging.
+class ExitHandler:
+    """Makes sure that no rank leaves the others waiting forever when it ends.
 
     Parameters
     ----------
     rank, size : int
-        Of the world.
+        This rank's number in the job, and how many ranks there are.
     abort : callable
         ``abort(code)`` ends all ranks.
     arrive : callable
         ``arrive()`` tells the other ranks that this one has ended its program, and returns
-        a function which says whether all have.
+        a function that says whether all have.
     """
 
     def __init__(
@@ -76,9 +79,9 @@ class Ending:
         self.end(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     def end(self, code: int) -> None:
-        """End all ranks, after a moment for what has been said to pass the launcher.
+        """End all ranks, after a moment in which the launcher passes on what ranks have written.
 
-        Where all ranks raise the same error, the others show it too meanwhile.
+        If all ranks raise the same error, the others show it in the meantime.
         """
         time.sleep(0.25)
         self.abort(code)
@@ -91,7 +94,7 @@ class Ending:
             self.say(f"Exception in thread {name}:\n{''.join(lines)}")
 
     def on_sys_exit(self, status: object = None, /) -> NoReturn:
-        """Remember that the program is about to end, and where, then do what sys.exit does."""
+        """Remember that the program is about to end, and where; then exit."""
         if threading.current_thread() is threading.main_thread():
             frame = sys._getframe(1)
             while frame.f_back is not None:
@@ -101,10 +104,10 @@ class Ending:
         raise SystemExit(status)
 
     def exit_code(self) -> int:
-        """Return the code that this program ends with, as far as it used ``sys.exit``.
+        """Return the code that ``sys.exit`` was called with; 0 if the program went on afterwards.
 
-        A SystemExit may have been caught, and the program gone on. Then the outermost frame
-        has moved on from the instruction at which it stood when ``sys.exit`` was called.
+        If the SystemExit was caught, the outermost frame has moved on from the instruction
+        at which ``sys.exit`` was called.
         """
         if self.leaving is None:
             return 0
@@ -124,7 +127,3 @@ class Ending:
                 self.say(f"ended with exit code {code} while other ranks go on; ending them")
                 self.end(code)
             time.sleep(0.0 if waited < 0.01 else 0.001)
-
-
-EXIT_GRACE = 5.0
-"""Seconds that a rank which calls ``sys.exit`` with an error waits for the others to end too."""

@@ -1,4 +1,4 @@
-"""Collectives of tensors with more elements than one call of an older MPI can count."""
+"""Collectives of tensors with more elements than one call can count: before MPI 4, 2**31 - 1."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["InPieces"]
+__all__ = ["LargeMessages"]
 
 
-class InPieces:
-    """The same collectives, in as many calls as it takes.
+class LargeMessages:
+    """Splits each collective into as many calls as it takes.
 
-    Every rank makes the same calls, as the number of pieces follows from sizes that all
-    ranks know. Tensors are dense, communicators mpi4py's.
+    All ranks make the same calls, because they know the sizes. Tensors are dense.
 
     Parameters
     ----------
     buffer : callable
-        ``buffer(tensor, type)`` gives what MPI takes.
+        ``buffer(tensor, type)`` returns what mpi4py takes.
     limit : int
         The most elements that one call can count.
     """
@@ -30,7 +29,7 @@ class InPieces:
         self.buffer, self.limit = buffer, limit
 
     def cut(self, t: Tensor, kind: Any) -> list[list[Any]]:
-        """Return the buffers of a tensor's pieces."""
+        """Return the buffers of a tensor's parts, each within the limit."""
         flat = t.view(-1)
         starts = range(0, flat.numel(), self.limit)
         return [self.buffer(flat[i : i + self.limit], kind) for i in starts]
@@ -41,7 +40,7 @@ class InPieces:
             mpi.Allreduce(a, b, op)
 
     def reduce_and_bcast(self, mpi: Any, code: Tensor, out: Tensor, kind: Any, op: Any) -> None:
-        """Reduce `code` on one rank, whose result all ranks take."""
+        """Reduce `code` on rank 0, and send its result to all ranks."""
         for a, b in zip(self.cut(code, kind), self.cut(out, kind), strict=True):
             mpi.Reduce(a, b, op, 0)
             mpi.Bcast(b, 0)
@@ -63,12 +62,10 @@ class InPieces:
 
     def bcast(self, mpi: Any, t: Tensor, kind: Any, root: int) -> None:
         """Send `t` from `root` to all ranks."""
-        for piece in self.cut(t, kind):
-            mpi.Bcast(piece, root)
+        for part in self.cut(t, kind):
+            mpi.Bcast(part, root)
 
-    def allgatherv(
-        self, mpi: Any, t: Tensor, out: Tensor, counts: Sequence[int], kind: Any
-    ) -> None:
+    def allgather(self, mpi: Any, t: Tensor, out: Tensor, counts: Sequence[int], kind: Any) -> None:
         """Concatenate the ranks' `t` in `out`."""
         blocks = out.split_with_sizes(list(counts))
         blocks[mpi.rank].copy_(t)

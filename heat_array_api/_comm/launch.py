@@ -1,6 +1,6 @@
-"""What happens once, at import: launcher check, threads per rank, and how a job ends.
+"""What happens once, at import: the check of the launcher, and the threads of each rank.
 
-Pure of MPI: `_comm` hands in what this module needs to know and to call.
+This module does not use MPI: `mpi` passes what it needs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ __all__ = [
     "threads_per_rank",
 ]
 
-
 NO_MPI = """heat_array_api needs MPI, which cannot be loaded: {error}
   on a laptop or workstation:  pip install 'heat_array_api[mpich]'
   on a cluster:                load the site's MPI module, then
                                pip install --no-binary=mpi4py mpi4py"""
 
-
-# Steps of these numbers are Slurm's own (batch script, interactive shell), not an srun of ranks.
+# Slurm's own steps (batch script, interactive shell) have these numbers; srun made the others.
 _SLURM_SPECIAL_STEPS = 0xFFFFFFF0
 
 
@@ -41,11 +39,11 @@ def _number(environ: Mapping[str, str], name: str) -> int:
 
 
 def launched_ranks(environ: Mapping[str, str]) -> tuple[str, int]:
-    """Return how many ranks the launcher started and the variable that says so ("", 0: none did).
+    """Return the variable that tells how many ranks the launcher started, and how many; or "", 0.
 
     ``SLURM_NTASKS`` alone proves nothing: a plain ``python`` in a batch script or in an
-    interactive allocation sees it too. Only inside a job step that srun made does it count
-    this program's ranks, and a launcher nearer than Slurm's knows better.
+    interactive allocation sees it too. It counts this program's ranks only inside a job step that
+    srun made, and then an mpirun inside that step takes precedence.
     """
     found = [(name, _number(environ, name)) for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")]
     if any(size for _, size in found):
@@ -59,7 +57,7 @@ def launched_ranks(environ: Mapping[str, str]) -> tuple[str, int]:
 
 
 def check_launcher(size: int, library: str, environ: Mapping[str, str]) -> None:
-    """Raise if the launcher started several ranks and MPI sees but one.
+    """Raise if the launcher started several ranks and MPI sees only one.
 
     Parameters
     ----------
@@ -93,7 +91,7 @@ def cores(topology: str = "/sys/devices/system/cpu") -> frozenset[int]:
     Parameters
     ----------
     topology : str
-        Where Linux tells which hardware threads share a core; elsewhere each counts as one.
+        Where Linux lists the hardware threads of a core; without it each counts as a core.
     """
     if not hasattr(os, "sched_getaffinity"):
         return frozenset(range(os.cpu_count() or 1))
@@ -112,8 +110,8 @@ def _first_of_core(topology: str, cpu: int) -> int:
 def threads_per_rank(mine: Collection[int], node: Sequence[Collection[int]]) -> int:
     """Return how many threads this rank should compute with.
 
-    torch's own choice is no guide: under some launchers MKL makes it 1 (where the environment
-    has ``MPI_LOCALNRANKS``), under none all cores.
+    torch's own choice does not help: it is 1 under launchers that set ``MPI_LOCALNRANKS`` (because
+    of MKL), and all cores under the others.
 
     Parameters
     ----------
@@ -139,7 +137,7 @@ def set_threads(
 ) -> None:
     """Let torch compute with this rank's threads, unless the user says how many.
 
-    Without a launcher torch takes the cores that there are, or what the program has told it.
+    Without a launcher torch keeps its own choice, or the program's.
 
     Parameters
     ----------
@@ -159,7 +157,7 @@ def set_threads(
 
 
 def sleep_until(done: Callable[[], bool]) -> None:
-    """Wait for what may take seconds, and leave the cores to others."""
+    """Wait for something that may take seconds, and leave the cores to others."""
     pause = 1e-5
     while not done():
         time.sleep(pause)

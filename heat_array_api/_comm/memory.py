@@ -1,7 +1,7 @@
 """How torch takes memory from Linux: on huge pages, and without giving it back after each use.
 
-A fresh result costs a page fault for each page of it, 65,000 for 256 MB on pages of 4 KiB:
-``x - y`` took 0.57 s so, and 0.037 s on pages of 2 MiB (torch 2.13, one thread).
+A new result costs a page fault for each of its pages: 65,000 for 256 MB on pages of 4 KiB, where
+``x - y`` took 0.57 s; on pages of 2 MiB it took 0.037 s (torch 2.13, one thread).
 
 The package imports this module first: torch decides on huge pages when it makes its first
 tensor, and other modules make some.
@@ -15,7 +15,6 @@ from collections.abc import MutableMapping
 import torch
 
 __all__ = ["keep_freed_memory", "prefer_huge_pages"]
-
 
 _LARGEST_LEARNT = 28 << 20
 """Bytes; glibc learns from blocks of up to 32 MiB, alignment included."""
@@ -39,6 +38,5 @@ def keep_freed_memory() -> None:
 
 
 prefer_huge_pages(os.environ)
-
 
 keep_freed_memory()

@@ -1,11 +1,13 @@
-"""Whether a function is being captured for `compile`, for the few kernels that care.
+"""Whether a function is being captured for `compile`.
 
-While it is, shards are tensors without values, and communicators record instead of sending.
+During a capture, shards are fake tensors (shapes and dtypes without values), and communicators
+record their messages instead of sending them. Few kernels need to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,24 +24,20 @@ __all__ = [
     "checked_later",
     "depends_on_values",
     "may_break",
+    "paused",
 ]
-
 
 register_wrapper(__name__)
 
-
 P = ParamSpec("P")
-
 
 R = TypeVar("R")
 
-
 SMALL = 1 << 16
-"""Bytes: what a message of no more costs is mostly the wait of ranks for each other."""
-
+"""Bytes up to which a message costs little more than the ranks' wait for each other."""
 
 captures: list[Any] = []
-"""The captures in force, outermost first."""
+"""The recorders of the captures in force, outermost first. Never rebound."""
 
 
 class NotCapturable(Exception):
@@ -51,13 +49,24 @@ def capturing() -> bool:
     return bool(captures)
 
 
+@contextmanager
+def paused() -> Iterator[None]:
+    """Send the messages of a block, instead of recording them."""
+    recorders = captures[:]
+    captures.clear()
+    try:
+        yield
+    finally:
+        captures[:] = recorders
+
+
 def checked_later(bad: Tensor, error: Exception) -> bool:
     """Let the program being captured raise `error`, on all ranks, each time that `bad` is true.
 
     Returns
     -------
     bool
-        Whether there is one; else the caller raises.
+        Whether a program is being captured; otherwise the caller raises.
     """
     if captures:
         captures[-1].checks.append((bad, error))
@@ -65,7 +74,7 @@ def checked_later(bad: Tensor, error: Exception) -> bool:
 
 
 def depends_on_values(what: str) -> None:
-    """Say that what follows cannot be part of a captured program; nothing while none is captured.
+    """Say that what follows cannot be part of a captured program.
 
     Raises
     ------
@@ -76,11 +85,11 @@ def depends_on_values(what: str) -> None:
         raise NotCapturable(what)
 
 
-# ---------------------------------------------------------------------- breaks of the graph
+# ---------------------------------------------------------------------- graph breaks
 
-# A function that runs in pieces (see `_breaking`) leaves recording for an operation that needs
-# values. All ranks must do so at once, so the operations are functions that all ranks call
-# alike, of arrays, and never kernels. While nothing is recorded this costs a truth test of a list.
+# An operation that needs values breaks the captured graph in two. All ranks must break it at the
+# same place, so these decorators belong on functions of arrays, which all ranks call alike, and
+# never on kernels. While nothing is captured they cost a truth test of a list.
 
 
 def breaks(f: Callable[P, R]) -> Callable[P, R]:
@@ -89,9 +98,9 @@ def breaks(f: Callable[P, R]) -> Callable[P, R]:
 
 
 def may_break(f: Callable[P, R]) -> Callable[P, R]:
-    """Let a function break a captured graph where it cannot become a part of it.
+    """Let a function break a captured graph if it cannot be captured.
 
-    Of its arguments it may change the shard and the layout only.
+    It may change its arguments' shards and layouts, and nothing else of them.
     """
     return _operation(f, False)
 

@@ -1,18 +1,25 @@
-"""Communication events: what `trace` records of every message that this rank takes part in.
+"""Traces: a record of every message that this rank takes part in, and of implicit gathers.
 
-Watching costs one truth test of the list `active` per message while nobody watches.
+While no trace is in force, this costs one truth test of the list `active` per message.
+
+NumPy, DLPack and ``tolist`` need the whole array on every rank: an implicit gather, by which one
+line of another library may turn a terabyte into a NumPy array. Traces note each implicit gather,
+and above a size it warns or is refused (`account`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from .._errors import GatherError, GatherWarning
+from .._options import gather_policy
 from .attribution import caller
 from .debug import DEBUG
 from .recording import captures
@@ -21,19 +28,19 @@ __all__ = [
     "IMPLICIT_GATHER",
     "Event",
     "Trace",
+    "account",
     "active",
     "join",
     "note",
     "origin",
+    "quiet",
     "record",
     "trace",
     "unrecorded",
 ]
 
-
 IMPLICIT_GATHER = "implicit gather"
 """The rule under which traces note that code outside the package asked for a whole split array."""
-
 
 active: list[Trace] = []
 """The traces in force, outermost first. Never rebound: other modules hold this list."""
@@ -41,16 +48,16 @@ active: list[Trace] = []
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One communication as this rank saw it.
+    """One message as this rank saw it.
 
     Parameters
     ----------
     operation : str
         The package's function that the user called, such as ``"sum"``.
     collective : str
-        What was sent: ``"allreduce"``, ``"allgather"``, ... (see `Communicator`).
+        What was sent: ``"allreduce"``, ``"allgather"``, ... (`Trace` lists them).
     bytes : int
-        What this rank sends, by the rule of that collective (see `Trace`).
+        What this rank sent, as `Trace` counts it.
     seconds : float
         How long this rank was in the call, waiting for others included.
     start : float
@@ -60,7 +67,7 @@ class Event:
     nranks : int
         The size of the communicator.
     result : int
-        The bytes that this rank has got by it: its result (0 for pickled objects).
+        The bytes of this rank's result (0 for pickled objects).
     """
 
     operation: str
@@ -75,7 +82,7 @@ class Event:
 
 @dataclass
 class _Ranks:
-    """What a trace must know of the world; `_comm` fills it in."""
+    """What a trace must know of the world; `join` fills it in."""
 
     rank: int = 0
     gather: Callable[[Any], list[Any]] = field(default=lambda mine: [mine])
@@ -90,7 +97,7 @@ def join(rank: int, gather: Callable[[Any], list[Any]]) -> None:
 
 
 def origin() -> tuple[str, str] | None:
-    """Return whose derivative a node of the tape is, `caller()`; None while nobody watches."""
+    """Return the operation and line that a node of the tape belongs to; None if nobody asks."""
     return caller() if active or DEBUG or captures else None
 
 
@@ -112,7 +119,7 @@ def record(event: Event) -> None:
 
 
 def note(rule: str, nbytes: int = 0, nranks: int = 1) -> None:
-    """Note that a named rule took effect, such as a fallback that gathers; not a message."""
+    """Note in traces that a named rule took effect, such as a fallback that gathers."""
     if active:
         operation, line = caller()
         event = Event(operation, rule, nbytes, 0.0, 0.0, line, nranks)
@@ -121,24 +128,24 @@ def note(rule: str, nbytes: int = 0, nranks: int = 1) -> None:
 
 
 class Trace:
-    """A record of the communication between ``__enter__`` and ``__exit__``; see `trace`.
+    """A record of the messages between ``__enter__`` and ``__exit__``, made by `trace`.
 
     Attributes
     ----------
     events : list of Event
-        This rank's communications, in order.
+        This rank's messages, in order.
     notes : list of Event
-        Named rules that took effect (implicit gathers, fallbacks); no messages of their own.
+        Named rules that took effect (implicit gathers, fallbacks). They are not messages.
 
     Notes
     -----
-    ``Event.bytes`` is what this rank hands to MPI:
+    ``Event.bytes`` counts what this rank sends:
 
     ================== =================================================================
     collective         bytes
     ================== =================================================================
     allreduce          the tensor (float16, bfloat16: as the float32 that is summed)
-    reduce_scatter     the whole input tensor, of which this rank keeps its rows
+    reduce_scatter     the whole input tensor
     exscan             the tensor
     bcast              the tensor, on every rank
     allgather          what this rank contributes
@@ -152,6 +159,13 @@ class Trace:
 
     On a communicator of one rank nothing is sent and nothing recorded. Traces nest: an
     event goes to every trace in force.
+
+    Examples
+    --------
+    >>> with xp.trace() as t:
+    ...     total = xp.sum(xp.ones(4, split=0))
+    >>> t.count("allgather"), t.bytes(operation="matmul")
+    (0, 0)
     """
 
     __slots__ = ("events", "notes")
@@ -170,7 +184,7 @@ class Trace:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # By identity: traces compare so, and the same trace may be entered twice.
+        # Traces are equal by identity, and the same trace may be entered twice.
         del active[len(active) - 1 - active[::-1].index(self)]
 
     @property
@@ -192,18 +206,15 @@ class Trace:
         ]
 
     def count(self, collective: str | None = None, operation: str | None = None) -> int:
-        """Return how many communications there were, of a collective or by an operation."""
+        """Return the number of messages, if asked only those of a collective or an operation."""
         return len(self._select(collective, operation))
 
     def bytes(self, collective: str | None = None, operation: str | None = None) -> int:
-        """Return how many bytes this rank sent, by a collective or by an operation."""
+        """Return the bytes sent, if asked only those of a collective or an operation."""
         return sum(event.bytes for event in self._select(collective, operation))
 
     def summary(self) -> str:
-        """Return a table of this rank's communications, the most bytes first.
-
-        One row for each (operation, collective, line): calls, bytes, and seconds in them.
-        """
+        """Return a table of this rank's messages: a row a source line, most bytes first."""
         groups: dict[tuple[str, str, str], list[Event]] = {}
         for event in self.events:
             key = (event.operation, event.collective, event.line)
@@ -240,11 +251,11 @@ class Trace:
         Parameters
         ----------
         path : path-like
-            The file, written by rank 0. A process of the picture is a rank.
+            The file, written by rank 0. Each rank is shown as a process.
 
         Notes
         -----
-        Collective over all ranks of the job: one gather of the events, not itself traced.
+        All ranks of the job call it; one gather of the events, which is not traced.
         """
         parts = _ranks.gather(_chrome_events(_ranks.rank, self.events))
         if _ranks.rank == 0:
@@ -257,23 +268,24 @@ class Trace:
 
 
 def trace() -> Trace:
-    """Record every message of the ``with`` block.
+    """Record every message of a ``with`` block.
+
+    Each rank records the messages that it takes part in, and tests can assert what a program sends.
 
     Returns
     -------
     Trace
-        With the events, their counts and bytes, a table (``print(t)``) and a Chrome export.
-
-    Notes
-    -----
-    Sends nothing. Each rank records what it takes part in itself.
+        ``events`` lists the messages (operation, collective, bytes sent, seconds, and the line of
+        your program); ``count`` and ``bytes`` add them up; ``print(t)`` shows a table;
+        ``to_chrome`` writes a timeline; ``gathers`` lists implicit gathers. Sends nothing.
 
     Examples
     --------
+    >>> x = xp.ones(4, split=0)
     >>> with xp.trace() as t:
     ...     total = xp.sum(x)
-    >>> t.collectives
-    ['allreduce']
+    >>> t.collectives == ["allreduce"] * (x.comm.size > 1)
+    True
     """
     return Trace()
 
@@ -320,3 +332,49 @@ def _aligned(table: list[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in table
     ]
+
+
+# ---------------------------------------------------------------------- implicit gathers
+
+_warned: set[str] = set()
+
+
+def account(what: str, size: int, nranks: int) -> None:
+    """Note an implicit gather before it is made; warn, or raise if the options forbid it.
+
+    All ranks decide alike: from the array's metadata, the options, and the line of the program.
+
+    Parameters
+    ----------
+    what : str
+        The function that gathers.
+    size : int
+        The bytes of the whole array.
+    nranks : int
+        How many ranks will hold it.
+    """
+    note(IMPLICIT_GATHER, size, nranks)
+    policy, limit = gather_policy()
+    if size <= limit or policy == "allow":
+        return
+    line = caller()[1]
+    text = (
+        f"{what}: a split array of {size} bytes is gathered on each of {nranks} ranks; compute "
+        f"with the namespace's functions, or use set_options(on_gather=, gather_limit=)"
+    )
+    if policy == "error":
+        raise GatherError(f"{text} (at {line})")
+    if line not in _warned:
+        _warned.add(line)
+        path, _, number = line.rpartition(":")  # "?" where no frame is the user's
+        number = number if number.isdecimal() else "0"
+        warnings.warn_explicit(text, GatherWarning, path or "?", int(number), __name__)
+
+
+def quiet(rank: int) -> None:
+    """Show warnings of gathers on rank 0 only, unless the user's filters say otherwise.
+
+    All ranks warn, so that a filter that turns warnings into errors does so on all of them.
+    """
+    if rank:
+        warnings.filterwarnings("ignore", category=GatherWarning, append=True)

@@ -1,19 +1,18 @@
-"""Capture: one call of a function of arrays, as a graph of local operations and of messages.
+"""Capture: one call of a function of arrays as a graph of local operations and messages.
 
-The function runs once on tensors without values (torch's fake tensors): the library's own
-Python decides from layouts alone what each rank computes and sends, as always, and a dispatch
-mode records it. So whatever has a static layout can be captured, derivatives too; what asks for
-a value (`float(x)`, a mask, `unique`) raises `NotCapturable`.
+The function runs once on fake tensors (torch's: shapes and dtypes without values). The library's
+own Python decides from layouts alone what each rank computes and sends; a dispatch mode records the
+operations, and a recording transport the messages. So every operation with a static layout can
+be captured, derivatives too; one that needs values (a mask, `unique`) raises `NotCapturable`.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
@@ -21,8 +20,10 @@ from torch import Tensor, fx
 from .._comm.attribution import caller
 from .._comm.communicator import Communicator
 from .._comm.recording import NotCapturable, captures
+from .._comm.table import Collective
+from .._comm.transport import TensorTransport
 from .._core.array import Array
-from .._core.layout import Layout, Shape
+from .._core.layout import Layout
 from .._core.torch_internals import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -36,7 +37,15 @@ from .._core.torch_internals import (
 from .._core.views import note_write
 from .collective_ops import MESSAGE, Message
 
-__all__ = ["METHODS", "Capture", "Recorder", "captured", "holding", "not_capturable", "recording"]
+__all__ = [
+    "Capture",
+    "Recorder",
+    "RecordingTransport",
+    "captured",
+    "holding",
+    "not_capturable",
+    "recording",
+]
 
 
 @dataclass
@@ -46,20 +55,21 @@ class Capture:
     Attributes
     ----------
     mode : FakeTensorMode
-        To which the tensors without values belong.
+        The mode that the fake tensors belong to.
     graph : torch.fx.Graph
-        Placeholders for the shards and then for the constants; `MESSAGE` nodes; the output is
-        the list of tensors that the function makes.
+        Placeholders for the shards and then for the constants; local operations; `MESSAGE` nodes;
+        the output is the list of tensors that the function makes.
     messages : list of Message
         In the order of the program.
     constants : list of Tensor
-        Values that the function brings with it.
+        Values that are not arguments.
     fakes : list of Tensor
-        The tensors without values of the placeholders.
+        The fake tensors of the placeholders.
     shards : list of bool
-        Which of them are this rank's own part of an array: others are the same on all ranks.
+        Whether each of them is this rank's own part of an array; others are the same on all ranks.
     checks : list
-        Numbers that must be false, which are the last outputs, and the errors if they are not.
+        Pairs of a number that must be false and the error to raise otherwise. The numbers are
+        the last outputs.
     """
 
     mode: FakeTensorMode = field(default_factory=FakeTensorMode)
@@ -73,9 +83,7 @@ class Capture:
 
 _CONSTANTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 
-
 _SAME = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
-
 
 # Tensors made like another need its shape only: they must not wait for its values.
 _LIKE = {
@@ -87,7 +95,7 @@ _LIKE = {
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records every operation of torch on tensors without values."""
+    """Records every operation of torch on fake tensors."""
 
     def __init__(self, capture: Capture) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -100,7 +108,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.last = capture.graph._root
 
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
-        """Call what might break the graph (see `_capturing.breaks`): here it is one whole."""
+        """Call a function that may break the graph (`recording.breaks`): here nothing does."""
         return f(*args, **kwargs)
 
     def bind(self, t: Tensor, node: fx.Node) -> None:
@@ -110,7 +118,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kept.append(t)
 
     def node(self, t: Any) -> Any:
-        """Return the node that stands for a tensor; anything else as it is."""
+        """Return the node of a tensor; anything else unchanged."""
         if not isinstance(t, Tensor):
             return t
         found = self.nodes.get(id(t))
@@ -160,7 +168,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.bind(result, node)
 
     def constant(self, value: Tensor) -> Tensor:
-        """Return a tensor made of Python's numbers: a 0-d one stands in the graph itself."""
+        """Return the fake tensor of Python's numbers: a 0-d one becomes a node of the graph."""
         with _disable_current_modes():
             value = value.clone()
             fake = self.mode.from_tensor(value)
@@ -181,127 +189,61 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------------ messages
 
+    def transport(self, comm: Communicator) -> RecordingTransport:
+        """Return what carries the messages of a communicator while this records."""
+        return RecordingTransport(self, comm)
+
     def send(
-        self, comm: Communicator, method: str, t: Tensor, args: tuple[Any, ...], shape: Shape
+        self, comm: Communicator, collective: Collective, t: Tensor, args: tuple[Any, ...]
     ) -> Tensor:
-        """Record a message that this rank takes part in; return its result, of `shape`."""
+        """Record a message that this rank takes part in; return the fake result."""
+        own = tuple(t.shape)
+        shape = collective.result(comm, own, *args)
         with _disable_current_modes(), self.mode:
             result = torch.empty(shape, dtype=t.dtype, device=t.device)
         number = len(self.capture.messages)
-        self.capture.messages.append(Message(method, args, comm, caller(), t.dtype, tuple(t.shape)))
+        self.capture.messages.append(Message(collective.name, args, comm, caller(), t.dtype, own))
         node = self.capture.graph.call_function(MESSAGE, (self.node(t), list(shape), number))
         self.bind(result, node)
         return result
 
 
-# ---------------------------------------------------------------------- communicators that record
+# ---------------------------------------------------------------------- recording
 
 
-def _recorder() -> Recorder:
-    found: Recorder = captures[-1]
-    return found
+class RecordingTransport(TensorTransport):
+    """Records messages instead of sending them.
 
+    It has no other method than those for tensors: a program must not depend on integers and objects
+    that are known only when it runs.
 
-def _fresh(t: Tensor) -> Tensor:
-    return t.clone(memory_format=torch.contiguous_format)
+    Parameters
+    ----------
+    recorder : Recorder
+        Gets the messages.
+    comm : Communicator
+        The communicator that will send them.
+    """
 
+    def __init__(self, recorder: Recorder, comm: Communicator) -> None:
+        self.recorder, self.comm = recorder, comm
 
-def _allreduce(comm: Communicator, t: Tensor, op: str = "sum") -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        return _fresh(t)
-    return _recorder().send(comm, "allreduce", t, (op,), tuple(t.shape))
+    def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
+        given = tuple(tuple(a) if isinstance(a, (list, tuple)) else a for a in args)
+        return self.recorder.send(self.comm, collective, t, given)
 
-
-def _reduce_scatter(
-    comm: Communicator, t: Tensor, counts: Sequence[int], op: str = "sum"
-) -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        return _fresh(t.narrow(0, sum(counts[: comm.rank]), counts[comm.rank]))
-    shape = (counts[comm.rank], *t.shape[1:])
-    return _recorder().send(comm, "reduce_scatter", t, (tuple(counts), op), shape)
-
-
-def _exscan(comm: Communicator, t: Tensor, op: str = "sum") -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        raise NotCapturable("an exscan of nothing")
-    return _recorder().send(comm, "exscan", t, (op,), tuple(t.shape))
-
-
-def _bcast(comm: Communicator, t: Tensor, root: int = 0) -> Tensor:
-    if comm.size == 1 or t.numel() == 0:
-        return _fresh(t)
-    return _recorder().send(comm, "bcast", t, (root,), tuple(t.shape))
-
-
-def _allgatherv(comm: Communicator, t: Tensor, counts: Sequence[int]) -> Tensor:
-    shape = (sum(counts), *t.shape[1:])
-    if comm.size == 1:
-        return _fresh(t)
-    if math.prod(shape) == 0:
-        return t.new_empty(shape)
-    return _recorder().send(comm, "allgatherv", t, (tuple(counts),), shape)
-
-
-def _alltoallv(
-    comm: Communicator, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]
-) -> Tensor:
-    if comm.size == 1:
-        return _fresh(t)
-    args = (tuple(send_counts), tuple(recv_counts))
-    return _recorder().send(comm, "alltoallv", t, args, (sum(recv_counts),))
-
-
-def _sendrecv(
-    comm: Communicator, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
-) -> Tensor:
-    if comm.size == 1 and dest is not None and source is not None:
-        return _fresh(t).view(tuple(recv_shape))
-    args = (dest, source, tuple(recv_shape))
-    return _recorder().send(comm, "sendrecv", t, args, tuple(recv_shape))
-
-
-def _refused(method: str) -> Callable[..., Any]:
-    def refuse(comm: Communicator, *args: Any, **kwargs: Any) -> Any:
-        raise NotCapturable(f"its layouts depend on values ({caller()[0]}: {method})")
-
-    return refuse
-
-
-_RECORDED: dict[str, Callable[..., Any]] = {
-    "allreduce": _allreduce,
-    "reduce_scatter": _reduce_scatter,
-    "exscan": _exscan,
-    "bcast": _bcast,
-    "allgatherv": _allgatherv,
-    "alltoallv": _alltoallv,
-    "sendrecv": _sendrecv,
-    **{
-        name: _refused(name)
-        for name in ("allgather_ints", "allgather_object", "bcast_object", "barrier", "split")
-    },
-}
-
-
-METHODS: dict[str, Callable[..., Any]] = {name: getattr(Communicator, name) for name in _RECORDED}
-"""The methods that send."""
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NotCapturable(f"its layouts depend on values ({caller()[0]}: {name})")
 
 
 @contextmanager
 def recording(recorder: Recorder) -> Iterator[None]:
-    """Record what torch and the communicators are asked for in a block.
-
-    Communicators do not ask in each call whether to record: it stays as fast as it was.
-    """
-    sending = {name: getattr(Communicator, name) for name in METHODS}
+    """Record what torch and the communicators are asked for in a block."""
     captures.append(recorder)
-    for name, method in _RECORDED.items():
-        setattr(Communicator, name, method)
     try:
         with recorder.mode, recorder:
             yield
     finally:
-        for name, method in sending.items():
-            setattr(Communicator, name, method)
         captures.pop()
 
 
@@ -328,11 +270,11 @@ def holding(arrays: Sequence[Array], tensors: Sequence[Tensor]) -> Iterator[None
 
 
 _OUTSIDE = (".numpy() is not supported", "Cannot access data pointer")
-"""What torch says where code outside it asks for the memory of a tensor without values."""
+"""What torch says when code outside torch asks for the memory of a fake tensor."""
 
 
 def not_capturable(error: Exception) -> NotCapturable | None:
-    """Return what an error says about what was recorded; None if it is the function's own."""
+    """Return why an error kept a function from being captured; None if it is the function's own."""
     if isinstance(error, NotCapturable):
         return error
     if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
@@ -347,16 +289,17 @@ def not_capturable(error: Exception) -> NotCapturable | None:
 def captured(
     call: Callable[[], Any], arrays: Sequence[Array], finish: Callable[[Any], Sequence[Tensor]]
 ) -> Capture:
-    """Call a function once on tensors without values, and return what it did.
+    """Call a function once on fake tensors, and return what it did.
 
     Parameters
     ----------
     call : callable
-        Without arguments.
+        The function, without arguments.
     arrays : sequence of Array
-        What it depends on: each of them an input of the graph, in this order.
+        The arrays that it depends on: the inputs of the graph, in this order.
     finish : callable
-        Of its result, while the arrays are as it left them: the tensors that are outputs.
+        Gets the function's result, while the arrays are as it left them; returns the tensors that
+        are outputs.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""The messages of captured functions, as operators with shape rules, and how a program sends them.
+"""The messages of captured functions as operators of torch, and how a program sends them.
 
-What a message is (its communicator, method, counts) is no argument of the operator: the program
-in force knows its steps, in order. So the code that a compiler makes is the same on ranks whose
-shards have the same shapes, and in every job.
+An operator does not say what its message is (communicator, collective, counts): the running program
+knows its messages in order. So compiled code is the same on all ranks whose shards have the
+same shapes, and in every job.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch import Tensor
 
 from .._comm.attribution import named
 from .._comm.communicator import Communicator
+from .._comm.table import TABLE
+from .._core.collectives import sent
 from .._core.layout import Shape
 
 __all__ = ["COMBINE", "MESSAGE", "TRANSFER", "Message", "executed"]
@@ -28,10 +30,10 @@ class Message:
 
     Attributes
     ----------
-    method : str
-        The method of `Communicator`.
+    collective : str
+        Its name in the table of collectives.
     args : tuple
-        Its arguments but the tensor.
+        Its arguments other than the tensor.
     comm : Communicator
         The ranks that take part.
     origin : tuple of str
@@ -40,7 +42,7 @@ class Message:
         Of the tensor that this rank brings.
     """
 
-    method: str
+    collective: str
     args: tuple[Any, ...]
     comm: Communicator
     origin: tuple[str, str]
@@ -54,39 +56,31 @@ class Message:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What messages have in common that can travel together."""
-        return self.method, self.args, self.comm, self.dtype
+        """What must be equal for messages to travel together."""
+        return self.collective, self.args, self.comm, self.dtype
 
     def common(self) -> tuple[Any, ...]:
         """Return what must be the same on every rank."""
-        facts: tuple[Any, ...] = (self.method, self.origin, str(self.dtype), self.comm.size)
-        if self.method in ("allreduce", "exscan", "bcast"):
-            return (*facts, self.args, self.shape)
-        return facts if self.method in ("alltoallv", "sendrecv") else (*facts, self.args)
+        same = TABLE[self.collective].same(self.dtype, self.shape, *self.args)
+        return (self.collective, self.origin, self.comm.size, *same)
 
 
 # ---------------------------------------------------------------------- operators
 
-# `message` stands in captured graphs; in scheduled ones there are `combine` (as many results of
-# the same shapes) and `transfer` (a result of another shape). A token goes through all of
-# them, so that their order is one of data, which no compiler changes.
+# Captured graphs contain `message`; scheduled ones `combine` (results of the same shapes) and
+# `transfer` (a result of another shape). A token passes through all of them, so that their
+# order is a dependency of data, which compilers keep.
 _library: Any = torch.library.Library("heat_array_api", "DEF")  # type: ignore[no-untyped-call]
-
 
 _library.define("message(Tensor tensor, SymInt[] shape, int number) -> Tensor")
 
-
 _library.define("combine(Tensor[] tensors, Tensor token) -> Tensor[]")
-
 
 _library.define("transfer(Tensor tensor, Tensor token, SymInt[] shape) -> Tensor[]")
 
-
 MESSAGE: Any = torch.ops.heat_array_api.message.default
 
-
 COMBINE: Any = torch.ops.heat_array_api.combine.default
-
 
 TRANSFER: Any = torch.ops.heat_array_api.transfer.default
 
@@ -117,15 +111,11 @@ def _transfer(tensor: Tensor, token: Tensor, shape: Sequence[int]) -> list[Tenso
 
 torch.library.register_fake("heat_array_api::message", _fake_message, lib=_library)
 
-
 torch.library.register_fake("heat_array_api::combine", _fake_combine, lib=_library)
-
 
 torch.library.register_fake("heat_array_api::transfer", _fake_transfer, lib=_library)
 
-
 _library.impl("combine", _combine, "CompositeExplicitAutograd")
-
 
 _library.impl("transfer", _transfer, "CompositeExplicitAutograd")
 
@@ -133,7 +123,7 @@ _library.impl("transfer", _transfer, "CompositeExplicitAutograd")
 # ---------------------------------------------------------------------- sending
 
 _pending: list[Iterator[Sequence[Message]]] = []
-"""The steps still to come of the programs in force, innermost last."""
+"""The remaining steps of the running programs, innermost last."""
 
 
 def executed(
@@ -147,19 +137,19 @@ def executed(
     Parameters
     ----------
     function : callable
-        The graph, or what was compiled of it.
+        The graph, or its compiled code.
     tensors : sequence of Tensor
         Its inputs, the token last.
     steps : sequence
-        Its messages, in order, those that travel together as one step.
+        Its messages, in order; those that travel together are one step.
     errors : sequence of Exception
-        Of its checks: the last outputs before the token are numbers that must be false.
+        The errors of its checks. The last outputs before the token are the numbers to be false.
 
     Returns
     -------
     outputs : sequence of Tensor
     error : Exception or None
-        Of the first check that has failed, the one that is raised eagerly.
+        The error of the first check that has failed, as eager execution would raise it.
     """
     _pending.append(iter(steps))
     try:
@@ -173,19 +163,17 @@ def executed(
 
 
 def _send(step: Sequence[Message], tensors: list[Tensor]) -> list[Tensor]:
-    """Send what travels together: the message itself, or all sums as one."""
+    """Send the messages of a step: one message, or several sums as one."""
     first = step[0]
     names = dict.fromkeys(one.origin[0] for one in step)
     with named((" + ".join(names), first.origin[1])):
         if len(step) > 1:
-            flat = first.comm.allreduce(torch.cat([t.reshape(-1) for t in tensors]), *first.args)
+            flat = torch.cat([t.reshape(-1) for t in tensors])
+            flat = sent(first.collective, flat, first.args, first.comm)
             parts = flat.split([t.numel() for t in tensors])  # type: ignore[no-untyped-call]
             # Operators return tensors that share no memory.
             return [p.view(t.shape).clone() for p, t in zip(parts, tensors, strict=True)]
         t = tensors[0]
-        if first.method == "bcast" and first.comm.rank != first.args[0]:
+        if first.collective == "bcast" and first.comm.rank != first.args[0]:
             t = torch.empty_like(t, memory_format=torch.contiguous_format)
-        # mpi4py takes a tuple of two counts for counts and displacements.
-        args = [list(arg) if isinstance(arg, tuple) else arg for arg in first.args]
-        result: Tensor = getattr(first.comm, first.method)(t, *args)
-        return [result]
+        return [sent(first.collective, t, first.args, first.comm)]

@@ -1,8 +1,8 @@
-"""In which order a captured function sends its messages, and which of them travel together.
+"""The order in which a captured function sends its messages, and which of them travel together.
 
-All ranks must come to the same schedule. Their graphs may differ (a rank with an empty shard
-computes something else), so each brings what depends on what in its own graph, and the union
-of these, the same on all ranks, decides (`plan`, a pure function).
+All ranks must come to the same schedule, although their graphs may differ (a rank with an empty
+shard computes something else). So each rank contributes the dependencies in its own graph, and
+their union, which is the same on all ranks, decides (`plan`, a pure function).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Steps = tuple[tuple[int, ...], ...]
 """Messages in the order of sending, those that travel together as one step."""
 
 
-# ---------------------------------------------------------------------- what depends on what
+# ---------------------------------------------------------------------- dependencies
 
 
 class Dependencies(NamedTuple):
-    """Which messages each message, and the results, depend on, directly or not: bits of ints."""
+    """The messages that each message and the results depend on, directly or not, as bits."""
 
     of_messages: tuple[int, ...]
     of_results: int
@@ -41,7 +41,7 @@ def _number(node: fx.Node) -> int:
 
 
 def dependencies(graph: fx.Graph) -> Dependencies:
-    """Return what depends on what on this rank."""
+    """Return the dependencies on this rank."""
     masks: dict[fx.Node, int] = {}
     found: dict[int, int] = {}
     results = 0
@@ -59,7 +59,7 @@ def dependencies(graph: fx.Graph) -> Dependencies:
 
 
 def united(everyone: Sequence[Dependencies]) -> Dependencies:
-    """Return what depends on what on any rank."""
+    """Return the dependencies on any rank."""
     direct = [0] * len(everyone[0].of_messages)
     results = 0
     for one in everyone:
@@ -78,10 +78,10 @@ def united(everyone: Sequence[Dependencies]) -> Dependencies:
 
 
 def plan(messages: Sequence[Message], union: Dependencies) -> list[tuple[int, ...]]:
-    """Return the messages in the order of sending, those that travel together as one step.
+    """Return the messages in the order of sending; those that travel together are one step.
 
-    Messages on which no result depends on any rank are left out. Small sums wait until nothing
-    else can be sent: then all that could join them are there.
+    Messages that no result depends on, on any rank, are left out. Small sums wait until nothing
+    else can be sent, so that as many as possible travel together.
     """
     waiting = [i for i in range(len(messages)) if union.of_results >> i & 1]
     sent = 0
@@ -102,14 +102,14 @@ def plan(messages: Sequence[Message], union: Dependencies) -> list[tuple[int, ..
 
 
 def _is_small_sum(one: Message) -> bool:
-    return one.method == "allreduce" and one.nbytes <= SMALL
+    return one.collective == "allreduce" and one.nbytes <= SMALL
 
 
 # ---------------------------------------------------------------------- graphs
 
 
 def functional(capture: Capture) -> fx.Graph:
-    """Return the graph without operations in place, whose order is that of their data alone."""
+    """Return the graph without operations in place: only data then decide the order."""
     schemas = (getattr(node.target, "_schema", None) for node in capture.graph.nodes)
     if not any(schema is not None and schema.is_mutable for schema in schemas):
         return capture.graph
@@ -117,7 +117,7 @@ def functional(capture: Capture) -> fx.Graph:
     pure = torch.func.functionalize(module, remove="mutations")
     with torch.no_grad(), capture.mode:
         graph = make_fx(pure)(*capture.fakes).graph
-    # Of the inputs only constants are written to, and must be the same in the next call.
+    # Constants are the only inputs that are written to, and must be the same in the next call.
     for node in list(graph.nodes):
         if node.target is torch.ops.aten.copy_.default and node.args[0].op == "placeholder":
             node.replace_all_uses_with(node.args[1])
@@ -128,8 +128,7 @@ def functional(capture: Capture) -> fx.Graph:
 def scheduled(graph: fx.Graph, steps: Sequence[tuple[int, ...]]) -> fx.GraphModule:
     """Return the graph with its messages as operators, in the order of `steps`.
 
-    The inputs are those of the graph and a token that passes through all messages; the outputs
-    are those of the graph and the token.
+    A token that passes through all messages is the last input and the last output.
     """
     position = {number: i for i, step in enumerate(steps) for number in step}
     stages: dict[fx.Node, int] = {}
@@ -161,7 +160,7 @@ def _emitted(
     members: Sequence[Sequence[fx.Node]],
     results: Sequence[fx.Node],
 ) -> fx.GraphModule:
-    """Return the graph of local operations by stage, with a step of messages after each stage."""
+    """Return a graph of local operations by stage, with a step of messages after each stage."""
     graph = fx.Graph()
     new = {node: graph.placeholder(f"t{i}") for i, node in enumerate(inputs)}
     token = graph.placeholder("token")

@@ -18,7 +18,8 @@ from torch import Tensor, fx
 
 from .._comm.attribution import named
 from .._comm.communicator import Communicator
-from .capture import METHODS, Capture
+from .._comm.recording import paused
+from .capture import Capture
 from .collective_ops import executed
 from .dynamic_shapes import Function, structure_and_numbers
 from .inductor import Compiler
@@ -107,9 +108,8 @@ class Subgraphs:
         Raises `Unbreakable` on all ranks if one cannot go on, and `RaisedElsewhere` if another
         rank has raised an error, and this one has not.
         """
-        with named(("compile", line)):
-            everyone: list[tuple[int, ...]]
-            everyone = METHODS["allgather_ints"](comm, (int(state), digest, order))
+        with named(("compile", line)), paused():
+            everyone = comm.allgather_ints((int(state), digest, order))
         states = [RankState(theirs[0]) for theirs in everyone]
         if RankState.UNBREAKABLE in states:
             raise Unbreakable(reason)

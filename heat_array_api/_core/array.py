@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from .._comm.communicator import Communicator
-from .._comm.gathers import account
 from .._comm.recording import breaks
+from .._comm.trace import account
 from .._errors import CommunicatorMismatchError
 from .collectives import gather, shard
 from .dtypes import COMPLEX, INTEGER, DType, Kind, carrier, to_numpy_dtype, uncarry

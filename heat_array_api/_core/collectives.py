@@ -1,10 +1,9 @@
-"""The closed set of communications on shards: every message of the namespace starts here.
+"""Collectives of shards with their adjoints: every message with an array's data starts here.
 
-Each function takes and returns torch tensors, and is differentiable: where a tensor is on
-torch's tape, it becomes a node (`_tape.linear`) whose backward pass is another function of
-this module, its adjoint, so that derivatives of every order exist. What is not on the tape is
-sent at once. Tensors are of three kinds, R: replicated, one value on all ranks; S: shards of
-one array; V: varying, each rank's own part of a sum (inside an operation only).
+Each function takes and returns torch tensors. On torch's tape it becomes a node (`tape.linear`),
+whose backward pass is its adjoint, another function of this module; so derivatives of every order
+exist. Tensors are of three kinds. R: replicated, one value on all ranks. S: shards of one array.
+V: varying, each rank's own part of a sum (inside an operation only).
 
 ===========================  ========  ==============================  ========
 function                     kind      adjoint                         kind
@@ -18,21 +17,24 @@ function                     kind      adjoint                         kind
 `ring_shift`                 S to S    itself, the other way           S to S
 ===========================  ========  ==============================  ========
 
-The cotangent of an R tensor is one value too, the same on all ranks, never a part of a sum: so
-whatever is R and meets S in an operation must pass `pvary` first.
+The cotangent of an R tensor is one value too, the same on all ranks, never a part of a sum. So an
+R tensor must pass `pvary` before it meets an S tensor in an operation. Where no result is R, the
+messages of a pair are those that `_comm.table` calls adjoint.
 
-`preduce` of other operations and `exscan` are for tensors off the tape.
+`preduce` with another operation than "sum", and `exscan`, are for tensors off the tape.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .._comm.communicator import Communicator
+from .._comm.table import TABLE
 from .layout import Layout, Shape
 from .tape import linear, tracked, with_batch
 
@@ -51,6 +53,7 @@ __all__ = [
     "pvary",
     "reduce_scatter",
     "ring_shift",
+    "sent",
     "shard",
 ]
 
@@ -68,7 +71,7 @@ def preduce(t: Tensor, op: str, comm: Communicator) -> Tensor:
 
 
 def pvary(t: Tensor, comm: Communicator) -> Tensor:
-    """Return a replicated tensor as each rank's own, R to V: no message, but one going back."""
+    """Return a replicated tensor as each rank's own, R to V: one allreduce in the backward pass."""
     if comm.size == 1 or not tracked(t):
         return t
     return linear(t, _same, _psum, comm)
@@ -116,10 +119,7 @@ def _allgather(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
 
 
 def gather(t: Tensor, layout: Layout, *, varying: bool = False) -> Tensor:
-    """Return the full array of which `t` is this rank's shard: one allgather.
-
-    S to R, or, as each rank's own, S to V.
-    """
+    """Return the full array whose shard `t` is: one allgather. S to R, or S to V if `varying`."""
     split, comm = layout.split, layout.comm
     if split is None or comm.size == 1:
         return t
@@ -213,10 +213,10 @@ def _spread_from_root(t: Tensor, shape: Shape, root: int, comm: Communicator, ow
 
 
 def cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
-    """Return `torch.cat`, of which empty tensors of one axis stay on the tape.
+    """Return `torch.cat`, and keep empty tensors of one axis on the tape.
 
-    torch takes a tensor of shape (0,) for "nothing" and gives it a constant as its cotangent; the
-    next order of derivative would then miss a collective on that rank.
+    torch ignores a tensor of shape (0,) and gives it a constant cotangent; the next order of
+    derivative would then miss a collective on that rank.
     """
     if tensors[0].ndim == 1 and tracked(tensors[0]):
         return torch.cat([t[None] for t in tensors], dim=1)[0]
@@ -240,15 +240,15 @@ def all_to_all(
 def exchange(
     t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int], comm: Communicator
 ) -> Tensor:
-    """Send consecutive pieces of the one-dimensional `t` to the ranks in turn: one all-to-all.
+    """Send consecutive blocks of a vector to the ranks in turn, S to S: one all-to-all.
 
-    As `all_to_all`, without the copy that brings separate blocks together.
+    Like `all_to_all`, without the copy that joins separate blocks.
     """
     if comm.size == 1:
         return t
     if tracked(t):
         return linear(t, _alltoall, _exchange_back, tuple(send_counts), tuple(recv_counts), comm)
-    return comm.alltoallv(t, list(send_counts), list(recv_counts))
+    return comm.alltoallv(t, send_counts, recv_counts)
 
 
 def _alltoall(t: Tensor, sends: Shape, receives: Shape, comm: Communicator) -> Tensor:
@@ -264,7 +264,7 @@ def _exchange_back(g: Tensor, sends: Shape, receives: Shape, comm: Communicator)
 
 
 def ring_shift(t: Tensor, recv_shape: Shape, comm: Communicator, step: int = 1) -> Tensor:
-    """Send `t` to rank + `step`, receive from rank - `step`, round the ring: one message each."""
+    """Send `t` round the ring to rank + `step`, receive from rank - `step`: one message each."""
     if comm.size == 1:
         return t
     if tracked(t):
@@ -293,25 +293,28 @@ with_batch.update(
 
 
 def pair_exchange(t: Tensor, partner: int | None, recv_shape: Shape, comm: Communicator) -> Tensor:
-    """Swap tensors with another rank (None: with none), all ranks at once: one message each.
-
-    Off the tape.
-    """
+    """Swap tensors with another rank (None: with nobody), off the tape: one message each."""
     return comm.sendrecv(t, partner, partner, recv_shape)
 
 
 def exscan(t: Tensor, op: str, comm: Communicator) -> Tensor:
-    """Combine the tensors of the ranks before this one (the identity on rank 0): one exscan.
+    """Combine the tensors of the ranks before this one, off the tape: one exscan.
 
-    Off the tape.
+    Rank 0 gets the identity.
     """
     if comm.size == 1:
         return torch.full_like(t, 1 if op == "prod" else 0)
     return comm.exscan(t, op)
 
 
+def sent(collective: str, t: Tensor, args: Sequence[Any], comm: Communicator) -> Tensor:
+    """Send `t` off the tape by the collective of this name, as `compile` has recorded it."""
+    result: Tensor = getattr(comm, TABLE[collective].method)(t, *args)
+    return result
+
+
 def counts_of(n: int, comm: Communicator) -> Shape:
-    """Return every rank's `n`: the one small allgather that completes a data-dependent layout."""
+    """Return every rank's `n`, to complete a layout that depends on data: one small allgather."""
     if comm.size == 1:
         return (n,)
     return tuple(values[0] for values in comm.allgather_ints((n,)))

@@ -1,9 +1,9 @@
 """Nodes of torch's tape: the only subclasses of `torch.autograd.Function`.
 
-The engine must come to the same messages in the same order on all ranks. It runs nodes in
-the reverse order of their creation, so ranks that make the same nodes in the same order are in
-step; whatever a rank does not need itself (an empty shard, a row that another one has) must
-be on its tape nevertheless.
+All ranks must send the messages of a backward pass in the same order. torch's engine runs nodes in
+the reverse order of their creation, so ranks that make the same nodes in the same order stay in
+step. A rank must therefore keep on its tape even what it does not need itself, such as an empty
+shard or a row that another rank holds.
 """
 
 from __future__ import annotations
@@ -70,15 +70,15 @@ def _token(t: Tensor) -> Tensor:
 class Record:
     """The messages of a function, or of a backward pass, that will itself be differentiated.
 
-    What depends on what may differ among the ranks: torch takes some empty tensors for "nothing"
-    and cuts the tape at them, and its derivatives for one row do without what those for two rows
-    need. A rank would then miss collectives in the next backward pass. So every message of a
-    backward pass depends on all `sources`, and all gradients on all `messages`, on every rank.
+    Dependencies may differ among the ranks: torch cuts the tape at some empty tensors, and its
+    derivatives for one row use fewer operations than for two. A rank would then miss collectives
+    in the next backward pass. So on every rank each message of a backward pass is made to depend
+    on all `sources`, and each gradient on all `messages`.
 
     Parameters
     ----------
     sources : iterable of Tensor
-        By what the derivatives may be differentiated.
+        Tensors by which the derivatives may be differentiated.
     messages : iterable of Tensor
         Tokens of the messages so far.
     """
@@ -93,7 +93,7 @@ _records: list[Record] = []
 
 @contextmanager
 def recorded(record: Record | None) -> Iterator[None]:
-    """Record messages (None: for nobody), also for the function that this is a part of."""
+    """Record messages in `record`, and in the record of the function around; None: nowhere."""
     before = len(record.messages) if record else 0
     _records.append(record or Record())
     try:
@@ -105,7 +105,7 @@ def recorded(record: Record | None) -> Iterator[None]:
 
 
 def noted(t: Tensor) -> Tensor:
-    """Return the result of a message, of which the record now knows."""
+    """Return the result of a message, after adding it to the record."""
     if _records and t.requires_grad and torch.is_grad_enabled() and _interpreter() is None:
         _records[-1].messages.append(_token(t))
     return t
@@ -121,9 +121,8 @@ def _from_sources(g: Tensor | None) -> Tensor | None:
 class _Linear(Function):
     """A linear communication as a node of the tape.
 
-    ``apply(t, send, transpose, *where)``: `send` gives the value and, of a tangent, the tangent;
-    `transpose` the cotangent of `t`. Both are functions of `_primitives`, hence
-    differentiable themselves.
+    ``apply(t, send, transpose, *where)``: `send` maps values and tangents, `transpose` cotangents.
+    Both are functions of `collectives`, hence differentiable themselves.
     """
 
     @staticmethod
@@ -147,7 +146,7 @@ class _Linear(Function):
 
 
 class _TransformedLinear(_Linear):
-    """The same for `torch.func`, which wants ``setup_context``: 20 microseconds per call."""
+    """The same for `torch.func`, which needs ``setup_context``: 20 microseconds more per call."""
 
     @staticmethod
     def forward(t: Tensor, send: Any, transpose: Any, *where: Any) -> Tensor:  # type: ignore[override]
@@ -171,7 +170,7 @@ class _TransformedLinear(_Linear):
 
 
 def linear(t: Tensor, send: Any, transpose: Any, *where: Any) -> Tensor:
-    """Return ``send(t, *where)`` as a node of which ``transpose(g, *where)`` is the adjoint."""
+    """Return ``send(t, *where)`` as a node whose adjoint is ``transpose(g, *where)``."""
     kind: Any = _Linear if _interpreter() is None else _TransformedLinear
     result: Tensor = kind.apply(t, send, transpose, *where)
     return noted(result)
@@ -182,7 +181,7 @@ with_batch: dict[Any, Callable[..., tuple[Any, ...]]] = {}
 
 
 class _Custom(Function):
-    """A function of tensors with a rule for its cotangents: see `custom`."""
+    """A function of tensors with a rule for its cotangents, made by `custom`."""
 
     @staticmethod
     def forward(ctx: Any, value: Any, adjoint: Any, *tensors: Tensor) -> Any:
@@ -216,11 +215,11 @@ def custom(
     value : callable
         Returns new tensors.
     adjoint : callable
-        Of ``(needed, tensors, results, cotangents)``: which cotangents of `tensors` are asked
-        for; both as nodes of the tape, so that what it computes is differentiable; None
-        for the cotangent of a result without influence. Returns one (or None) per tensor.
+        ``adjoint(needed, tensors, results, cotangents)`` returns a cotangent (or None) for each
+        tensor. `needed` tells which are asked for; tensors and results are nodes of the tape, so
+        that derivatives of derivatives exist; the cotangent of an unused result is None.
     tensors : sequence of Tensor
-        On the tape, some of them.
+        At least one is on the tape.
     """
     results = _Custom.apply(value, adjoint, *tensors)  # type: ignore[no-untyped-call]
     return tuple(noted(t) for t in results)
@@ -253,7 +252,7 @@ class _Barrier(Function):
 
 
 def barrier(t: Tensor) -> Tensor:
-    """Return `t`; the backward pass asks here for what was saved, though it needs none of it."""
+    """Return `t`; the backward pass unpacks a saved tensor here, where `checkpoint` recomputes."""
     result: Tensor = _Barrier.apply(t)  # type: ignore[no-untyped-call]
     return result
 
@@ -274,12 +273,12 @@ class _Attached(Function):
 
 
 def attached(t: Tensor, *others: Tensor) -> Tensor:
-    """Return `t` as if it depended on `others`, as it does on some ranks: it is on the tape too."""
+    """Return `t`, which counts as depending on `others`, because it does on some ranks."""
     result: Tensor = _Attached.apply(t, *others)  # type: ignore[no-untyped-call]
     return result
 
 
 def replaced(t: Tensor, value: Tensor) -> Tensor:
-    """Return `value` with the derivatives of `t`, which it is up to rounding."""
+    """Return `value` with the derivatives of `t`, from which it differs by rounding only."""
     result: Tensor = _Replaced.apply(t, value)  # type: ignore[no-untyped-call]
     return result

@@ -12,8 +12,9 @@ import pytest
 import torch
 from mpi4py import MPI
 
-from heat_array_api._comm import buffers as _wire
+from heat_array_api._comm import buffers as _buffers
 from heat_array_api._comm import communicator as _comm
+from heat_array_api._comm import mpi as _mpi
 from heat_array_api._comm import trace as _trace
 from heat_array_api._comm.communicator import Communicator, as_communicator, world
 from heat_array_api._comm.debug import Call, Checker
@@ -115,18 +116,18 @@ def views(t: torch.Tensor) -> list[torch.Tensor]:
     return out
 
 
-@pytest.fixture(params=["direct", "pieces", "staged"])
+@pytest.fixture(params=["direct", "split", "staged"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test on MPI's own calls, cut into pieces, and through host buffers."""
-    if request.param == "pieces":
-        monkeypatch.setattr(_comm.PIECES, "limit", 2)
+    """Run a test on MPI's own calls, split as large ones, and through host buffers."""
+    if request.param == "split":
+        monkeypatch.setattr(_mpi.LARGE, "limit", 2)
     if request.param == "staged":
-        staging = _wire.Staging(pinned=False)
-        monkeypatch.setattr(_comm, "outgoing", lambda t: staging.send(_wire.dense(t)))
+        staging = _buffers.Staging(pinned=False)
+        monkeypatch.setattr(_mpi, "outgoing", lambda t: staging.send(_buffers.dense(t)))
         monkeypatch.setattr(
-            _comm, "empty", lambda shape, dtype, device: staging.buffer("receive", shape, dtype)
+            _mpi, "empty", lambda shape, dtype, device: staging.buffer("receive", shape, dtype)
         )
-        monkeypatch.setattr(_comm, "deliver", lambda out, device: out.clone())
+        monkeypatch.setattr(_mpi, "deliver", lambda out, like: out.clone())
     return request.param
 
 
@@ -379,7 +380,7 @@ def test_no_autograd_history():
 
 
 def test_staging_reuses_its_buffers():
-    staging = _wire.Staging(pinned=False)
+    staging = _buffers.Staging(pinned=False)
     t = torch.arange(6.0).view(2, 3)
     first = staging.send(t.t())
     assert first.is_contiguous()
@@ -546,7 +547,7 @@ def test_debug_mode_finds(name, call, checked):
 @several
 def test_debug_mode_waits_for_a_limited_time(monkeypatch):
     monkeypatch.setattr("heat_array_api._comm.debug.TIMEOUT", 0.05)
-    checker = Checker(MPI.COMM_WORLD.Dup())
+    checker = Checker(W.transport.duplicate())
     if RANK == 0:
         with pytest.raises(CollectiveMismatchError, match=r"not come .* rank 0 is there:\s+sum"):
             checker.check(Call("sum", "allreduce", "here:1"))
@@ -556,7 +557,7 @@ def test_debug_mode_waits_for_a_limited_time(monkeypatch):
 @several
 def test_debug_mode_finds_an_early_end(monkeypatch, capsys):
     monkeypatch.setattr("heat_array_api._comm.debug.time.sleep", lambda seconds: None)
-    checker = Checker(MPI.COMM_WORLD.Dup())
+    checker = Checker(W.transport.duplicate())
     ended = []
     if RANK == 0:
         checker.end_of_program(ended.append)

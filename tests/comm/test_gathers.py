@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
-from heat_array_api._comm import gathers as _gathers
+from heat_array_api._comm import trace as _trace
 from heat_array_api._comm.communicator import world
 from jobs import alone, run
 
@@ -19,11 +19,11 @@ several = pytest.mark.skipif(W.size == 1, reason="nothing is gathered on one ran
 
 @pytest.fixture(autouse=True)
 def restored():
-    before = set(_gathers._warned)
+    before = set(_trace._warned)
     with xp.set_options(**xp.get_options()):
         yield
-    _gathers._warned.clear()
-    _gathers._warned.update(before)
+    _trace._warned.clear()
+    _trace._warned.update(before)
 
 
 def line_of_caller(back: int = 0) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from heat_array_api._comm import exit as _exit
-from heat_array_api._comm import launch as _startup
+from heat_array_api._comm import launch as _launch
 from heat_array_api._comm.communicator import world
-from heat_array_api._comm.exit import Ending
+from heat_array_api._comm.exit import ExitHandler
 from heat_array_api._comm.launch import check_launcher, launched_ranks, threads_per_rank
 from heat_array_api._errors import LauncherMismatchError, MPIUnavailableError
 from jobs import LIMIT, alone, run
@@ -47,9 +47,9 @@ def test_sys_exit_with_an_error_ends_all_ranks():
     job = run(
         """
         import sys, torch
-        from heat_array_api._comm import exit as _startup
+        from heat_array_api._comm import exit as _exit
         from heat_array_api import world
-        _startup.EXIT_GRACE = 0.5
+        _exit.EXIT_GRACE = 0.5
         if world().rank == 1:
             sys.exit(3)
         world().allreduce(torch.zeros(3))
@@ -65,9 +65,9 @@ def test_a_caught_exit_or_a_common_one_harms_nobody():
     job = run(
         """
         import sys, time
-        from heat_array_api._comm import exit as _startup
+        from heat_array_api._comm import exit as _exit
         from heat_array_api import world
-        _startup.EXIT_GRACE = 0.0
+        _exit.EXIT_GRACE = 0.0
         if world().rank == 1:
             try:
                 sys.exit(3)
@@ -132,8 +132,8 @@ def test_debug_mode_sees_an_early_end():
 
 
 @pytest.fixture
-def ending(monkeypatch: pytest.MonkeyPatch) -> tuple[Ending, list[int]]:
-    """Return an Ending in a job whose other ranks end too late, and the abort codes."""
+def ending(monkeypatch: pytest.MonkeyPatch) -> tuple[ExitHandler, list[int]]:
+    """Return an exit handler in a job whose other ranks end too late, and the abort codes."""
     monkeypatch.setattr(_exit, "EXIT_GRACE", 0.02)
     codes: list[int] = []
 
@@ -146,7 +146,7 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> tuple[Ending, list[int]]:
         end = time.monotonic() + 0.2
         return lambda: time.monotonic() > end
 
-    mine = Ending(1, 4, abort, arrive)
+    mine = ExitHandler(1, 4, abort, arrive)
     mine.previous_hook = lambda *args: sys.stderr.write("the hook before\n")
     return mine, codes
 
@@ -207,7 +207,7 @@ def test_exit_in_this_process(ending, capsys):
 
 def test_hooks_are_in_place_on_several_ranks():
     if world().size > 1:
-        assert isinstance(sys.exit.__self__, Ending)
+        assert isinstance(sys.exit.__self__, ExitHandler)
 
 
 def test_install(ending, monkeypatch):
@@ -300,16 +300,16 @@ def test_threads_per_rank():
 
 def test_cores_are_counted_once(tmp_path, monkeypatch):
     """Two hardware threads share a core: 0 with 2, 1 with 3."""
-    monkeypatch.setattr(_startup.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    assert _startup.cores(str(tmp_path)) == {0, 1, 2, 3}  # nothing is known of them
+    monkeypatch.setattr(_launch.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    assert _launch.cores(str(tmp_path)) == {0, 1, 2, 3}  # nothing is known of them
     for cpu in range(4):
         folder = tmp_path / f"cpu{cpu}" / "topology"
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(f"{cpu % 2},{cpu % 2 + 2}\n")
-    assert _startup.cores(str(tmp_path)) == {0, 1}
+    assert _launch.cores(str(tmp_path)) == {0, 1}
     (folder / "thread_siblings_list").write_text("2-3\n")
-    assert _startup.cores(str(tmp_path)) == {0, 1, 2}
-    assert _startup.cores()
+    assert _launch.cores(str(tmp_path)) == {0, 1, 2}
+    assert _launch.cores()
 
 
 @alone
@@ -321,7 +321,7 @@ def test_threads_of_a_job():
     from heat_array_api import world
     sys.stdout.write(f"<{before},{torch.get_num_threads()}>")  # one piece: lines of ranks may mix
     """
-    cores = len(_startup.cores())
+    cores = len(_launch.cores())
     for ranks in (1, 2):
         counts = re.findall(r"<(\d+),(\d+)>", run(program, ranks=ranks).stdout)
         assert [int(after) for _, after in counts] == [max(1, cores // ranks)] * ranks

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import heat_array_api as xp
+from heat_array_api._comm.table import TABLE
 from heat_array_api._core import collectives as p
 from heat_array_api._core.layout import Layout
 from jobs import alone, run
@@ -503,3 +504,24 @@ def test_a_parameter_used_often_crosses_once(comm):
     for _ in range(2):
         (xp.sum((whole * v + v) @ v) + xp.sum(whole @ v)).backward()
     np.testing.assert_allclose(gradient, np.asarray(v.grad), rtol=1e-12)
+
+
+def test_adjoint_messages_are_those_of_the_table(comm):
+    """Where every rank has a cotangent of its own, as the results here are not replicated."""
+    size, counts = comm.size, (2,) * comm.size
+    functions = {
+        "allreduce": lambda t: p.pvary(p.preduce(t, "sum", comm), comm),
+        "reduce_scatter": lambda t: p.reduce_scatter(t, counts, comm),
+        "allgather": lambda t: p.gather_varying(t, (2 * size,) * size, comm),
+        "alltoall": lambda t: p.exchange(t, counts, counts, comm),
+        "sendrecv": lambda t: p.ring_shift(t, (2 * size,), comm),
+    }
+    assert set(functions) == {name for name, row in TABLE.items() if row.adjoint}
+    for name, function in functions.items():
+        t = torch.ones(2 * size, requires_grad=True)
+        with xp.trace() as there:
+            y = function(t)
+        with xp.trace() as back:
+            torch.autograd.grad(y.sum(), t)
+        assert there.collectives == [name] * (size > 1)
+        assert back.collectives == [TABLE[name].adjoint] * (size > 1)

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from heat_array_api._comm.communicator import world
+from heat_array_api._comm.table import TENSOR_METHODS
 
 pytestmark = pytest.mark.skipif(world().size > 1, reason="of source files: one process reads them")
 
@@ -143,8 +144,22 @@ def test_no_cycles():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_one_door_to_mpi(name):
-    if place(name) != "_comm":
+    if name != "_comm.mpi":
         assert not {other for other in imported(name) if other.split(".")[0] == "mpi4py"}
+    assert place(name) == "_comm" or "_comm.mpi" not in own_imports(name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_collectives_sends_an_arrays_data(name):
+    """Others call `_core.collectives`: a communicator's methods for tensors stand nowhere else."""
+    if place(name) == "_comm" or name == "_core.collectives":
+        return
+    sends = {
+        f"line {node.lineno}: {node.attr}"
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.Attribute) and node.attr in TENSOR_METHODS
+    }
+    assert not sends, f"{name} calls a communicator: {sorted(sends)}"
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,0 +1,246 @@
+"""The only module that imports mpi4py: messages by MPI, and how an MPI job starts and ends.
+
+Importing it starts MPI (collectively, on every rank of the job) and checks that launcher and
+library belong to the same MPI.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import torch
+from torch import Tensor
+
+from .._errors import MPIUnavailableError
+from .buffers import REDUCTIONS, Codec, deliver, dense, empty, fresh, identity, outgoing
+from .exit import ExitHandler
+from .large_messages import LargeMessages
+from .launch import NO_MPI, check_launcher, set_threads, sleep_until
+from .transport import Transport
+
+__all__ = ["LARGE", "MPITransport", "abort", "adopted", "is_intracomm", "is_world", "start"]
+
+
+try:
+    from mpi4py import MPI
+except (ImportError, RuntimeError, OSError) as error:
+    raise MPIUnavailableError(NO_MPI.format(error=error)) from error
+
+
+check_launcher(MPI.COMM_WORLD.Get_size(), MPI.Get_library_version(), os.environ)
+
+T = TypeVar("T")
+
+_NODE = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
+
+_address = MPI.buffer.fromaddress
+
+# Types of raw memory by the size of an element.
+_RAW = {1: MPI.BYTE, 2: MPI.INT16_T, 4: MPI.INT32_T, 8: MPI.INT64_T, 16: MPI.C_DOUBLE_COMPLEX}
+
+_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+_TYPES = {
+    **{getattr(torch, name): getattr(MPI, f"{name.upper()}_T") for name in _INTEGERS},
+    torch.float32: MPI.FLOAT,
+    torch.float64: MPI.DOUBLE,
+    torch.complex64: MPI.C_FLOAT_COMPLEX,
+    torch.complex128: MPI.C_DOUBLE_COMPLEX,
+}
+
+_OPS = {"sum": MPI.SUM, "prod": MPI.PROD, "max": MPI.MAX, "min": MPI.MIN}
+
+# How MPI reduces a dtype: its code if any, MPI's type, MPI's operation.
+_PLANS: dict[tuple[str, torch.dtype], tuple[Codec | None, MPI.Datatype, MPI.Op]] = {
+    key: (codec, _TYPES[code], _OPS[op]) for key, (codec, code, op) in REDUCTIONS.items()
+}
+
+
+def _buffer(t: Tensor, kind: MPI.Datatype) -> list[Any]:
+    return [_address(t.data_ptr(), t.nbytes), t.numel(), kind]
+
+
+# Before MPI 4, counts were C ints.
+_UNLIMITED = 2**62
+
+LARGE = LargeMessages(_buffer, 2**31 - 1 if MPI.Get_version() < (4, 0) else _UNLIMITED)
+
+
+class MPITransport(Transport):
+    """Messages of a group of ranks by MPI.
+
+    Parameters
+    ----------
+    mpi : mpi4py.MPI.Intracomm
+        The communicator that becomes this object's own: no one else may send on it. It is never
+        freed, for that is a collective call, and garbage collectors run at different times.
+    """
+
+    def __init__(self, mpi: MPI.Intracomm) -> None:
+        self.mpi = mpi
+        self.rank, self.size = mpi.Get_rank(), mpi.Get_size()
+        self.node_rank, self.node_size = _NODE.Get_rank(), _NODE.Get_size()
+
+    def allreduce(self, t: Tensor, op: str) -> Tensor:
+        codec, kind, mpi_op = _PLANS[op, t.dtype]
+        code = outgoing(t if codec is None else codec.encode(dense(t)))
+        out = torch.empty_like(code) if t.is_cpu else empty(code.shape, code.dtype, t.device)
+        if op == "prod" and t.is_complex():
+            # Fused multiply-adds do not commute: one rank multiplies, the others take the result.
+            LARGE.reduce_and_bcast(self.mpi, code, out, kind, mpi_op)
+        elif code.numel() > LARGE.limit:
+            LARGE.allreduce(self.mpi, code, out, kind, mpi_op)
+        else:
+            self.mpi.Allreduce(_buffer(code, kind), _buffer(out, kind), mpi_op)
+        out = deliver(out, t)
+        return out if codec is None else codec.decode(out, t.dtype)
+
+    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str) -> Tensor:
+        codec, kind, mpi_op = _PLANS[op, t.dtype]
+        code = outgoing(t if codec is None else codec.encode(dense(t)))
+        out = empty((counts[self.rank], *t.shape[1:]), code.dtype, t.device)
+        if code.numel() > LARGE.limit:
+            LARGE.reduce_scatter(self.mpi, code, out, counts, kind, mpi_op)
+        else:
+            sizes = [n * (code.numel() // code.shape[0]) for n in counts]
+            self.mpi.Reduce_scatter(_buffer(code, kind), _buffer(out, kind), sizes, mpi_op)
+        out = deliver(out, t)
+        return out if codec is None else codec.decode(out, t.dtype)
+
+    def exscan(self, t: Tensor, op: str) -> Tensor:
+        codec, kind, mpi_op = _PLANS[op, t.dtype]
+        code = outgoing(t if codec is None else codec.encode(dense(t)))
+        out = empty(code.shape, code.dtype, t.device)
+        if code.numel() > LARGE.limit:
+            LARGE.exscan(self.mpi, code, out, kind, mpi_op)
+        else:
+            self.mpi.Exscan(_buffer(code, kind), _buffer(out, kind), mpi_op)
+        if self.rank == 0:
+            return identity(op, t.shape, t.dtype, t.device)
+        out = deliver(out, t)
+        return out if codec is None else codec.decode(out, t.dtype)
+
+    def bcast(self, t: Tensor, root: int) -> Tensor:
+        out = outgoing(t)
+        if out.numel() > LARGE.limit:
+            LARGE.bcast(self.mpi, out, _RAW[t.itemsize], root)
+        else:
+            self.mpi.Bcast(_buffer(out, _RAW[t.itemsize]), root)
+        return fresh(t) if self.rank == root else deliver(out, t)
+
+    def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
+        send = outgoing(t)
+        out = empty((sum(counts), *t.shape[1:]), t.dtype, t.device)
+        kind = _RAW[t.itemsize]
+        target = _address(out.data_ptr(), out.nbytes)
+        if out.numel() > LARGE.limit:
+            LARGE.allgather(self.mpi, send, out, counts, kind)
+        elif counts.count(counts[0]) == self.size:
+            self.mpi.Allgather(_buffer(send, kind), [target, send.numel(), kind])
+        else:
+            row = t.shape[1:].numel()
+            self.mpi.Allgatherv(_buffer(send, kind), [target, [n * row for n in counts], kind])
+        return deliver(out, t)
+
+    def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
+        send = outgoing(t)
+        out = empty((sum(recv_counts),), t.dtype, t.device)
+        kind = _RAW[t.itemsize]
+        # mpi4py takes a tuple of two counts for counts and displacements.
+        sends, receives = list(send_counts), list(recv_counts)
+        # Where calls are limited, one rank's excess counts for all: 8 bytes to ask.
+        most = max(send.numel(), out.numel())
+        if LARGE.limit < _UNLIMITED and max(self.allgather_ints((most,)))[0] > LARGE.limit:
+            blocks = enumerate(send.split_with_sizes(sends))
+            LARGE.exchange(self.mpi, blocks, enumerate(out.split_with_sizes(receives)), kind)
+        else:
+            self.mpi.Alltoallv(
+                [_address(send.data_ptr(), send.nbytes), sends, kind],
+                [_address(out.data_ptr(), out.nbytes), receives, kind],
+            )
+        return deliver(out, t)
+
+    def sendrecv(
+        self, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
+    ) -> Tensor:
+        send = outgoing(t)
+        out = empty(recv_shape, t.dtype, t.device)
+        sends = [] if dest is None else [(dest, send)]
+        receives = [] if source is None else [(source, out)]
+        LARGE.exchange(self.mpi, sends, receives, _RAW[t.itemsize])
+        return deliver(out.zero_() if source is None else out, t)
+
+    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
+        n = len(values)
+        everyone = array("q", bytes(8 * n * self.size))
+        self.mpi.Allgather([array("q", values), n, MPI.INT64_T], [everyone, n, MPI.INT64_T])
+        return [tuple(everyone[r * n : (r + 1) * n]) for r in range(self.size)]
+
+    def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
+        if patient:
+            sleep_until(self.arrive())
+        return list(self.mpi.allgather(value))
+
+    def bcast_object(self, value: Any, root: int) -> Any:
+        return self.mpi.bcast(value, root)
+
+    def barrier(self) -> None:
+        self.mpi.Barrier()
+
+    def arrive(self) -> Callable[[], bool]:
+        test: Callable[[], bool] = self.mpi.Ibarrier().Test
+        return test
+
+    def split(self, color: int, key: int) -> MPITransport:
+        part: Any = self.mpi.Split(color, key)
+        return MPITransport(part)
+
+    def duplicate(self) -> MPITransport:
+        return MPITransport(self.mpi.Dup())
+
+
+# ---------------------------------------------------------------------- the job
+
+
+def abort(code: int) -> NoReturn:
+    """End all ranks of the job."""
+    MPI.COMM_WORLD.Abort(code)
+    os._exit(code)
+
+
+def start() -> MPITransport:
+    """Set up this process, and return the transport among all ranks of the job."""
+    world = MPITransport(MPI.COMM_WORLD.Dup())
+    set_threads(world.size, os.environ, _NODE.allgather)
+    if world.size > 1:
+        ExitHandler(world.rank, world.size, abort, world.duplicate().arrive).install()
+    return world
+
+
+# ---------------------------------------------------------------------- communicators of users
+
+# Under this key a user's communicator keeps what was made of it.
+_KEY = MPI.Comm.Create_keyval()
+
+
+def is_intracomm(comm: Any) -> bool:
+    """Return whether this is a communicator of mpi4py's that this rank is in."""
+    return isinstance(comm, MPI.Intracomm) and comm != MPI.COMM_NULL
+
+
+def is_world(comm: Any) -> bool:
+    """Return whether this is mpi4py's communicator of all ranks."""
+    return bool(comm == MPI.COMM_WORLD)
+
+
+def adopted(comm: MPI.Intracomm, make: Callable[[MPITransport], T]) -> T:
+    """Return what `make` makes of a private duplicate of `comm`, once for each communicator."""
+    known: Any = comm.Get_attr(_KEY)
+    if known is None:
+        known = make(MPITransport(comm.Dup()))
+        comm.Set_attr(_KEY, known)
+    result: T = known
+    return result

@@ -1,0 +1,140 @@
+"""Transports: what carries the messages of a communicator.
+
+A communicator checks, observes (traces, debug mode) and leaves out what one rank or an empty tensor
+need not send; a transport carries the rest. It knows its ranks and the collectives of `table`, and
+nothing above this folder knows which transport it is. `mpi.MPITransport` is the usual one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .buffers import fresh, identity
+from .table import TABLE, Collective
+
+__all__ = ["SerialTransport", "TensorTransport", "Transport"]
+
+
+class TensorTransport(Protocol):
+    """What carries the tensors of a group of ranks.
+
+    Tensors come as the communicator got them, of any dtype and strides. Results are new, dense
+    tensors on the same device, shaped by the table; only `bcast` may fill and return its argument.
+    Arguments have been checked, and no transport is called for a tensor without elements, but
+    `alltoall` and `sendrecv` may have nothing to send.
+
+    A transport that treats all collectives alike derives from this class and defines `carry`.
+    """
+
+    def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
+        """Carry a tensor by a collective with these further arguments."""
+        raise TypeError(f"{type(self).__name__} does not carry {collective.name}")
+
+    def allreduce(self, t: Tensor, op: str) -> Tensor:
+        """Combine the ranks' tensors element by element."""
+        return self.carry(TABLE["allreduce"], t, op)
+
+    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str) -> Tensor:
+        """Combine the ranks' tensors; rank r keeps ``counts[r]`` rows."""
+        return self.carry(TABLE["reduce_scatter"], t, counts, op)
+
+    def exscan(self, t: Tensor, op: str) -> Tensor:
+        """Combine the tensors of the ranks before this one; the identity on rank 0."""
+        return self.carry(TABLE["exscan"], t, op)
+
+    def bcast(self, t: Tensor, root: int) -> Tensor:
+        """Send the tensor of `root` to all ranks."""
+        return self.carry(TABLE["bcast"], t, root)
+
+    def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
+        """Concatenate the ranks' rows."""
+        return self.carry(TABLE["allgather"], t, counts)
+
+    def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
+        """Send a block of a vector to every rank, and receive one from every rank."""
+        return self.carry(TABLE["alltoall"], t, send_counts, recv_counts)
+
+    def sendrecv(
+        self, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
+    ) -> Tensor:
+        """Send a tensor to one rank and receive one from another; zeros without a source."""
+        return self.carry(TABLE["sendrecv"], t, dest, source, recv_shape)
+
+
+class Transport(TensorTransport, Protocol):
+    """What carries the tensors, integers and objects of a group of ranks.
+
+    Attributes
+    ----------
+    rank, size : int
+        This rank's number, and how many there are.
+    node_rank, node_size : int
+        The same among the job's ranks on this node, whatever the group.
+    """
+
+    rank: int
+    size: int
+    node_rank: int
+    node_size: int
+
+    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return every rank's integers, equally many."""
+
+    def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
+        """Return every rank's object; a patient rank sleeps until all have come."""
+
+    def bcast_object(self, value: Any, root: int) -> Any:
+        """Return the object of `root`."""
+
+    def barrier(self) -> None:
+        """Wait until all ranks have come."""
+
+    def arrive(self) -> Callable[[], bool]:
+        """Say that this rank has come, without waiting; the result tells whether all have."""
+
+    def split(self, color: int, key: int) -> Transport:
+        """Return a transport among the ranks with this `color`, in order of (key, rank)."""
+
+    def duplicate(self) -> Transport:
+        """Return a transport among the same ranks, whose messages do not meet this one's."""
+
+
+class SerialTransport(Transport):
+    """One rank alone, without MPI."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = 0, 1
+        self.node_rank, self.node_size = 0, 1
+
+    def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
+        if collective.name == "exscan":
+            return identity(args[0], t.shape, t.dtype, t.device)
+        shape = collective.result(self, tuple(t.shape), *args)
+        if collective.name == "sendrecv" and args[1] is None:
+            return torch.zeros(shape, dtype=t.dtype, device=t.device)
+        return fresh(t).view(shape)
+
+    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
+        return [tuple(values)]
+
+    def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
+        return [value]
+
+    def bcast_object(self, value: Any, root: int) -> Any:
+        return value
+
+    def barrier(self) -> None:
+        pass
+
+    def arrive(self) -> Callable[[], bool]:
+        return lambda: True
+
+    def split(self, color: int, key: int) -> SerialTransport:
+        return SerialTransport()
+
+    def duplicate(self) -> SerialTransport:
+        return SerialTransport()
