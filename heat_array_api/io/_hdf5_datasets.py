@@ -204,6 +204,7 @@ def _by_mpio(
                 advance(values.nbytes)
         except Exception as error:
             problem = error
+        del values
 
     def finish() -> None:
         try:
@@ -223,6 +224,7 @@ def _by_root(
         for corner, block in to_root(x):
             file.run(partial(_store, target, corner, block), target.name)
             advance(block.nbytes // comm.size)
+            del block
 
 
 def _store(target: Target, corner: Shape, block: Array, dataset: Any) -> None:
@@ -297,6 +299,7 @@ def _by_chunks(
                 found, going_on = _gather_bytes(batch, left > 0, comm)
                 file.run(partial(_store_chunks, found), target.name)
             advance(values.nbytes)
+            del values, packed
 
 
 def _packed(

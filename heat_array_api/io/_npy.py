@@ -106,8 +106,10 @@ class _File:
     def __init__(self, path: str, header: Header) -> None:
         self._header = header
         self._map: mmap.mmap | None = None
-        self._values: Any = np.empty(header.shape, header.dtype)
-        if math.prod(header.shape):
+        self._values: Any = None
+        if not math.prod(header.shape):
+            self._values = np.empty(header.shape, header.dtype)
+        else:
             with open(path, "rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             order: Literal["F", "C"] = "F" if header.fortran_order else "C"

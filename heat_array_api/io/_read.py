@@ -210,6 +210,7 @@ def _read_rows(
                 values = torch.empty(even.local_shape, dtype=dtype, device=place)
             target = Layout.of(block.shape, split, layout.counts, comm)
             to.narrow(axis, first, count).copy_(redistribute(Array(values, even), target)._local)
+            del values  # before the next rows are read
 
     fill(result, selection, 0)
 

@@ -72,9 +72,16 @@ def pieces(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
         return
     rows = ROUND * layout.comm.size // width
     for first in range(0, layout.shape[0], rows):
-        block = reshape(x[first : first + rows], (-1,))
-        even = redistribute(block, block._layout.split_along(0))
-        yield base + first * row + even._layout.start, as_numpy(even._local)
+        start, values = _even_share(x[first : first + rows])
+        yield base + first * row + start, values
+        del values  # before the next round is redistributed
+
+
+def _even_share(x: Array) -> tuple[int, Values]:
+    """Return this rank's even share of the elements in C order: (start, values)."""
+    flat = reshape(x, (-1,))
+    even = redistribute(flat, Layout.balanced(flat.shape, 0, x.comm))
+    return even._layout.start, as_numpy(even._local)
 
 
 def whole_chunks(x: Array, chunks: Shape, axis: int = 0) -> Iterator[tuple[Shape, Tensor]]:
@@ -94,6 +101,7 @@ def whole_chunks(x: Array, chunks: Shape, axis: int = 0) -> Iterator[tuple[Shape
         return
     for first, values in _rows_of_chunks(x, axis, step, max(1, ROUND // width) * step):
         yield (*[0] * axis, first, *[0] * (x.ndim - axis - 1)), values
+        del values
 
 
 def to_root(x: Array, axis: int = 0) -> Iterator[tuple[Shape, Array]]:
@@ -127,6 +135,7 @@ def _each_row(
     for first in range(0, x.shape[axis], step):
         for corner, values in boxes_of(x[(*_all(axis), slice(first, first + step))]):
             yield (*corner[:axis], first, *corner[axis + 1 :]), values
+            del values
 
 
 def _rows_of_chunks(x: Array, axis: int, rows: int, step: int) -> Iterator[tuple[int, Tensor]]:
@@ -144,6 +153,7 @@ def _rows_of_chunks(x: Array, axis: int, rows: int, step: int) -> Iterator[tuple
             block = x[(*_all(axis), slice(first, first + step * comm.size))]
             own = redistribute(block, _dealt_chunks(block.shape, axis, rows, comm))
             yield first + own._layout.start, own._local
+            del block, own
 
 
 Interval = tuple[int, int]
@@ -234,13 +244,13 @@ def write_at(
     except OSError as error:
         problem = error
     for start, values in pieces(x):
-        if file is None or problem is not None:
-            continue
         try:
-            _write_all(file, values, offset + start * values.dtype.itemsize)
-            advance(values.nbytes)
+            if file is not None and problem is None:
+                _write_all(file, values, offset + start * values.dtype.itemsize)
+                advance(values.nbytes)
         except Exception as error:
             problem = error
+        del values
 
     def finish() -> None:
         if file is not None:

@@ -293,4 +293,5 @@ def _write(
         else:
             for corner, values in whole_chunks(x, chunks):
                 store(box(corner, values.shape), values)
+                del values
         attempt(func, comm, finish)
