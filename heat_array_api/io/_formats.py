@@ -1,4 +1,4 @@
-"""One name for all formats: `load` and `save` by the suffix of the file."""
+"""`load` and `save` for all formats: the suffix of the file selects the format."""
 
 from __future__ import annotations
 
@@ -13,27 +13,43 @@ from ._info import format_of
 from ._netcdf import load_netcdf
 from ._netcdf_save import save_netcdf
 from ._npy import load_npy, save_npy
+from ._parameters import documented
 from ._zarr import load_zarr, save_zarr
 
 __all__ = ["load", "save"]
 
 
 @breaks
+@documented
 def load(path: str | os.PathLike[str], name: str | None = None, **options: Any) -> Array:
-    """Load an array from a file, each rank its own slab; the suffix says which format.
+    """Load an array from a file, each rank its own shard; the suffix selects the format.
 
     Parameters
     ----------
     path : str or path-like
-        An HDF5, NetCDF, Zarr, npy or CSV file.
+        An HDF5, NetCDF, Zarr, npy or CSV file; every rank must be able to read it.
     name : str, optional
-        Of the variable, in formats that hold several.
+        The variable, in formats that hold several; by default "data".
     **options
-        Of `load_hdf5`, `load_netcdf`, `load_zarr`, `load_npy` or `load_csv`.
+        The keywords of `load_hdf5`, `load_netcdf`, `load_zarr`, `load_npy` or `load_csv`, such
+        as `split`, `dtype` and `selection`.
 
     Returns
     -------
-    Array
+    {loaded}
+
+    Raises
+    ------
+    {read_errors}
+    ValueError
+        If the suffix is unknown.
+
+    Examples
+    --------
+    >>> xp.io.save(xp.arange(6, split=0), "a.h5")
+    >>> x = xp.io.load("a.h5", split=0)
+    >>> print(x)
+    [0 1 2 3 4 5]
     """
     kind = format_of("load", path)
     if kind in ("npy", "csv"):
@@ -47,19 +63,29 @@ def load(path: str | os.PathLike[str], name: str | None = None, **options: Any) 
 
 
 @breaks
+@documented
 def save(x: Any, path: str | os.PathLike[str], name: str | None = None, **options: Any) -> None:
-    """Save arrays to a file, each rank its own slab; the suffix says which format.
+    """Save arrays to a file, each rank its own shard; the suffix selects the format.
 
     Parameters
     ----------
-    x : Array, or mapping of names to arrays where the format holds several
+    x : Array, or mapping of names to arrays if the format holds several
         Any layout.
-    path : str or path-like
-        An HDF5, NetCDF, Zarr, npy or CSV file.
+    {target}
     name : str, optional
-        Of the variable, in formats that hold several; default "data".
+        The name of a single array, in formats that hold several; by default "data".
     **options
-        Of `save_hdf5`, `save_netcdf`, `save_zarr`, `save_npy` or `save_csv`.
+        The keywords of `save_hdf5`, `save_netcdf`, `save_zarr`, `save_npy` or `save_csv`.
+
+    Raises
+    ------
+    {write_errors}
+
+    Examples
+    --------
+    >>> xp.io.save({"x": xp.ones((4, 3), split=0), "y": xp.arange(2)}, "a.nc")
+    >>> print(xp.io.load("a.nc", "y"))
+    [0 1]
     """
     kind = format_of("save", path)
     if kind in ("npy", "csv"):

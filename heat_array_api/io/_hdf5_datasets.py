@@ -1,17 +1,17 @@
-"""Writing shards into datasets of one HDF5 file, which NetCDF-4 files are too.
+"""Writing shards into the datasets of an HDF5 file; NetCDF-4 files are HDF5 files, too.
 
 Rank 0 creates the file with all names, shapes and attributes, and closes it. Then the shards go
 into its datasets by one of four strategies:
 
-==========  ======================================================================================
-"mpio"      all ranks write through parallel HDF5, where h5py is built with MPI; not of
-            compressed ones
-"offset"    the dataset is consecutive bytes of the file, and each rank writes its own at
-            their place; not of chunked ones
-"chunks"    each rank compresses whole chunks, which rank 0 writes as they are; gzip and shuffle
-"root"      rank 0 writes all, receiving some rows at a time; of what the others cannot do, and
-            of very small ones
-==========  ======================================================================================
+==========  ================================================================================
+"mpio"      all ranks write through parallel HDF5, if h5py is built with MPI; not compressed
+"offset"    the dataset is consecutive bytes of the file, where each rank writes its own;
+            not chunked
+"chunks"    each rank compresses whole chunks (gzip and shuffle), which rank 0 writes as
+            they are
+"root"      rank 0 writes everything and receives some rows at a time; for very small
+            arrays, and for all other cases
+==========  ================================================================================
 """
 
 from __future__ import annotations
@@ -33,36 +33,28 @@ from .._comm.trace import note
 from .._core.array import Array
 from .._core.collectives import all_to_all
 from .._core.layout import Shape
-from ._agreement import at_root, attempt, missing_package
+from ._agreement import at_root, attempt, optional_package
 from ._hdf5_stream import writing
 from ._write import ROUND, as_numpy, box, to_root, whole_chunks, write_at
 
-__all__ = ["STRATEGIES", "Place", "Storage", "Target", "h5py_module", "write_all"]
+__all__ = ["STRATEGIES", "Place", "Storage", "Target", "write_all"]
 
 
 STRATEGIES = ("mpio", "offset", "chunks", "root")
 
 
 SMALL = 1 << 16
-"""Bytes of an array that is not worth opening a file on every rank."""
+"""Bytes of an array up to which opening a file on every rank does not pay."""
 
 
 Advance = Callable[[int], object]
 
 
-def h5py_module() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise missing_package("h5py", "io") from None
-    return h5py
-
-
 class Storage(NamedTuple):
     """How a dataset is stored.
 
-    `chunks` is their shape, True for one that h5py finds, None for none; `gzip` the level of
-    compression (None: none), after a shuffle of the bytes.
+    `chunks` is the shape of the chunks; True: h5py chooses; None: not chunked. `gzip` is the level
+    of compression, after a shuffle of the bytes; None: not compressed.
     """
 
     chunks: Shape | bool | None = None
@@ -73,7 +65,7 @@ class Storage(NamedTuple):
         return self.chunks is not None or self.gzip is not None
 
     def options(self, shape: Shape) -> dict[str, Any]:
-        """Return what `create_dataset` is to be told."""
+        """Return the keywords for `create_dataset`."""
         chunks = True if self.chunks is None else self.chunks
         if self.gzip is not None and shape:
             return {
@@ -82,7 +74,7 @@ class Storage(NamedTuple):
                 "compression_opts": self.gzip,
                 "shuffle": True,
             }
-        h5py = h5py_module()
+        h5py = optional_package("h5py")
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         if self.chunked and shape:
             if h5py.get_config().mpi:  # for "mpio"
@@ -94,17 +86,17 @@ class Storage(NamedTuple):
 
 
 class Target(NamedTuple):
-    """An array, and the dataset that it goes into."""
+    """An array, and the dataset to write it into."""
 
     name: str
     array: Array
     storage: Storage = Storage()
     start: int = 0
-    """The row of the dataset at which the array's rows begin."""
+    """The row of the dataset at which the array begins."""
 
 
 class Place(NamedTuple):
-    """What rank 0 knows of a dataset that it has created."""
+    """What rank 0 reports about a dataset that it has created."""
 
     offset: int | None
     allocated: bool
@@ -116,7 +108,7 @@ def _place_of(dataset: Any) -> Place:
     properties = dataset.id.get_create_plist()
     filters = tuple(properties.get_filter(i)[0] for i in range(properties.get_nfilters()))
     status = dataset.id.get_space_status()
-    allocated = status == h5py_module().h5d.SPACE_STATUS_ALLOCATED
+    allocated = status == optional_package("h5py").h5d.SPACE_STATUS_ALLOCATED
     return Place(dataset.id.get_offset(), allocated, dataset.chunks, filters)
 
 
@@ -128,8 +120,8 @@ def write_all(
     strategy: str | None,
     advance: Advance,
 ) -> None:
-    """Write arrays into the datasets that rank 0 has created in a file, which is closed."""
-    h5py = h5py_module()
+    """Write arrays into the datasets that rank 0 has created in a file and closed."""
+    h5py = optional_package("h5py")
 
     def places() -> dict[str, Place]:
         with h5py.File(path, "r") as file:
@@ -150,7 +142,7 @@ def write_all(
 
 
 def _choose(func: str, target: Target, place: Place, strategy: str | None) -> str:
-    h5py = h5py_module()
+    h5py = optional_package("h5py")
     can = {
         "mpio": h5py.get_config().mpi
         and place.allocated
@@ -186,16 +178,18 @@ def _choose(func: str, target: Target, place: Place, strategy: str | None) -> st
 def _by_mpio(
     func: str, comm: Communicator, path: str, target: Target, place: Place, advance: Advance
 ) -> None:
-    """Write rows that are consecutive in the file, each rank for itself.
+    """Write whole chunks or rows, each rank independently.
 
-    HDF5's collective writes would exchange rows themselves, but hang where one rank fails: they are
+    Collective writes of HDF5 would exchange the rows, but hang if one rank fails. So the rows are
     redistributed before.
     """
-    h5py = h5py_module()
+    h5py = optional_package("h5py")
     x = target.array
     problem: Exception | None = None
     chunks = (1,) * x.ndim if place.chunks is None else place.chunks
-    attempt(func, comm, lambda: os.close(os.open(path, os.O_RDWR)))  # opening would hang, too
+    attempt(
+        func, comm, lambda: os.close(os.open(path, os.O_RDWR))
+    )  # h5py would hang in opening, too
     opened = attempt(func, comm, lambda: h5py.File(path, "r+", driver="mpio", comm=comm.mpi))
     for corner, values in whole_chunks(x, chunks):
         try:
@@ -236,7 +230,7 @@ def _store(target: Target, corner: Shape, block: Array, dataset: Any) -> None:
 
 
 class _at_root:
-    """A file that rank 0 has open while all ranks exchange rows; its error is raised at the end."""
+    """A file open on rank 0 while all ranks exchange rows; its error is raised at the end."""
 
     def __init__(self, func: str, comm: Communicator, path: str) -> None:
         self._func, self._comm, self._path = func, comm, path
@@ -250,7 +244,9 @@ class _at_root:
         return self
 
     def _begin(self) -> None:
-        self._file = self._open.enter_context(writing(h5py_module().File, self._path, "r+"))
+        self._file = self._open.enter_context(
+            writing(optional_package("h5py").File, self._path, "r+")
+        )
 
     def _guarded(self, step: Callable[[], object]) -> None:
         if self._problem is None:
@@ -260,7 +256,7 @@ class _at_root:
                 self._problem = error
 
     def run(self, step: Callable[[Any], object], name: str) -> None:
-        """Do something with a dataset on rank 0."""
+        """Run a step with a dataset on rank 0."""
         if self._comm.rank == 0:
             self._guarded(lambda: step(self._file[name]))
 
@@ -268,7 +264,7 @@ class _at_root:
         try:
             self._open.close()
         except Exception as problem:
-            self._problem = problem  # the disk's, rather than what followed from it
+            self._problem = problem  # the error of the disk, rather than one that followed from it
         if kind is None:
             attempt(self._func, self._comm, self._raise)
 
@@ -282,8 +278,8 @@ def _by_chunks(
 ) -> None:
     assert place.chunks is not None
     chunks = place.chunks
-    deflate = h5py_module().h5z.FILTER_DEFLATE
-    # A box of chunks may be much: they are sent in batches, as many from each rank.
+    deflate = optional_package("h5py").h5z.FILTER_DEFLATE
+    # A box may hold many chunks: they are sent in batches of equal numbers from each rank.
     in_batch = max(1, ROUND // (math.prod(chunks) * target.array.dtype.itemsize))
     with _at_root(func, comm, path) as file:
         for first, values in whole_chunks(target.array, chunks):
@@ -309,7 +305,7 @@ def _packed(
     deflate: int,
     level: int | None,
 ) -> Iterator[tuple[tuple[int, ...], bytes]]:
-    """Yield the corner and the bytes of each chunk, padded with zeros and through the filters."""
+    """Yield (corner, bytes) of each chunk, padded with zeros and filtered."""
     if not values.size:
         return
     starts = [range(0, n, c) for n, c in zip(values.shape, chunks, strict=True)]
@@ -323,7 +319,7 @@ def _packed(
         for code in filters:
             if code == deflate:
                 data = zlib.compress(data, 4 if level is None else level)
-            else:  # shuffle: the first bytes of all elements, then the second ones ...
+            else:  # shuffle: the first bytes of all elements, then the second bytes ...
                 data = np.ascontiguousarray(data.reshape(-1, values.dtype.itemsize).T)
         yield corner, bytes(data)
 
@@ -331,13 +327,13 @@ def _packed(
 def _gather_bytes(
     packed: list[tuple[tuple[int, ...], bytes]], more: bool, comm: Communicator
 ) -> tuple[list[tuple[tuple[int, ...], Any]], bool]:
-    """Send chunks to rank 0, which gets those of all ranks, and tell whether any has `more`.
+    """Return the chunks of all ranks on rank 0, and whether any rank has `more`.
 
     Messages: one small allgather, one all-to-all.
     """
     told = comm.allgather_object(([(corner, len(data)) for corner, data in packed], more))
     data = torch.from_numpy(np.frombuffer(bytearray().join(d for _, d in packed), np.uint8))
-    packed.clear()  # their bytes, which are in `data` now
+    packed.clear()  # the bytes are in `data` now
     none = data.new_empty(0)
     sizes = [sum(size for _, size in head) if comm.rank == 0 else 0 for head, _ in told]
     received = all_to_all([data, *[none] * (comm.size - 1)], [(n,) for n in sizes], comm)

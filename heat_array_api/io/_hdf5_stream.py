@@ -1,8 +1,8 @@
-"""HDF5 files on disks that may be full.
+"""Writing HDF5 files on disks that may be full.
 
-HDF5 cannot close a file that it has failed to write to: it keeps what is left, and ends the process
-by a segmentation fault some time later. So it writes through a stream that remembers the first
-error in place of raising it, which is raised when HDF5 has closed the file.
+HDF5 cannot close a file after a failed write: it keeps the rest, and crashes the process with a
+segmentation fault some time later. So it writes through a stream that remembers the first error
+instead of raising it; the error is raised once HDF5 has closed the file.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["write_bytes", "writing"]
 
 
 PIECE = 8 << 20
-"""Bytes after which the disk is told to begin."""
+"""Bytes after which the disk is told to start writing."""
 
 
 @contextmanager
 def writing(open_file: Callable[[Any, str], Any], path: str, mode: str) -> Iterator[Any]:
-    """Open a file for writing by ``h5py.File`` or what is built on it; yield that.
+    """Open an existing file for writing by ``h5py.File`` or a class built on it, and yield it.
 
-    The file must exist. An OSError of the system is raised when it has been closed.
+    An OSError of the system is raised once the file has been closed.
     """
     stream = _Stream(path)
     try:
@@ -41,7 +41,7 @@ def writing(open_file: Callable[[Any, str], Any], path: str, mode: str) -> Itera
 
 
 class _Stream:
-    """What h5py asks of a file object."""
+    """The file object that h5py writes to."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_RDWR)
@@ -80,7 +80,7 @@ class _Stream:
         return size
 
     def flush(self) -> None:
-        """Do nothing: the system has what was written."""
+        """Do nothing: the system has all data that was written."""
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
@@ -92,7 +92,7 @@ class _Stream:
 def write_bytes(file: int, data: memoryview, offset: int) -> None:
     """Write bytes at an offset of an open file.
 
-    The disk begins with a piece while the next one is copied: else it would wait for the fsync.
+    The disk writes one piece while the next one is copied, instead of waiting for the fsync.
     """
     while data:
         written = os.pwrite(file, data[:PIECE], offset)
@@ -102,7 +102,7 @@ def write_bytes(file: int, data: memoryview, offset: int) -> None:
 
 
 def _start_writing(file: int, offset: int, count: int) -> None:
-    """Let the disk begin to write a part of a file, where the system can (Linux)."""
+    """Let the disk start writing a part of a file, if the system can (Linux)."""
     start = 2  # SYNC_FILE_RANGE_WRITE
     with suppress(AttributeError):
         ctypes.CDLL(None).sync_file_range(

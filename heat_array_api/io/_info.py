@@ -1,4 +1,4 @@
-"""What a file holds, without reading the values."""
+"""Which format a file has, and which variables it holds, without reading values."""
 
 from __future__ import annotations
 
@@ -13,28 +13,61 @@ import numpy as np
 from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
 from .._core.layout import Shape
-from ._agreement import at_root, missing_package
+from ._agreement import at_root, optional_package
 from ._netcdf_classic import ends_of
 
 __all__ = ["FileInfo", "VariableInfo", "format_of", "info"]
 
 
+SUFFIXES = {
+    suffix: kind
+    for kind, suffixes in {
+        "hdf5": ".h5 .hdf5 .hdf .he5 .h5ad .mnc",
+        "netcdf": ".nc .nc4 .cdf .netcdf",
+        "zarr": ".zarr",
+        "npy": ".npy",
+        "csv": ".csv .tsv .txt",
+    }.items()
+    for suffix in suffixes.split()
+}
+
+
+def format_of(func: str, path: str | os.PathLike[str]) -> str:
+    """Return the format that a file's suffix stands for."""
+    suffix = os.path.splitext(os.fspath(path).rstrip("/"))[1].lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"{func}: {os.fspath(path)!r} has the suffix {suffix!r}; expected one of "
+            f"{', '.join(SUFFIXES)}, or call the function of its format"
+        )
+    return SUFFIXES[suffix]
+
+
 @dataclass(frozen=True)
 class VariableInfo:
-    """A variable of a file.
+    """The description of a variable of a file, without its values.
 
     Attributes
     ----------
     name : str
-        With its groups.
+        The name, with its groups.
     shape : tuple of int
+        The global shape.
     dtype : dtype or None
-        As stored; None: no array can hold it (texts, compounds).
+        As stored; None if no array can hold it (strings, compounds).
     dims : tuple of str or None
-        The names of its dimensions, where the format has them.
+        The names of the dimensions, if the format has them.
     chunks : tuple of int or None
-        Their shape; None: not chunked.
+        The shape of the chunks, if there are any.
     attributes : dict
+        The attributes, such as units.
+
+    Examples
+    --------
+    >>> xp.io.save(xp.ones((4, 3), split=0), "a.h5")
+    >>> found = xp.io.info("a.h5")["data"]
+    >>> found.shape, found.dtype, found.chunks
+    ((4, 3), dtype('float64'), None)
     """
 
     name: str
@@ -46,12 +79,19 @@ class VariableInfo:
 
 
 class FileInfo(Mapping[str, VariableInfo]):
-    """The variables of a file by name, and the attributes of it and of its groups.
+    """The variables of a file by name, and the attributes of the file and its groups.
 
     Attributes
     ----------
     unlimited : tuple of str
         The names of the dimensions that can grow.
+
+    Examples
+    --------
+    >>> xp.io.save(xp.ones(4, split=0), "a.h5", "run/x", attributes={"units": "K"})
+    >>> print(xp.io.info("a.h5"))
+    name   shape  dtype    dims  chunks  attributes
+    run/x  (4,)   float64                units
     """
 
     def __init__(
@@ -78,7 +118,18 @@ class FileInfo(Mapping[str, VariableInfo]):
         return self.group_attributes("")
 
     def group_attributes(self, group: str) -> dict[str, Any]:
-        """Return the attributes of a group."""
+        """Return the attributes of a group.
+
+        Parameters
+        ----------
+        group : str
+            The path of the group; "" is the file.
+
+        Returns
+        -------
+        dict
+            The attributes; empty if there is no such group.
+        """
         return self._groups.get(group.strip("/"), {})
 
     def __repr__(self) -> str:
@@ -108,23 +159,38 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
     Parameters
     ----------
     path : str or path-like
-        An HDF5, NetCDF, Zarr, npy or CSV file, by its suffix.
+        An HDF5, NetCDF, Zarr, npy or CSV file; its suffix says which.
     comm : Communicator or mpi4py communicator, optional
-        The ranks that ask; the world by default.
+        The ranks that ask; by default all ranks of the job, `world()`.
 
     Returns
     -------
     FileInfo
-        A mapping of names to `VariableInfo`, equal on all ranks; it prints as a table.
+        A mapping of names to `VariableInfo`, equal on all ranks; it prints as a table. Rank 0
+        reads and sends it: one small allgather and one broadcast.
 
-    Notes
-    -----
-    Rank 0 reads. Messages: one small allgather and one broadcast.
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the suffix is unknown.
+
+    Examples
+    --------
+    >>> xp.io.save({"x": xp.ones((4, 3), split=0), "y": xp.zeros(2)}, "a.h5")
+    >>> print(xp.io.info("a.h5"))
+    name  shape   dtype    dims  chunks  attributes
+    x     (4, 3)  float64
+    y     (2,)    float64
     """
     name = os.fspath(path)
     readers = {"hdf5": _hdf5, "netcdf": _netcdf, "zarr": _zarr, "npy": _npy, "csv": _csv}
     read = readers[format_of("info", name)]
     return at_root("info", as_communicator(comm), lambda: read(name))
+
+
+# ---------------------------------------------------------------------- one reader for each format
 
 
 def _dtype(dtype: Any) -> np.dtype[Any] | None:
@@ -138,9 +204,7 @@ def _plain(value: Any) -> Any:
 
 
 def _hdf5(path: str) -> FileInfo:
-    from ._hdf5_datasets import h5py_module
-
-    h5py = h5py_module()
+    h5py = optional_package("h5py")
     variables: dict[str, VariableInfo] = {}
     groups: dict[str, dict[str, Any]] = {}
 
@@ -162,12 +226,12 @@ def _hdf5(path: str) -> FileInfo:
 def _hdf5_dtype(found: Any) -> np.dtype[Any] | None:
     try:
         return _dtype(found.dtype)
-    except TypeError:  # a type that NumPy does not have
+    except TypeError:  # NumPy has no such type
         return None
 
 
 def _safe_items(found: Any) -> Iterator[tuple[str, Any]]:
-    """Yield attributes that can be sent: no references into the file."""
+    """Yield the attributes that can be pickled; references into the file cannot."""
     for key in found.attrs:
         try:
             value = found.attrs[key]
@@ -180,13 +244,9 @@ def _safe_items(found: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _netcdf(path: str) -> FileInfo:
-    try:
-        import netCDF4
-    except ImportError:
-        raise missing_package("netCDF4", "io") from None
+    netCDF4 = optional_package("netCDF4")
     variables: dict[str, VariableInfo] = {}
     groups: dict[str, dict[str, Any]] = {}
-
     unlimited: list[str] = []
 
     def visit(group: Any, prefix: str) -> None:
@@ -212,9 +272,7 @@ def _netcdf(path: str) -> FileInfo:
 
 
 def _zarr(path: str) -> FileInfo:
-    from ._zarr import zarr_module
-
-    zarr = zarr_module()
+    zarr = optional_package("zarr", "zarr")
     root = zarr.open(path, mode="r")
     variables: dict[str, VariableInfo] = {}
     groups: dict[str, dict[str, Any]] = {}
@@ -247,33 +305,3 @@ def _csv(path: str) -> FileInfo:
         head = file.readline(1 << 20)
     columns = head.count(b",") + 1
     return FileInfo({"data": VariableInfo("data", (-1, columns), None)}, {})
-
-
-SUFFIXES = {
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".hdf": "hdf5",
-    ".he5": "hdf5",
-    ".h5ad": "hdf5",
-    ".mnc": "hdf5",
-    ".nc": "netcdf",
-    ".nc4": "netcdf",
-    ".cdf": "netcdf",
-    ".netcdf": "netcdf",
-    ".zarr": "zarr",
-    ".npy": "npy",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-}
-
-
-def format_of(func: str, path: str | os.PathLike[str]) -> str:
-    """Return the format that a file's suffix stands for."""
-    suffix = os.path.splitext(os.fspath(path).rstrip("/"))[1].lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(
-            f"{func}: {os.fspath(path)!r} has the suffix {suffix!r}; expected one of "
-            f"{', '.join(SUFFIXES)}, or call the function of its format"
-        )
-    return SUFFIXES[suffix]

@@ -1,4 +1,4 @@
-"""What a save is given: arrays by name, and how they are stored."""
+"""The arguments of savers, checked and brought into one form: arrays by name, and storage."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .._core.array import Array, common_communicator
 from .._data_type import astype
 from ._hdf5_datasets import Storage
 
-__all__ = ["SaveArguments", "as_array", "as_variables", "by_name", "storage_of"]
+__all__ = ["SaveArguments", "as_array", "as_variables", "by_name", "check_mode", "storage_of"]
 
 
 class SaveArguments(NamedTuple):
-    """What `save_netcdf` saves, by the names of the variables; "" has the file's attributes."""
+    """What `save_netcdf` saves, by names of variables; "" holds the file's attributes."""
 
     arrays: dict[str, Array]
     dims: Mapping[str, Any]
@@ -30,7 +30,7 @@ class SaveArguments(NamedTuple):
 def as_variables(
     func: str, x: Array | Mapping[str, Array], name: str | None
 ) -> tuple[dict[str, Array], Communicator]:
-    """Return the arrays to save by their names, and their communicator."""
+    """Return the arrays to save by name, and their communicator."""
     if isinstance(x, Mapping):
         if name is not None:
             raise TypeError(f"{func}: a name, {name!r}, for a mapping of names to arrays")
@@ -47,9 +47,9 @@ def as_variables(
 def by_name(
     func: str, what: str, given: Mapping[str, Any] | None, x: Any, names: Iterable[str]
 ) -> dict[str, Any]:
-    """Return attributes (or encodings) by the names of their variables.
+    """Return attributes (or encodings) by name of variable.
 
-    Of a single array they may be given alone: none of them is a mapping.
+    For a single array they may be given directly; then none of the values is a mapping.
     """
     given = dict(given or {})
     names = list(names)
@@ -69,11 +69,16 @@ def _checked(func: str, name: Any) -> str:
 
 
 def as_array(func: str, x: Any) -> Array:
-    """Return an array as it is saved: off the tape, of a dtype that files know."""
+    """Return an array as it is saved: detached from the tape, in a dtype that files have."""
     if not isinstance(x, Array):
         raise TypeError(f"{func}: got {type(x).__name__}; expected arrays of heat_array_api")
     x = x.detach()
     return astype(x, "float32") if x._local.dtype is torch.bfloat16 else x
+
+
+def check_mode(func: str, mode: str) -> None:
+    if mode not in ("w", "a"):
+        raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
 
 
 def storage_of(func: str, chunks: Any, gzip: Any) -> Storage:
