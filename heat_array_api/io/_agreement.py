@@ -15,8 +15,15 @@ from typing import Any, TypeVar
 
 from .._comm.communicator import Communicator
 
-__all__ = ["at_root", "attempt", "members", "missing_package", "optional_package", "progress"]
-
+__all__ = [
+    "Deferred",
+    "at_root",
+    "attempt",
+    "members",
+    "missing_package",
+    "optional_package",
+    "progress",
+]
 
 T = TypeVar("T")
 
@@ -32,31 +39,10 @@ def attempt(
 ) -> T:
     """Run `step` on every rank; if it fails on any rank, raise the same error on all.
 
-    Parameters
-    ----------
-    func : str
-        The public function, for the message.
-    comm : Communicator
-        The ranks that must agree.
-    step : callable
-        Takes no arguments and must not communicate.
-    same : callable, optional
-        Returns the part of the result that must be equal on all ranks (picklable).
-
-    Returns
-    -------
-    object
-        This rank's result of `step`.
-
-    Raises
-    ------
-    Exception
-        The error of the lowest failing rank, of the same type if that is a builtin, else a
-        RuntimeError.
-
-    Notes
-    -----
-    Messages: one small allgather.
+    `step` must not communicate. `same` returns the part of its result that must be equal on all
+    ranks. The error is that of the lowest failing rank, of the same type if that is a builtin,
+    else a RuntimeError; `func` is the public function, for the message. Messages: one small
+    allgather.
     """
     cause: Exception | None = None
     try:
@@ -94,6 +80,35 @@ def at_root(func: str, comm: Communicator, step: Callable[[], T]) -> T:
     return result
 
 
+class Deferred:
+    """The first error of this rank, kept while the ranks go on exchanging data.
+
+    A rank that raised at once would leave the others waiting; `finish` raises it on all ranks.
+    """
+
+    def __init__(self, func: str, comm: Communicator) -> None:
+        self._func, self._comm = func, comm
+        self.problem: Exception | None = None
+
+    def run(self, step: Callable[[], T], *, always: bool = False) -> T | None:
+        """Run a step unless an earlier one has failed; return its result, None if it fails."""
+        if self.problem is None or always:
+            try:
+                return step()
+            except Exception as error:
+                self.problem = self.problem or error
+        return None
+
+    def finish(self) -> None:
+        """Raise the error of any rank on all. Messages: one small allgather."""
+
+        def step() -> None:
+            if self.problem is not None:
+                raise self.problem
+
+        attempt(self._func, self._comm, step)
+
+
 def _text(error: Exception) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # str(KeyError) is the repr of its argument
@@ -128,7 +143,6 @@ def members(kind: str, names: list[str]) -> str:
 
 
 # ---------------------------------------------------------------------- progress
-
 
 LARGE = 256 << 20
 """Bytes from which a progress bar is shown by default."""

@@ -21,7 +21,6 @@ from ._agreement import at_root, attempt
 
 __all__ = ["flush", "replacing"]
 
-
 SUFFIX = ".unfinished"
 
 _numbers = itertools.count()
@@ -36,24 +35,10 @@ def replacing(
     keep: bool = False,
     folder: bool = False,
 ) -> Iterator[str]:
-    """Yield the name of an unfinished file, which replaces `path` at the end.
+    """Yield the name of an unfinished file, or `folder`, which replaces `path` at the end.
 
-    Parameters
-    ----------
-    func : str
-        The public function, for messages.
-    comm : Communicator
-        The ranks that write.
-    path : str or path-like
-        The final name.
-    keep : bool
-        Whether the unfinished file starts as a copy of the old one, if there is one.
-    folder : bool
-        Whether it is a folder.
-
-    Notes
-    -----
-    Every step inside must fail on all ranks alike (`attempt`). Messages: two small allgathers.
+    It starts as a copy of the old one if `keep` is true. Every step inside must fail on all ranks
+    alike (`attempt`). Messages: two small allgathers.
     """
     final = Path(os.path.realpath(path))  # through a link, to the file that it names
     unfinished = at_root(func, comm, lambda: _begin(final, keep, folder))

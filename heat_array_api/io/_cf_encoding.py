@@ -16,7 +16,6 @@ from .._statistical import min as min_
 
 __all__ = ["ENCODING", "encoded"]
 
-
 ENCODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 """The attributes that describe how values are stored."""
 

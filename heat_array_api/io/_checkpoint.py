@@ -20,15 +20,13 @@ from .._core.array import Array, common_communicator
 from .._creation import local_device
 from ._agreement import at_root, optional_package
 from ._agreement import progress as bar
+from ._arguments import Storage, as_array, documented
 from ._atomic import replacing
 from ._hdf5 import load_hdf5
-from ._hdf5_datasets import Storage, Target, write_all
+from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
-from ._parameters import documented
-from ._save_arguments import as_array
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
-
 
 FILE = "checkpoint.h5"
 TREE = "tree"
@@ -38,11 +36,7 @@ VERSION = 1
 @breaks
 @documented
 def save_checkpoint(
-    directory: str | os.PathLike[str],
-    tree: Any,
-    *,
-    comm: Any = None,
-    progress: bool | None = None,
+    directory: str | os.PathLike[str], tree: Any, *, comm: Any = None, progress: bool | None = None
 ) -> None:
     """Save the state of a program, readable at any number of ranks.
 
@@ -109,11 +103,7 @@ def _create(path: str, text: str, arrays: Mapping[str, Array], plain: Mapping[st
 
 
 def _described(
-    func: str,
-    node: Any,
-    place: str,
-    arrays: dict[str, Array],
-    plain: dict[str, Any],
+    func: str, node: Any, place: str, arrays: dict[str, Array], plain: dict[str, Any]
 ) -> Any:
     """Return a tree for JSON, and collect its arrays in `arrays` and `plain`."""
 

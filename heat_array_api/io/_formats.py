@@ -7,13 +7,13 @@ from typing import Any
 
 from .._comm.recording import breaks
 from .._core.array import Array
+from ._arguments import documented
 from ._csv import load_csv, save_csv
 from ._hdf5 import load_hdf5, save_hdf5
 from ._info import format_of
 from ._netcdf import load_netcdf
 from ._netcdf_save import save_netcdf
 from ._npy import load_npy, save_npy
-from ._parameters import documented
 from ._zarr import load_zarr, save_zarr
 
 __all__ = ["load", "save"]
@@ -31,16 +31,9 @@ def load(path: str | os.PathLike[str], name: str | None = None, **options: Any) 
     name : str, optional
         The variable, in formats that hold several; by default "data".
     **options
-        The keywords of `load_hdf5`, `load_netcdf`, `load_zarr`, `load_npy` or `load_csv`, such
-        as `split`, `dtype` and `selection`.
-
-    Returns
-    -------
-    {loaded}
-
-    Raises
-    ------
-    {read_errors}
+        The keywords of `load_hdf5`, `load_netcdf`, `load_zarr`, `load_npy` or `load_csv`, most
+        of which take these:
+    {reading}
     ValueError
         If the suffix is unknown.
 
@@ -76,10 +69,7 @@ def save(x: Any, path: str | os.PathLike[str], name: str | None = None, **option
         The name of a single array, in formats that hold several; by default "data".
     **options
         The keywords of `save_hdf5`, `save_netcdf`, `save_zarr`, `save_npy` or `save_csv`.
-
-    Raises
-    ------
-    {write_errors}
+    {saving}
 
     Examples
     --------

@@ -7,21 +7,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from .._comm.recording import breaks
 from .._core.array import Array
-from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
 from ._agreement import at_root, members, optional_package
 from ._agreement import progress as bar
+from ._arguments import (
+    ReadOptions,
+    Storage,
+    as_variables,
+    by_name,
+    check_mode,
+    documented,
+    storage_of,
+)
 from ._atomic import replacing
-from ._hdf5_datasets import Storage, Target, write_all
+from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
-from ._parameters import ReadOptions, documented
-from ._read import Slab, Source, load
-from ._save_arguments import as_variables, by_name, check_mode, storage_of
+from ._read import Indexed, Source, load
 
 __all__ = ["load_hdf5", "save_hdf5"]
 
@@ -48,14 +52,6 @@ def load_hdf5(
         The name of the dataset, with its groups: ``"group/name"``.
     {reading}
 
-    Returns
-    -------
-    {loaded}
-
-    Raises
-    ------
-    {read_errors}
-
     Examples
     --------
     >>> xp.io.save_hdf5(xp.reshape(xp.arange(6, split=0), (3, 2)), "a.h5", "run/x")
@@ -79,34 +75,10 @@ def load_hdf5(
                 raise KeyError(f"dataset {dataset!r} of {name!r} is a group; {listed}")
             if found.shape is None:
                 raise ValueError(f"dataset {dataset!r} of {name!r} has no values (null dataspace)")
-            yield _Dataset(found)
+            yield Indexed(found)
 
     options = ReadOptions(split, dtype, device, comm, selection, progress)
     return load("load_hdf5", open_source, path, options)
-
-
-class _Dataset:
-    """A dataset as a `Source`."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-
-    @property
-    def shape(self) -> Shape:
-        return tuple(self._found.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        stored: np.dtype[Any] = self._found.dtype
-        return stored.newbyteorder("=")
-
-    @property
-    def chunks(self) -> Shape | None:
-        chunks: Shape | None = self._found.chunks
-        return chunks
-
-    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-        return np.asarray(self._found[slab])
 
 
 @breaks
@@ -134,11 +106,7 @@ def save_hdf5(
     {mode}
     {attributes}
     {storage}
-    {progress}
-
-    Raises
-    ------
-    {write_errors}
+    {saving}
 
     Notes
     -----

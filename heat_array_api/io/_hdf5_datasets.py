@@ -21,68 +21,32 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .._comm.communicator import Communicator
 from .._comm.trace import note
 from .._core.array import Array
 from .._core.collectives import all_to_all
 from .._core.layout import Shape
-from ._agreement import at_root, attempt, optional_package
+from ._agreement import Deferred, at_root, attempt, optional_package
+from ._arguments import Storage
 from ._hdf5_stream import writing
 from ._write import ROUND, as_numpy, box, to_root, whole_chunks, write_at
 
-__all__ = ["STRATEGIES", "Place", "Storage", "Target", "write_all"]
-
+__all__ = ["STRATEGIES", "Place", "Target", "write_all"]
 
 STRATEGIES = ("mpio", "offset", "chunks", "root")
-
 
 SMALL = 1 << 16
 """Bytes of an array up to which opening a file on every rank does not pay."""
 
-
 Advance = Callable[[int], object]
-
-
-class Storage(NamedTuple):
-    """How a dataset is stored.
-
-    `chunks` is the shape of the chunks; True: h5py chooses; None: not chunked. `gzip` is the level
-    of compression, after a shuffle of the bytes; None: not compressed.
-    """
-
-    chunks: Shape | bool | None = None
-    gzip: int | None = None
-
-    @property
-    def chunked(self) -> bool:
-        return self.chunks is not None or self.gzip is not None
-
-    def options(self, shape: Shape) -> dict[str, Any]:
-        """Return the keywords for `create_dataset`."""
-        chunks = True if self.chunks is None else self.chunks
-        if self.gzip is not None and shape:
-            return {
-                "chunks": chunks,
-                "compression": "gzip",
-                "compression_opts": self.gzip,
-                "shuffle": True,
-            }
-        h5py = optional_package("h5py")
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        if self.chunked and shape:
-            if h5py.get_config().mpi:  # for "mpio"
-                properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            return {"chunks": chunks, "dcpl": properties}
-        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        return {"dcpl": properties}
 
 
 class Target(NamedTuple):
@@ -185,38 +149,32 @@ def _by_mpio(
     """
     h5py = optional_package("h5py")
     x = target.array
-    problem: Exception | None = None
     chunks = (1,) * x.ndim if place.chunks is None else place.chunks
-    attempt(
-        func, comm, lambda: os.close(os.open(path, os.O_RDWR))
-    )  # h5py would hang in opening, too
+    # If one rank may not open the file, h5py would hang in opening it.
+    attempt(func, comm, lambda: os.close(os.open(path, os.O_RDWR)))
     opened = attempt(func, comm, lambda: h5py.File(path, "r+", driver="mpio", comm=comm.mpi))
+    later = Deferred(func, comm)
     for corner, values in whole_chunks(x, chunks):
-        try:
-            if problem is None and values.numel():
-                opened[target.name][box(corner, values.shape, target.start)] = as_numpy(values)
-                advance(values.nbytes)
-        except Exception as error:
-            problem = error
+        if values.numel():
+            place_of_values = box(corner, values.shape, target.start)
+            later.run(partial(_assign, opened, target.name, place_of_values, values))
+            later.run(partial(advance, values.nbytes))
         del values
+    later.run(opened.close, always=True)
+    later.finish()
 
-    def finish() -> None:
-        try:
-            opened.close()
-        finally:
-            if problem is not None:
-                raise problem
 
-    attempt(func, comm, finish)
+def _assign(file: Any, name: str, place: tuple[slice, ...], values: Tensor) -> None:
+    file[name][place] = as_numpy(values)
 
 
 def _by_root(
     func: str, comm: Communicator, path: str, target: Target, place: Place, advance: Advance
 ) -> None:
     x = target.array
-    with _at_root(func, comm, path) as file:
+    with _at_root(func, comm, path) as run:
         for corner, block in to_root(x):
-            file.run(partial(_store, target, corner, block), target.name)
+            run(partial(_store, target, corner, block), target.name)
             advance(block.nbytes // comm.size)
             del block
 
@@ -229,48 +187,30 @@ def _store(target: Target, corner: Shape, block: Array, dataset: Any) -> None:
         dataset[box(corner, values.shape, target.start)] = values
 
 
-class _at_root:
-    """A file open on rank 0 while all ranks exchange rows; its error is raised at the end."""
+Run = Callable[[Callable[[Any], object], str], None]
+"""Runs a step with the dataset of a name on rank 0."""
 
-    def __init__(self, func: str, comm: Communicator, path: str) -> None:
-        self._func, self._comm, self._path = func, comm, path
-        self._open = ExitStack()
-        self._file: Any = None
-        self._problem: Exception | None = None
 
-    def __enter__(self) -> _at_root:
-        if self._comm.rank == 0:
-            self._guarded(self._begin)
-        return self
+@contextmanager
+def _at_root(func: str, comm: Communicator, path: str) -> Iterator[Run]:
+    """Open a file on rank 0 while all ranks exchange rows; an error is raised at the end."""
+    later = Deferred(func, comm)
+    file: Any = None
+    with ExitStack() as opened:
 
-    def _begin(self) -> None:
-        self._file = self._open.enter_context(
-            writing(optional_package("h5py").File, self._path, "r+")
-        )
+        def run(step: Callable[[Any], object], name: str) -> None:
+            if comm.rank == 0:
+                later.run(lambda: step(file[name]))
 
-    def _guarded(self, step: Callable[[], object]) -> None:
-        if self._problem is None:
-            try:
-                step()
-            except Exception as error:
-                self._problem = error
-
-    def run(self, step: Callable[[Any], object], name: str) -> None:
-        """Run a step with a dataset on rank 0."""
-        if self._comm.rank == 0:
-            self._guarded(lambda: step(self._file[name]))
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if comm.rank == 0:
+            h5py = optional_package("h5py")
+            file = later.run(lambda: opened.enter_context(writing(h5py.File, path, "r+")))
+        yield run
         try:
-            self._open.close()
-        except Exception as problem:
-            self._problem = problem  # the error of the disk, rather than one that followed from it
-        if kind is None:
-            attempt(self._func, self._comm, self._raise)
-
-    def _raise(self) -> None:
-        if self._problem is not None:
-            raise self._problem
+            opened.close()
+        except Exception as error:
+            later.problem = error  # the error of the disk, rather than one that followed from it
+    later.finish()
 
 
 def _by_chunks(
@@ -281,7 +221,7 @@ def _by_chunks(
     deflate = optional_package("h5py").h5z.FILTER_DEFLATE
     # A box may hold many chunks: they are sent in batches of equal numbers from each rank.
     in_batch = max(1, ROUND // (math.prod(chunks) * target.array.dtype.itemsize))
-    with _at_root(func, comm, path) as file:
+    with _at_root(func, comm, path) as run:
         for first, values in whole_chunks(target.array, chunks):
             packed = _packed(as_numpy(values), chunks, place.filters, deflate, target.storage.gzip)
             left = math.prod(-(-n // c) for n, c in zip(values.shape, chunks, strict=True))
@@ -293,7 +233,7 @@ def _by_chunks(
                 ]
                 left -= len(batch)
                 found, going_on = _gather_bytes(batch, left > 0, comm)
-                file.run(partial(_store_chunks, found), target.name)
+                run(partial(_store_chunks, found), target.name)
             advance(values.nbytes)
             del values, packed
 

@@ -15,7 +15,6 @@ from typing import Any
 
 __all__ = ["write_bytes", "writing"]
 
-
 PIECE = 8 << 20
 """Bytes after which the disk is told to start writing."""
 

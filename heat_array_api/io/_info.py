@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from ._agreement import at_root, optional_package
 from ._netcdf_classic import ends_of
 
 __all__ = ["FileInfo", "VariableInfo", "format_of", "info"]
-
 
 SUFFIXES = {
     suffix: kind
@@ -203,24 +202,38 @@ def _plain(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _hdf5(path: str) -> FileInfo:
-    h5py = optional_package("h5py")
+Found = Iterator[tuple[str, VariableInfo | dict[str, Any]]]
+"""Variables, and the attributes of groups, by name."""
+
+
+def _collected(items: Found, unlimited: Iterable[str] = ()) -> FileInfo:
     variables: dict[str, VariableInfo] = {}
     groups: dict[str, dict[str, Any]] = {}
-
-    def visit(name: str, found: Any) -> None:
-        attributes = {key: _plain(value) for key, value in _safe_items(found)}
-        if isinstance(found, h5py.Dataset):
-            variables[name] = VariableInfo(
-                name, found.shape or (), _hdf5_dtype(found), None, found.chunks, attributes
-            )
+    for name, found in items:
+        if isinstance(found, VariableInfo):
+            variables[name] = found
         else:
-            groups[name] = attributes
+            groups[name] = found
+    return FileInfo(variables, groups, tuple(unlimited))
+
+
+def _hdf5(path: str) -> FileInfo:
+    h5py = optional_package("h5py")
+
+    def visit(file: Any) -> Found:
+        names = [""]
+        file.visit(names.append)
+        for name in names:
+            found = file[name or "/"]
+            attributes = {key: _plain(value) for key, value in _safe_items(found)}
+            if isinstance(found, h5py.Dataset):
+                dtype, shape = _hdf5_dtype(found), found.shape or ()
+                yield name, VariableInfo(name, shape, dtype, None, found.chunks, attributes)
+            else:
+                yield name, attributes
 
     with h5py.File(path, "r") as file:
-        groups[""] = {key: _plain(value) for key, value in _safe_items(file)}
-        file.visititems(visit)
-    return FileInfo(variables, groups)
+        return _collected(visit(file))
 
 
 def _hdf5_dtype(found: Any) -> np.dtype[Any] | None:
@@ -245,52 +258,45 @@ def _safe_items(found: Any) -> Iterator[tuple[str, Any]]:
 
 def _netcdf(path: str) -> FileInfo:
     netCDF4 = optional_package("netCDF4")
-    variables: dict[str, VariableInfo] = {}
-    groups: dict[str, dict[str, Any]] = {}
     unlimited: list[str] = []
 
-    def visit(group: Any, prefix: str) -> None:
+    def visit(group: Any, prefix: str) -> Found:
         unlimited.extend(name for name, dim in group.dimensions.items() if dim.isunlimited())
-        groups[prefix.strip("/")] = {k: group.getncattr(k) for k in group.ncattrs()}
-        for name, found in group.variables.items():
-            chunks = found.chunking()
-            variables[prefix + name] = VariableInfo(
-                prefix + name,
-                tuple(int(n) for n in found.shape),
-                _dtype(found.dtype),
-                tuple(found.dimensions),
-                tuple(chunks) if isinstance(chunks, list) else None,
-                {k: found.getncattr(k) for k in found.ncattrs()},
+        yield prefix.strip("/"), {key: group.getncattr(key) for key in group.ncattrs()}
+        for key, found in group.variables.items():
+            name, chunks = prefix + key, found.chunking()
+            yield (
+                name,
+                VariableInfo(
+                    name,
+                    tuple(int(n) for n in found.shape),
+                    _dtype(found.dtype),
+                    tuple(found.dimensions),
+                    tuple(chunks) if isinstance(chunks, list) else None,
+                    {key: found.getncattr(key) for key in found.ncattrs()},
+                ),
             )
         for name, inner in group.groups.items():
-            visit(inner, f"{prefix}{name}/")
+            yield from visit(inner, f"{prefix}{name}/")
 
     ends_of(path)
     with netCDF4.Dataset(path, "r") as file:
-        visit(file, "")
-    return FileInfo(variables, groups, tuple(unlimited))
+        return _collected(visit(file, ""), unlimited)
 
 
 def _zarr(path: str) -> FileInfo:
-    zarr = optional_package("zarr", "zarr")
-    root = zarr.open(path, mode="r")
-    variables: dict[str, VariableInfo] = {}
-    groups: dict[str, dict[str, Any]] = {}
-
-    def visit(found: Any, name: str) -> None:
+    def visit(found: Any, name: str) -> Found:
         attributes = dict(found.attrs)
         if hasattr(found, "shape"):
-            dims = getattr(found.metadata, "dimension_names", None)
-            variables[name or "data"] = VariableInfo(
-                name or "data", found.shape, _dtype(found.dtype), dims, found.chunks, attributes
-            )
+            name, dims = name or "data", getattr(found.metadata, "dimension_names", None)
+            dtype = _dtype(found.dtype)
+            yield name, VariableInfo(name, found.shape, dtype, dims, found.chunks, attributes)
             return
-        groups[name] = attributes
+        yield name, attributes
         for key, inner in found.members():
-            visit(inner, f"{name}/{key}" if name else key)
+            yield from visit(inner, f"{name}/{key}" if name else key)
 
-    visit(root, "")
-    return FileInfo(variables, groups)
+    return _collected(visit(optional_package("zarr", "zarr").open(path, mode="r"), ""))
 
 
 def _npy(path: str) -> FileInfo:

@@ -15,16 +15,14 @@ from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
 from ._agreement import members, optional_package
+from ._arguments import ReadOptions, documented
 from ._netcdf_classic import ends_of
-from ._parameters import ReadOptions, documented
 from ._read import Slab, Source, load
 
 __all__ = ["COMPLEX_DIMENSION", "load_netcdf"]
 
-
 COMPLEX_DIMENSION = "complex"
 """A last dimension of this name and length 2 holds real and imaginary parts (nc-complex)."""
-
 
 Values = np.ndarray[Any, Any]
 
@@ -52,17 +50,9 @@ def load_netcdf(
         The name of the variable, with its groups: ``"group/name"``.
     raw : bool
         True: the values as they are stored. False: decoded by the CF conventions, that is
-        unpacked (``scale_factor``, ``add_offset``, ``_Unsigned``), and with NaN where they are
-        missing (``_FillValue``, ``missing_value``, ``valid_min`` ..., cells never written).
+        unpacked (attributes scale_factor, add_offset, _Unsigned), and with NaN where they are
+        missing (_FillValue, missing_value, valid_min ..., or cells never written).
     {reading}
-
-    Returns
-    -------
-    {loaded}
-
-    Raises
-    ------
-    {read_errors}
     ValueError
         If `dtype` has no NaN and values are missing.
 

@@ -13,14 +13,11 @@ from typing import BinaryIO, NamedTuple
 
 __all__ = ["ends_of"]
 
-
 LONGEST = 1 << 16
 """Bytes of a name; NetCDF allows 256."""
 
-
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 """Bytes of a number, by its type."""
-
 
 DIMENSION, VARIABLE, ATTRIBUTE = 10, 11, 12
 

@@ -21,20 +21,21 @@ from .._creation import asarray
 from .._data_type import astype
 from ._agreement import at_root, optional_package
 from ._agreement import progress as bar
-from ._atomic import replacing
-from ._cf_encoding import ENCODING, encoded
-from ._hdf5_datasets import Storage, Target, write_all
-from ._hdf5_stream import writing
-from ._netcdf import COMPLEX_DIMENSION
-from ._parameters import documented
-from ._save_arguments import (
+from ._arguments import (
     SaveArguments,
+    Storage,
     as_array,
     as_variables,
     by_name,
     check_mode,
+    documented,
     storage_of,
 )
+from ._atomic import replacing
+from ._cf_encoding import ENCODING, encoded
+from ._hdf5_datasets import Target, write_all
+from ._hdf5_stream import writing
+from ._netcdf import COMPLEX_DIMENSION
 from ._xarray import as_save_arguments
 
 __all__ = ["save_netcdf"]
@@ -115,8 +116,8 @@ def save_netcdf(
         Coordinate variables by the names of their dimensions: arrays of one axis.
     {attributes}
     encoding : mapping, optional
-        How values are stored: ``dtype``, ``scale_factor``, ``add_offset``, ``_FillValue``,
-        ``missing_value``, ``_Unsigned``, as in xarray; or ``{name: encoding}``.
+        How values are stored: "dtype", "scale_factor", "add_offset", "_FillValue",
+        "missing_value", "_Unsigned", as in xarray; or ``{name: encoding}`` for several.
     unlimited : str or iterable of str
         The names of dimensions that can grow; their variables are chunked.
     append : str, optional
@@ -124,17 +125,13 @@ def save_netcdf(
         which rows are added. All variables that have it must be given, its coordinate included.
         Rows are packed as those in the file.
     {storage}
-    {progress}
-
-    Raises
-    ------
-    {write_errors}
+    {saving}
     KeyError
         If attributes or encodings are given for an unknown name.
 
     Notes
     -----
-    Values that the integers of an encoding cannot hold are an error; NaN needs a ``_FillValue``.
+    Values that the integers of an encoding cannot hold are an error; NaN needs a "_FillValue".
     bool is stored as int8 with the attribute ``dtype = "bool"`` (as in xarray), complex numbers as
     pairs along a last dimension "complex" (as in netCDF4's auto_complex), and `load_netcdf`
     restores both. float16 and bfloat16 become float32. Messages: as in `save_hdf5`.

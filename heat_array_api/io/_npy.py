@@ -21,10 +21,9 @@ from .._creation import Split
 from .._options import UNSET
 from ._agreement import at_root
 from ._agreement import progress as bar
+from ._arguments import ReadOptions, as_array, documented
 from ._atomic import replacing
-from ._parameters import ReadOptions, documented
-from ._read import Slab, Source, load
-from ._save_arguments import as_array
+from ._read import Indexed, Slab, Source, load
 from ._write import write_at
 
 __all__ = ["Header", "load_npy", "read_header", "save_npy"]
@@ -77,15 +76,8 @@ def load_npy(
     ----------
     {source}
     {reading}
-
-    Returns
-    -------
-    {loaded}
-
-    Raises
-    ------
-    OSError, ValueError
-        If the file cannot be read, is cut short, or holds Python objects. On all ranks.
+    ValueError
+        If the file is cut short, or holds Python objects (a pickle).
 
     Examples
     --------
@@ -103,37 +95,23 @@ def load_npy(
     return load("load_npy", open_source, path, options)
 
 
-class _File:
-    """The array of a file as a `Source`, mapped into memory."""
+class _File(Indexed):
+    """The array of a file, mapped into memory."""
 
     def __init__(self, path: str, header: Header) -> None:
-        self._header = header
         self._map: mmap.mmap | None = None
-        self._values: Any = None
         if not math.prod(header.shape):
-            self._values = np.empty(header.shape, header.dtype)
-        else:
-            with open(path, "rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            order: Literal["F", "C"] = "F" if header.fortran_order else "C"
-            self._values = np.ndarray(
-                header.shape, header.dtype, self._map, header.offset, order=order
-            )
-
-    @property
-    def shape(self) -> Shape:
-        return self._header.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._header.dtype.newbyteorder("=")
-
-    @property
-    def chunks(self) -> Shape | None:
-        return None
+            super().__init__(np.empty(header.shape, header.dtype))
+            return
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+        super().__init__(
+            np.ndarray(header.shape, header.dtype, self._map, header.offset, order=order)
+        )
 
     def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-        values = np.array(self._values[slab])
+        values = np.array(self._found[slab])
         if self._map is not None:
             self._map.madvise(mmap.MADV_DONTNEED)  # release the pages that have been copied
         return values
@@ -149,11 +127,7 @@ def save_npy(x: Array, path: str | os.PathLike[str], *, progress: bool | None = 
     x : Array
         Any layout and dtype; bfloat16 is stored as float32.
     {target}
-    {progress}
-
-    Raises
-    ------
-    {write_errors}
+    {saving}
 
     Notes
     -----
@@ -172,11 +146,7 @@ def save_npy(x: Array, path: str | os.PathLike[str], *, progress: bool | None = 
     header = io.BytesIO()
     npy_format.write_array_header_1_0(
         header,
-        {
-            "descr": npy_format.dtype_to_descr(x.dtype),
-            "fortran_order": False,
-            "shape": x.shape,
-        },
+        {"descr": npy_format.dtype_to_descr(x.dtype), "fortran_order": False, "shape": x.shape},
     )
     data = header.getvalue()
 

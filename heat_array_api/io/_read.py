@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,11 +26,10 @@ from .._core.layout import Layout, Shape
 from .._core.redistribute import redistribute
 from .._creation import local_device, new_layout
 from .._indexing.keys import Basic, Range, parse_basic
-from ._agreement import attempt, progress
-from ._parameters import ReadOptions
+from ._agreement import Deferred, attempt, progress
+from ._arguments import ReadOptions
 
-__all__ = ["Selection", "Slab", "Source", "load", "select"]
-
+__all__ = ["Indexed", "Selection", "Slab", "Source", "load", "select"]
 
 BLOCK = 1 << 22
 """Bytes read at once: few enough to be converted or copied in the processor's cache."""
@@ -42,7 +42,6 @@ MANY = 1 << 10
 
 ROUND = 4 << 20
 """Bytes that a rank reads and redistributes at once when it reads whole rows."""
-
 
 Slab = tuple[int | slice, ...]
 
@@ -67,6 +66,29 @@ class Source(Protocol):
 
         The caller converts them to `dtype` afterwards.
         """
+
+
+class Indexed:
+    """A dataset of h5py or zarr, or a NumPy array, as a `Source`."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self._found.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._found.dtype).newbyteorder("=")
+
+    @property
+    def chunks(self) -> Shape | None:
+        chunks: Shape | None = getattr(self._found, "chunks", None)
+        return chunks
+
+    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
+        return np.asarray(self._found[slab])
 
 
 # ---------------------------------------------------------------------- the selection
@@ -258,7 +280,7 @@ def _read_rows(
     comm, split = layout.comm, layout.split
     assert split is not None
     result = torch.empty(layout.local_shape, dtype=dtype, device=place)
-    problems: list[Exception] = []
+    later = Deferred(func, comm)
 
     def fill(to: Tensor, part: Selection, axis: int) -> None:
         n, width = part.shape[axis], math.prod(part.shape[axis + 1 :]) * dtype.itemsize
@@ -271,20 +293,14 @@ def _read_rows(
             count = min(rows, n - first)
             block = part.along(axis, first, count)
             even = Layout.balanced(block.shape, axis, comm)
-            try:
-                values = _read(source, block.of_rank(even), dtype, place, advance)
-            except Exception as error:
-                problems.append(error)
+            part_of_rank = block.of_rank(even)
+            values = later.run(partial(_read, source, part_of_rank, dtype, place, advance))
+            if values is None:
                 values = torch.empty(even.local_shape, dtype=dtype, device=place)
             target = Layout.of(block.shape, split, layout.counts, comm)
             to.narrow(axis, first, count).copy_(redistribute(Array(values, even), target)._local)
             del values  # before the next rows are read
 
     fill(result, selection, 0)
-
-    def finish() -> None:
-        if problems:
-            raise problems[0]
-
-    attempt(func, comm, finish)
+    later.finish()
     return result

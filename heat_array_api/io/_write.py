@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,15 +24,13 @@ from .._core.dtypes import carrier, to_numpy_dtype
 from .._core.layout import Layout, Shape, balanced_counts
 from .._core.redistribute import redistribute
 from .._reshape import reshape
-from ._agreement import attempt
+from ._agreement import Deferred
 from ._hdf5_stream import write_bytes
 
 __all__ = ["as_numpy", "box", "pieces", "to_root", "whole_chunks", "write_at"]
 
-
 ROUND = 4 << 20
 """Bytes that a rank redistributes at once."""
-
 
 Values = np.ndarray[Any, Any]
 
@@ -242,35 +241,19 @@ def write_at(
     An error of any rank is raised on all, after the last piece, since the ranks exchange pieces.
     `advance` is called with the number of bytes written.
     """
-    problem: Exception | None = None
-    file = None
-    try:
-        file = os.open(path, os.O_WRONLY)
-    except OSError as error:
-        problem = error
+    later = Deferred(func, comm)
+    file = later.run(lambda: os.open(path, os.O_WRONLY))
     for start, values in pieces(x):
-        try:
-            if file is not None and problem is None:
-                _write_all(file, values, offset + start * values.dtype.itemsize)
-                advance(values.nbytes)
-        except Exception as error:
-            problem = error
+        later.run(partial(_write_all, file, values, offset + start * values.dtype.itemsize))
+        later.run(partial(advance, values.nbytes))
         del values
-
-    def finish() -> None:
-        if file is not None:
-            try:
-                if problem is None:
-                    os.fsync(file)
-            finally:
-                os.close(file)
-        if problem is not None:
-            raise problem
-
-    attempt(func, comm, finish)
+    if file is not None:
+        later.run(partial(os.fsync, file))
+        later.run(partial(os.close, file), always=True)
+    later.finish()
 
 
-def _write_all(file: int, values: Values, offset: int) -> None:
-    if values.size:
+def _write_all(file: int | None, values: Values, offset: int) -> None:
+    if file is not None and values.size:
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         write_bytes(file, data, offset)

@@ -14,11 +14,10 @@ from .._comm.recording import breaks
 from .._core.array import Array
 from .._creation import asarray
 from ._agreement import at_root, optional_package
+from ._arguments import SaveArguments, documented
 from ._cf_encoding import ENCODING
 from ._info import info
 from ._netcdf import load_netcdf
-from ._parameters import documented
-from ._save_arguments import SaveArguments
 
 __all__ = ["as_save_arguments", "open_dataset"]
 

@@ -7,9 +7,9 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from .._comm.communicator import Communicator
@@ -19,16 +19,14 @@ from .._core.array import Array
 from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
-from ._agreement import at_root, attempt, members, optional_package
+from ._agreement import Deferred, at_root, members, optional_package
 from ._agreement import progress as bar
+from ._arguments import ReadOptions, as_variables, by_name, check_mode, documented
 from ._atomic import replacing
-from ._parameters import ReadOptions, documented
-from ._read import Slab, Source, load
-from ._save_arguments import as_variables, by_name, check_mode
+from ._read import Indexed, Source, load
 from ._write import as_numpy, box, whole_chunks
 
 __all__ = ["load_zarr", "save_zarr"]
-
 
 CHUNK = 16 << 20
 """Bytes of a chunk by default."""
@@ -56,14 +54,6 @@ def load_zarr(
         The name of the array in its group: ``"group/name"``. Default: the store is the array.
     {reading}
 
-    Returns
-    -------
-    {loaded}
-
-    Raises
-    ------
-    {read_errors}
-
     Examples
     --------
     >>> xp.io.save_zarr({"x": xp.arange(6, split=0)}, "a.zarr")
@@ -87,33 +77,10 @@ def load_zarr(
         if not hasattr(found, "shape"):
             listed = members("members", [key for key, _ in found.members()])
             raise KeyError(f"{array or name!r} is a group; {listed}")
-        yield _Stored(found)
+        yield Indexed(found)
 
     options = ReadOptions(split, dtype, device, comm, selection, progress)
     return load("load_zarr", open_source, path, options)
-
-
-class _Stored:
-    """An array of a store as a `Source`."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-
-    @property
-    def shape(self) -> Shape:
-        return tuple(self._found.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        stored: np.dtype[Any] = np.dtype(self._found.dtype)
-        return stored.newbyteorder("=")
-
-    @property
-    def chunks(self) -> Shape | None:
-        return tuple(self._found.chunks)
-
-    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-        return np.asarray(self._found[slab])
 
 
 @breaks
@@ -140,11 +107,7 @@ def save_zarr(
     {attributes}
     chunks : tuple of int, optional
         The shape of chunks; by default about 16 MiB, whole rows as far as they fit.
-    {progress}
-
-    Raises
-    ------
-    {write_errors}
+    {saving}
 
     Notes
     -----
@@ -263,35 +226,25 @@ def _write(
     advance: Any,
 ) -> None:
     """Write this rank's chunks, some rows of them at a time."""
-    problems: list[Exception] = []
+    later = Deferred(func, comm)
     found: Any = None
+    with ExitStack() as stack:
 
-    def store(slab: Any, values: Tensor) -> None:
-        nonlocal found
-        if problems or not values.numel():
-            return
-        try:
+        def store(slab: Any, values: Tensor) -> None:
+            nonlocal found
             if found is None:
-                found = optional_package("zarr", "zarr").open(
-                    stack.enter_context(_store(path)), mode="r+"
-                )
+                folder = stack.enter_context(_store(path))
+                found = optional_package("zarr", "zarr").open(folder, mode="r+")
                 found = found if name is None else found[name]
             found[slab] = as_numpy(values)
             advance(values.nbytes)
-        except Exception as error:
-            problems.append(error)
 
-    def finish() -> None:
-        stack.close()
-        if problems:
-            raise problems[0]
-
-    with ExitStack() as stack:
-        if not x.shape:
-            if comm.rank == 0:
-                store((), x._local)
-        else:
+        if x.shape:
             for corner, values in whole_chunks(x, chunks):
-                store(box(corner, values.shape), values)
+                if values.numel():
+                    later.run(partial(store, box(corner, values.shape), values))
                 del values
-        attempt(func, comm, finish)
+        elif comm.rank == 0:
+            later.run(partial(store, (), x._local))
+        later.run(stack.close, always=True)
+    later.finish()
