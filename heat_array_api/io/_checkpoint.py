@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +122,8 @@ def _described(
     name = f"values/{len(arrays) + len(plain)}"  # keys need not be valid names of datasets
     if isinstance(node, Array):
         arrays[name] = as_array(func, node)
-        return {
-            "array": name,
-            "shape": node.shape,
-            "split": node.split,
-            "dtype": str(node.dtype),
-            "device": str(node.device),
-        }
+        found = {"shape": node.shape, "split": node.split}
+        return {"array": name, **found, "dtype": str(node.dtype), "device": str(node.device)}
     if isinstance(node, torch.Tensor):
         tensor = node.detach().cpu()
         dtype = str(tensor.dtype).removeprefix("torch.")
@@ -196,11 +191,16 @@ def load_checkpoint(
         with optional_package("h5py").File(path, "r") as file:
             if TREE not in file:
                 raise ValueError(f"{path!r} is no checkpoint")
-            found = json.loads(file[TREE][...].tobytes().decode())
+            names: list[str] = []
+
+            def collected(node: dict[str, Any]) -> dict[str, Any]:
+                names.extend(node[kind] for kind in ("tensor", "numpy") if kind in node)
+                return node
+
+            found = json.loads(file[TREE][...].tobytes().decode(), object_hook=collected)
             if found.get("version") != VERSION:
                 raise ValueError(f"{path!r} has version {found.get('version')}; expected {VERSION}")
-            tree = found["tree"]
-            return tree, {name: file[name][()] for name in _plain_names(tree)}
+            return found["tree"], {name: file[name][()] for name in names}
 
     tree, plain = at_root(func, comm, read)
 
@@ -217,15 +217,9 @@ def load_checkpoint(
         if kind == "numpy":
             return plain[value]
         if kind == "array":
-            return load_hdf5(
-                path,
-                value,
-                split=_split_of(split, node, place.strip("/")),
-                dtype=node["dtype"],
-                device=_device_of(device, node),
-                comm=comm,
-                progress=progress,
-            )
+            along = _split_of(split, node, place.strip("/"))
+            options = {"split": along, "dtype": node["dtype"], "device": _device_of(device, node)}
+            return load_hdf5(path, value, comm=comm, progress=progress, **options)
         return value
 
     return restored(tree, "")
@@ -241,15 +235,3 @@ def _device_of(device: Any, node: Mapping[str, Any]) -> Any:
     if device is None and not torch.cuda.is_available():
         return "cpu"
     return node["device"] if device is None else device
-
-
-def _plain_names(node: Any) -> Iterator[str]:
-    (kind, value), *_ = node.items()
-    if kind == "dict":
-        for _, inner in value:
-            yield from _plain_names(inner)
-    elif kind in ("list", "tuple"):
-        for inner in value:
-            yield from _plain_names(inner)
-    elif kind in ("tensor", "numpy"):
-        yield value

@@ -16,10 +16,10 @@ from .._comm.recording import breaks
 from .._comm.trace import note
 from .._core.array import Array
 from .._core.dtypes import to_numpy_dtype, to_torch_dtype
-from .._core.layout import Layout, normalize_axis
+from .._core.layout import Layout
 from .._core.redistribute import redistribute
-from .._creation import Split, local_device
-from .._options import UNSET, Unset, default_split
+from .._creation import Split, local_device, new_layout
+from .._options import UNSET
 from ._agreement import at_root, attempt
 from ._agreement import progress as bar
 from ._arguments import as_array, documented
@@ -108,13 +108,7 @@ def load_csv(
     counts = tuple(rows for rows, _ in shapes)
     found = Layout.of((sum(counts), width), 0, counts, comm)
     x = Array(local.reshape(counts[comm.rank], width).to(place), found)
-    return redistribute(x, found.split_along(_axis(func, split)))
-
-
-def _axis(func: str, split: Split) -> int | None:
-    if isinstance(split, Unset):
-        return default_split(2)
-    return None if split is None else normalize_axis(func, split, 2, "split")
+    return redistribute(x, new_layout(func, x.shape, split, comm))
 
 
 def _numbers(
@@ -125,23 +119,15 @@ def _numbers(
     columns: tuple[int, ...] | None,
 ) -> np.ndarray[Any, Any]:
     """Parse lines of text into rows of numbers."""
-    rows = (line for line in lines if _is_row(line, comments))
+    mark = "\n" if comments is None else comments
+    rows = (line for line in lines if line.partition(mark)[0].strip())
     first = next(rows, None)
     if first is None:
         return np.empty((0, 0), dtype)
+    lines = itertools.chain([first], rows)
     return np.loadtxt(
-        itertools.chain([first], rows),
-        dtype=dtype,
-        delimiter=delimiter,
-        comments=comments,
-        usecols=columns,
-        ndmin=2,
+        lines, dtype=dtype, delimiter=delimiter, comments=comments, usecols=columns, ndmin=2
     )
-
-
-def _is_row(line: str, comments: str | None) -> bool:
-    text = line if comments is None else line.split(comments, 1)[0]
-    return bool(text.strip())
 
 
 def _bytes_of_rows(name: str, skipped: int) -> tuple[int, int]:

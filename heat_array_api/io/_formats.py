@@ -44,15 +44,14 @@ def load(path: str | os.PathLike[str], name: str | None = None, **options: Any) 
     >>> print(x)
     [0 1 2 3 4 5]
     """
-    kind = format_of("load", path)
-    if kind in ("npy", "csv"):
-        if name is not None:
-            raise TypeError(f"load: a name, {name!r}, but a {kind} file holds one array")
-        return (load_npy if kind == "npy" else load_csv)(path, **options)
+    kind = _format("load", path, name)
+    if kind in ("hdf5", "netcdf"):
+        return (load_hdf5 if kind == "hdf5" else load_netcdf)(
+            path, "data" if name is None else name, **options
+        )
     if kind == "zarr":
         return load_zarr(path, name, **options)
-    several = load_hdf5 if kind == "hdf5" else load_netcdf
-    return several(path, "data" if name is None else name, **options)
+    return (load_npy if kind == "npy" else load_csv)(path, **options)
 
 
 @breaks
@@ -77,12 +76,17 @@ def save(x: Any, path: str | os.PathLike[str], name: str | None = None, **option
     >>> print(xp.io.load("a.nc", "y"))
     [0 1]
     """
-    kind = format_of("save", path)
+    kind = _format("save", path, name)
     if kind in ("npy", "csv"):
-        if name is not None:
-            raise TypeError(f"save: a name, {name!r}, but a {kind} file holds one array")
         (save_npy if kind == "npy" else save_csv)(x, path, **options)
     elif kind == "netcdf":
         save_netcdf(x, path, name, **options)
     else:
         (save_hdf5 if kind == "hdf5" else save_zarr)(x, path, name, **options)
+
+
+def _format(func: str, path: str | os.PathLike[str], name: str | None) -> str:
+    kind = format_of(func, path)
+    if name is not None and kind in ("npy", "csv"):
+        raise TypeError(f"{func}: a name, {name!r}, but a {kind} file holds one array")
+    return kind

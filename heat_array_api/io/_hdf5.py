@@ -25,7 +25,7 @@ from ._arguments import (
 from ._atomic import replacing
 from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
-from ._read import Indexed, Source, load
+from ._read import Source, load
 
 __all__ = ["load_hdf5", "save_hdf5"]
 
@@ -75,7 +75,7 @@ def load_hdf5(
                 raise KeyError(f"dataset {dataset!r} of {name!r} is a group; {listed}")
             if found.shape is None:
                 raise ValueError(f"dataset {dataset!r} of {name!r} has no values (null dataspace)")
-            yield Indexed(found)
+            yield Source(found)
 
     options = ReadOptions(split, dtype, device, comm, selection, progress)
     return load("load_hdf5", open_source, path, options)

@@ -106,33 +106,26 @@ def write_all(
 
 
 def _choose(func: str, target: Target, place: Place, strategy: str | None) -> str:
-    h5py = optional_package("h5py")
+    h5py, x = optional_package("h5py"), target.array
+    plain = not place.filters
+    known = set(place.filters) <= {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE}
     can = {
-        "mpio": h5py.get_config().mpi
-        and place.allocated
-        and not place.filters
-        and target.array.size > 0
-        and target.array.ndim > 0,
-        "offset": place.offset is not None and not place.filters,
-        "chunks": place.chunks is not None
-        and set(place.filters) <= {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE}
-        and target.start == 0
-        and target.array.size > 0,
+        "mpio": h5py.get_config().mpi and place.allocated and plain and x.size and x.ndim,
+        "offset": plain and place.offset is not None,
+        "chunks": known and place.chunks is not None and target.start == 0 and x.size,
         "root": True,
     }
-    if strategy is not None:
-        if strategy not in STRATEGIES:
-            raise ValueError(f"{func}: strategy is {strategy!r}; expected one of {STRATEGIES}")
-        if not can[strategy]:
-            if target.array.nbytes <= SMALL:
-                return "root"
-            raise ValueError(
-                f"{func}: strategy {strategy!r} cannot write {target.name!r} "
-                f"({'chunked' if place.chunks else 'not chunked'}, filters {place.filters})"
-            )
+    if strategy is not None and strategy not in STRATEGIES:
+        raise ValueError(f"{func}: strategy is {strategy!r}; expected one of {STRATEGIES}")
+    if strategy is not None and can[strategy]:
         return strategy
-    if target.array.nbytes <= SMALL:
+    if x.nbytes <= SMALL:
         return "root"
+    if strategy is not None:
+        raise ValueError(
+            f"{func}: strategy {strategy!r} cannot write {target.name!r} "
+            f"({'chunked' if place.chunks else 'not chunked'}, filters {place.filters})"
+        )
     return next(name for name in STRATEGIES if can[name])
 
 
@@ -218,12 +211,11 @@ def _by_chunks(
 ) -> None:
     assert place.chunks is not None
     chunks = place.chunks
-    deflate = optional_package("h5py").h5z.FILTER_DEFLATE
     # A box may hold many chunks: they are sent in batches of equal numbers from each rank.
     in_batch = max(1, ROUND // (math.prod(chunks) * target.array.dtype.itemsize))
     with _at_root(func, comm, path) as run:
         for first, values in whole_chunks(target.array, chunks):
-            packed = _packed(as_numpy(values), chunks, place.filters, deflate, target.storage.gzip)
+            packed = _packed(as_numpy(values), chunks, place.filters, target.storage.gzip)
             left = math.prod(-(-n // c) for n, c in zip(values.shape, chunks, strict=True))
             going_on = True
             while going_on:
@@ -239,15 +231,12 @@ def _by_chunks(
 
 
 def _packed(
-    values: np.ndarray[Any, Any],
-    chunks: Shape,
-    filters: tuple[int, ...],
-    deflate: int,
-    level: int | None,
-) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    values: np.ndarray[Any, Any], chunks: Shape, filters: tuple[int, ...], level: int | None
+) -> Iterator[tuple[Shape, bytes]]:
     """Yield (corner, bytes) of each chunk, padded with zeros and filtered."""
     if not values.size:
         return
+    deflate = optional_package("h5py").h5z.FILTER_DEFLATE
     starts = [range(0, n, c) for n, c in zip(values.shape, chunks, strict=True)]
     for corner in itertools.product(*starts):
         part = values[tuple(slice(i, i + c) for i, c in zip(corner, chunks, strict=True))]
@@ -265,8 +254,8 @@ def _packed(
 
 
 def _gather_bytes(
-    packed: list[tuple[tuple[int, ...], bytes]], more: bool, comm: Communicator
-) -> tuple[list[tuple[tuple[int, ...], Any]], bool]:
+    packed: list[tuple[Shape, bytes]], more: bool, comm: Communicator
+) -> tuple[list[tuple[Shape, Any]], bool]:
     """Return the chunks of all ranks on rank 0, and whether any rank has `more`.
 
     Messages: one small allgather, one all-to-all.
@@ -286,7 +275,7 @@ def _gather_bytes(
     return found, any(goes_on for _, goes_on in told)
 
 
-def _store_chunks(chunks: list[tuple[tuple[int, ...], Any]], dataset: Any) -> None:
+def _store_chunks(chunks: list[tuple[Shape, Any]], dataset: Any) -> None:
     for corner, data in chunks:
         dataset.id.write_direct_chunk(corner, data)
 

@@ -8,6 +8,7 @@ instead of raising it; the error is raised once HDF5 has closed the file.
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +26,7 @@ def writing(open_file: Callable[[Any, str], Any], path: str, mode: str) -> Itera
 
     An OSError of the system is raised once the file has been closed.
     """
-    stream = _Stream(path)
+    stream = _Stream(path, "r+")
     try:
         with open_file(stream, mode) as file:
             yield file
@@ -39,47 +40,21 @@ def writing(open_file: Callable[[Any, str], Any], path: str, mode: str) -> Itera
         raise stream.problem
 
 
-class _Stream:
+class _Stream(io.FileIO):
     """The file object that h5py writes to."""
 
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_RDWR)
-        self._at = 0
-        self.problem: OSError | None = None
-
-    def close(self) -> None:
-        os.close(self._file)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file).st_size}
-        self._at = base[whence] + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, count: int) -> bytes:
-        data = os.pread(self._file, count, self._at)
-        self._at += len(data)
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._file, [buffer], self._at)
-        self._at += count
-        return count
+    problem: OSError | None = None
 
     def write(self, buffer: Any) -> int:
-        data = memoryview(buffer).cast("B")
-        self._guarded(lambda: write_bytes(self._file, data, self._at))
-        self._at += len(data)
+        data, at = memoryview(buffer).cast("B"), self.tell()
+        self._guarded(lambda: write_bytes(self.fileno(), data, at))
+        self.seek(at + len(data))
         return len(data)
 
-    def truncate(self, size: int) -> int:
-        self._guarded(lambda: os.ftruncate(self._file, size))
-        return size
-
-    def flush(self) -> None:
-        """Do nothing: the system has all data that was written."""
+    def truncate(self, size: int | None = None) -> int:
+        length = self.tell() if size is None else size
+        self._guarded(lambda: os.ftruncate(self.fileno(), length))
+        return length
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:

@@ -104,11 +104,11 @@ def _find(file: Any, variable: str, name: str) -> Any:
     return place.variables[last]
 
 
-class _Variable:
-    """A variable as a `Source`: decodes by the CF conventions unless `raw`."""
+class _Variable(Source):
+    """A variable, decoded by the CF conventions unless `raw`."""
 
     def __init__(self, found: Any, raw: bool) -> None:
-        self._found = found
+        super().__init__(found)
         attributes = {} if raw else {name: found.getncattr(name) for name in found.ncattrs()}
         self._scale = attributes.get("scale_factor")
         self._offset = attributes.get("add_offset")

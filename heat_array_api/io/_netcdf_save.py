@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,31 +43,14 @@ __all__ = ["save_netcdf"]
 
 
 class _Variable(NamedTuple):
-    """An array as it is stored, the names of its dimensions, and its attributes."""
+    """An array, or texts in NumPy's, as stored, with names of dimensions and attributes."""
 
     name: str
-    array: Array
+    array: Any
     dims: tuple[str, ...]
     attributes: dict[str, Any]
-    fill: Any
-    storage: Storage
-
-    @property
-    def shape(self) -> Shape:
-        return self.array.shape
-
-
-class _Text(NamedTuple):
-    """Texts, equal on all ranks, which rank 0 stores as characters (S1) or strings."""
-
-    name: str
-    values: np.ndarray[Any, Any]
-    dims: tuple[str, ...]
-    attributes: dict[str, Any]
-
-    @property
-    def shape(self) -> Shape:
-        return tuple(self.values.shape)
+    fill: Any = None
+    storage: Storage = Storage()
 
 
 class _Stored(NamedTuple):
@@ -165,7 +149,7 @@ def save_netcdf(
     named = (unlimited,) if isinstance(unlimited, str) else unlimited
     free = frozenset((*named, *given.unlimited, *(() if append is None else (append,))))
     texts = [
-        _Text(name, values, tuple(given.dims[name]), dict(given.attributes[name]))
+        _Variable(name, values, tuple(given.dims[name]), dict(given.attributes[name]))
         for name, values in given.texts.items()
     ]
     sizes = _dimensions(func, [*variables, *texts], free, append)
@@ -174,11 +158,8 @@ def save_netcdf(
     whole = dict(given.attributes.get("") or {})
     total = sum(v.array.nbytes for v in variables)
     with replacing(func, comm, path, keep=mode == "a") as unfinished:
-        places = at_root(
-            func,
-            comm,
-            lambda: _create(unfinished, variables, texts, sizes, free, append, stored, whole),
-        )
+        create = partial(_create, unfinished, variables, texts, sizes, free, append, stored, whole)
+        places = at_root(func, comm, create)
         targets = [
             Target(dataset, v.array, v.storage, start)
             for v, (dataset, start) in zip(variables, places, strict=True)
@@ -202,9 +183,8 @@ def _given(
             raise TypeError(f"{func}: a Dataset has its own names, dims, coords and attributes")
         given = as_save_arguments(func, x)
         own = by_name(func, "encoding", encoding, given.arrays, given.arrays)
-        return given._replace(
-            encoding={k: {**v, **own.get(k, {})} for k, v in given.encoding.items()}
-        )
+        both = {name: {**v, **own.get(name, {})} for name, v in given.encoding.items()}
+        return given._replace(encoding=both)
     arrays, comm = as_variables(func, x, variable)
     twice = arrays.keys() & coords.keys()
     if twice:
@@ -215,21 +195,17 @@ def _given(
     for name, values in coords.items():
         line = values if isinstance(values, Array) else asarray(values, comm=comm, split=None)
         arrays[name], named[name] = as_array(func, line), (name,)
-    return SaveArguments(
-        arrays,
-        named,
-        by_name(func, "attributes", attributes, x, arrays),
-        by_name(func, "encoding", encoding, x, arrays),
-    )
+    notes = by_name(func, "attributes", attributes, x, arrays)
+    return SaveArguments(arrays, named, notes, by_name(func, "encoding", encoding, x, arrays))
 
 
 def _dimensions(
-    func: str, variables: list[_Variable | _Text], free: frozenset[str], append: str | None
+    func: str, variables: list[_Variable], free: frozenset[str], append: str | None
 ) -> dict[str, int]:
     """Return the lengths of all dimensions, on which the variables must agree."""
     sizes: dict[str, int] = {}
     for v in variables:
-        for dim, n in zip(v.dims, v.shape, strict=True):
+        for dim, n in zip(v.dims, v.array.shape, strict=True):
             if sizes.setdefault(dim, n) != n:
                 raise ValueError(
                     f"{func}: dimension {dim!r} has length {n} in {v.name!r}, not {sizes[dim]}"
@@ -270,7 +246,7 @@ def _as_stored(func: str, name: str, given: SaveArguments, storage: Storage) -> 
 def _pairs(x: Array) -> Array:
     """Return complex numbers as pairs along a last axis."""
     t = torch.view_as_real(x._local.resolve_conj())
-    return Array(t, x._layout.insert(x.ndim, length=2))
+    return Array(t, layout.with_shape((*layout.shape, 2), layout.split))
 
 
 # ---------------------------------------------------------------------- appending
@@ -287,16 +263,10 @@ def _growing(path: str | os.PathLike[str], dim: str) -> dict[str, _Stored]:
 def _variables(group: Any, prefix: str) -> Iterator[tuple[str, _Stored]]:
     for name, found in group.variables.items():
         attributes = dict(found.attrs)
-        yield (
-            prefix + name,
-            _Stored(
-                tuple(found.dimensions),
-                tuple(found.shape),
-                np.dtype(found.dtype),
-                attributes.get("dtype") == "bool",
-                {key: attributes[key] for key in ENCODING if key in attributes},
-            ),
-        )
+        encoding = {key: attributes[key] for key in ENCODING if key in attributes}
+        boolean, dtype = attributes.get("dtype") == "bool", np.dtype(found.dtype)
+        dims, shape = tuple(found.dimensions), tuple(found.shape)
+        yield prefix + name, _Stored(dims, shape, dtype, boolean, encoding)
     for name, inner in group.groups.items():
         yield from _variables(inner, f"{prefix}{name}/")
 
@@ -341,10 +311,10 @@ def _equal(one: Any, other: Any) -> bool:
 def _check_stored(func: str, v: _Variable, before: _Stored) -> None:
     """Raise if a variable would be stored otherwise than in the file."""
     boolean = v.attributes.get("dtype") == "bool"
-    if v.dims != before.dims or v.shape[1:] != before.shape[1:]:
+    if v.dims != before.dims or v.array.shape[1:] != before.shape[1:]:
         raise ValueError(
-            f"{func}: {v.name!r} has dimensions {v.dims} and shape {v.shape}, but {before.dims} "
-            f"and {before.shape} in the file"
+            f"{func}: {v.name!r} has dimensions {v.dims} and shape {v.array.shape}, but "
+            f"{before.dims} and {before.shape} in the file"
         )
     if v.array.dtype != before.dtype or boolean != before.boolean:
         kind = "bool" if before.boolean else before.dtype
@@ -362,7 +332,7 @@ def _check_stored(func: str, v: _Variable, before: _Stored) -> None:
 def _create(
     path: str,
     variables: list[_Variable],
-    texts: list[_Text],
+    texts: list[_Variable],
     sizes: dict[str, int],
     free: frozenset[str],
     append: str | None,
@@ -371,9 +341,8 @@ def _create(
 ) -> list[tuple[str, int]]:
     """Make dimensions and variables; return the HDF5 dataset of each, and the row to begin at."""
     places = []
-    with writing(
-        optional_package("h5netcdf").File, path, "r+" if os.path.getsize(path) else "w"
-    ) as file:
+    h5netcdf = optional_package("h5netcdf")
+    with writing(h5netcdf.File, path, "r+" if os.path.getsize(path) else "w") as file:
         grown = _grow(file, sizes, free, append)
         for v in variables:
             place, _, last = v.name.rpartition("/")
@@ -381,9 +350,8 @@ def _create(
             if v.name in stored:
                 places.append((group.variables[last]._h5ds.name, grown))
                 continue
-            made = group.create_variable(
-                last, v.dims, v.array.dtype, fillvalue=v.fill, **_options(v, free)
-            )
+            options = _storage(v, free).options(v.array.shape)
+            made = group.create_variable(last, v.dims, v.array.dtype, fillvalue=v.fill, **options)
             made.attrs.update(v.attributes)
             places.append((made._h5ds.name, 0))
         for text in texts:
@@ -392,8 +360,9 @@ def _create(
     return places
 
 
-def _store_text(file: Any, text: _Text) -> None:
-    values = text.values
+def _store_text(file: Any, text: _Variable) -> None:
+    """Store texts, equal on all ranks, as characters (S1) or strings."""
+    values = text.array
     if values.dtype != np.dtype("S1"):
         values = values.astype(str).astype(object)
     kind = values.dtype if values.dtype.kind == "S" else optional_package("h5py").string_dtype()
@@ -409,11 +378,9 @@ def _group(file: Any, place: str) -> Any:
     return file
 
 
-def _options(v: _Variable, free: frozenset[str]) -> dict[str, Any]:
-    storage = v.storage
-    if not storage.chunked and not free.isdisjoint(v.dims):
-        storage = Storage(True)
-    return storage.options(v.array.shape)
+def _storage(v: _Variable, free: frozenset[str]) -> Storage:
+    grows = not v.storage.chunked and not free.isdisjoint(v.dims)
+    return Storage(True) if grows else v.storage
 
 
 def _grow(file: Any, sizes: dict[str, int], free: frozenset[str], append: str | None) -> int:

@@ -23,7 +23,7 @@ from ._agreement import at_root
 from ._agreement import progress as bar
 from ._arguments import ReadOptions, as_array, documented
 from ._atomic import replacing
-from ._read import Indexed, Slab, Source, load
+from ._read import Slab, Source, load
 from ._write import write_at
 
 __all__ = ["Header", "load_npy", "read_header", "save_npy"]
@@ -95,7 +95,7 @@ def load_npy(
     return load("load_npy", open_source, path, options)
 
 
-class _File(Indexed):
+class _File(Source):
     """The array of a file, mapped into memory."""
 
     def __init__(self, path: str, header: Header) -> None:

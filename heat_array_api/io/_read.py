@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from .._indexing.keys import Basic, Range, parse_basic
 from ._agreement import Deferred, attempt, progress
 from ._arguments import ReadOptions
 
-__all__ = ["Indexed", "Selection", "Slab", "Source", "load", "select"]
+__all__ = ["Selection", "Slab", "Source", "load", "select"]
 
 BLOCK = 1 << 22
 """Bytes read at once: few enough to be converted or copied in the processor's cache."""
@@ -46,48 +46,37 @@ ROUND = 4 << 20
 Slab = tuple[int | slice, ...]
 
 
-class Source(Protocol):
-    """An open variable of a file: what `load` needs from a format."""
+class Source:
+    """An open variable of a file: what `load` needs from a format.
 
-    @property
-    def shape(self) -> Shape:
-        """The global shape."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the values if the caller asks for none; depends on metadata only."""
-
-    @property
-    def chunks(self) -> Shape | None:
-        """The shape of the chunks that the format reads as a whole, if any."""
-
-    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-        """Return the values of a slab (integers drop axes; steps are positive).
-
-        The caller converts them to `dtype` afterwards.
-        """
-
-
-class Indexed:
-    """A dataset of h5py or zarr, or a NumPy array, as a `Source`."""
+    This class reads whatever is indexed like a NumPy array: datasets of h5py and zarr.
+    """
 
     def __init__(self, found: Any) -> None:
         self._found = found
 
     @property
     def shape(self) -> Shape:
+        """The global shape."""
         return tuple(self._found.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self._found.dtype).newbyteorder("=")
+        """The dtype of the values if the caller asks for none; depends on metadata only."""
+        dtype: np.dtype[Any] = np.dtype(self._found.dtype).newbyteorder("=")
+        return dtype
 
     @property
     def chunks(self) -> Shape | None:
+        """The shape of the chunks that the format reads as a whole, if any."""
         chunks: Shape | None = getattr(self._found, "chunks", None)
         return chunks
 
     def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
+        """Return the values of a slab (integers drop axes; steps are positive).
+
+        The caller converts them to `dtype` afterwards.
+        """
         return np.asarray(self._found[slab])
 
 

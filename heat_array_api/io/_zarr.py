@@ -23,7 +23,7 @@ from ._agreement import Deferred, at_root, members, optional_package
 from ._agreement import progress as bar
 from ._arguments import ReadOptions, as_variables, by_name, check_mode, documented
 from ._atomic import replacing
-from ._read import Indexed, Source, load
+from ._read import Source, load
 from ._write import as_numpy, box, whole_chunks
 
 __all__ = ["load_zarr", "save_zarr"]
@@ -77,7 +77,7 @@ def load_zarr(
         if not hasattr(found, "shape"):
             listed = members("members", [key for key, _ in found.members()])
             raise KeyError(f"{array or name!r} is a group; {listed}")
-        yield Indexed(found)
+        yield Source(found)
 
     options = ReadOptions(split, dtype, device, comm, selection, progress)
     return load("load_zarr", open_source, path, options)
