@@ -193,7 +193,7 @@ def as_variables(
     """Return the arrays to save by name, and their communicator."""
     if isinstance(x, Mapping):
         if name is not None:
-            raise TypeError(f"{func}: a name, {name!r}, for a mapping of names to arrays")
+            raise TypeError(f"{func}: name is {name!r}; expected None for a mapping")
         if not x:
             raise ValueError(f"{func}: no arrays to save")
         found = {_checked(func, key): as_array(func, value) for key, value in x.items()}

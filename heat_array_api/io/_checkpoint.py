@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._comm.communicator import Communicator, as_communicator
+from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
 from .._core.array import Array, common_communicator
 from .._creation import local_device
@@ -73,7 +73,9 @@ def save_checkpoint(
     arrays: dict[str, Array] = {}
     plain: dict[str, np.ndarray[Any, Any]] = {}
     description = _described(func, tree, "", arrays, plain)
-    comm = _communicator(func, arrays, comm)
+    if comm is None and arrays:
+        comm = common_communicator(func, *arrays.values())
+    comm = as_communicator(comm)
     text = json.dumps({"version": VERSION, "tree": description})
     folder = Path(directory)
 
@@ -84,12 +86,6 @@ def save_checkpoint(
         with bar(func, total, comm, progress) as advance:
             targets = [Target(name, x) for name, x in arrays.items()]
             write_all(func, comm, unfinished, targets, None, advance)
-
-
-def _communicator(func: str, arrays: Mapping[str, Array], comm: Any) -> Communicator:
-    if comm is None and arrays:
-        return common_communicator(func, *arrays.values())
-    return as_communicator(comm)
 
 
 def _create(path: str, text: str, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> None:
@@ -136,7 +132,8 @@ def _described(
         return {"numpy": name}
     if node is None or isinstance(node, (bool, int, float, str)):
         return {"value": node}
-    raise TypeError(f"{func}: {place or 'the tree'} is {type(node).__name__}, which is not saved")
+    kind = type(node).__name__
+    raise TypeError(f"{func}: {place or 'the tree'} is {kind}, which cannot be saved")
 
 
 @breaks
@@ -174,7 +171,7 @@ def load_checkpoint(
     Raises
     ------
     OSError, ValueError
-        If there is no checkpoint, or it cannot be read. On all ranks. No pickle is ever loaded.
+        If there is not a checkpoint, or it cannot be read. On all ranks. No pickle is ever loaded.
 
     Examples
     --------
@@ -190,7 +187,7 @@ def load_checkpoint(
     def read() -> tuple[Any, dict[str, Any]]:
         with optional_package("h5py").File(path, "r") as file:
             if TREE not in file:
-                raise ValueError(f"{path!r} is no checkpoint")
+                raise ValueError(f"{path!r} is not a checkpoint")
             names: list[str] = []
 
             def collected(node: dict[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def load_csv(
     shapes = comm.allgather_ints(tuple(local.shape))
     widths = sorted({width for rows, width in shapes if rows})
     if len(widths) > 1:
-        raise ValueError(f"{func}: {name!r} has rows of {widths} numbers")
+        raise ValueError(f"{func}: {name!r} has rows of {widths} numbers; expected equal lengths")
     width = widths[0] if widths else 0
     counts = tuple(rows for rows, _ in shapes)
     found = Layout.of((sum(counts), width), 0, counts, comm)
@@ -197,10 +197,8 @@ def save_csv(
     func = "save_csv"
     x = as_array(func, x)
     if x.ndim not in (1, 2) or x._local.is_complex():
-        raise TypeError(
-            f"{func}: an array of shape {x.shape} and dtype {x.dtype}; expected a real table"
-        )
-    rows = redistribute(x, x._layout.split_along(0))
+        raise TypeError(f"{func}: x has shape {x.shape} and dtype {x.dtype}; expected a real table")
+    rows = redistribute(x, Layout.balanced(x.shape, 0, x.comm))
     data = attempt(func, x.comm, lambda: _as_text(as_numpy(rows._local), delimiter, format))
     if header is not None and x.comm.rank == 0:
         data = f"{header}\n".encode() + data

@@ -88,5 +88,5 @@ def save(x: Any, path: str | os.PathLike[str], name: str | None = None, **option
 def _format(func: str, path: str | os.PathLike[str], name: str | None) -> str:
     kind = format_of(func, path)
     if name is not None and kind in ("npy", "csv"):
-        raise TypeError(f"{func}: a name, {name!r}, but a {kind} file holds one array")
+        raise TypeError(f"{func}: name is {name!r}; expected None: {kind} files hold one array")
     return kind

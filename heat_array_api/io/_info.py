@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,14 +193,14 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
 # ---------------------------------------------------------------------- one reader for each format
 
 
-def _dtype(dtype: Any) -> np.dtype[Any] | None:
-    if isinstance(dtype, np.dtype) and dtype.kind in "biufc":
-        return dtype.newbyteorder("=")
-    return None
-
-
-def _plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+def _dtype(found: Any) -> np.dtype[Any] | None:
+    """Return the dtype of a variable; None if no array can hold it."""
+    try:
+        dtype = found.dtype
+    except TypeError:  # NumPy has no such type
+        return None
+    numeric = isinstance(dtype, np.dtype) and dtype.kind in "biufc"
+    return dtype.newbyteorder("=") if numeric else None
 
 
 Found = Iterator[tuple[str, VariableInfo | dict[str, Any]]]
@@ -225,9 +226,9 @@ def _hdf5(path: str) -> FileInfo:
         file.visit(names.append)
         for name in names:
             found = file[name or "/"]
-            attributes = {key: _plain(value) for key, value in _safe_items(found)}
+            attributes = _hdf5_attributes(found)
             if isinstance(found, h5py.Dataset):
-                dtype, shape = _hdf5_dtype(found), found.shape or ()
+                dtype, shape = _dtype(found), found.shape or ()
                 yield name, VariableInfo(name, shape, dtype, None, found.chunks, attributes)
             else:
                 yield name, attributes
@@ -236,24 +237,19 @@ def _hdf5(path: str) -> FileInfo:
         return _collected(visit(file))
 
 
-def _hdf5_dtype(found: Any) -> np.dtype[Any] | None:
-    try:
-        return _dtype(found.dtype)
-    except TypeError:  # NumPy has no such type
-        return None
-
-
-def _safe_items(found: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes that can be pickled; references into the file cannot."""
+def _hdf5_attributes(found: Any) -> dict[str, Any]:
+    """Return the attributes that can be pickled; references into the file cannot."""
+    kept: dict[str, Any] = {}
     for key in found.attrs:
-        try:
+        with suppress(OSError, TypeError):
             value = found.attrs[key]
-        except (OSError, TypeError):
-            continue
-        if isinstance(value, (str, bytes, np.generic)) or (
-            isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU"
-        ):
-            yield key, value
+            if isinstance(value, bytes):
+                kept[key] = value.decode()
+            elif isinstance(value, (str, np.generic)) or (
+                isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU"
+            ):
+                kept[key] = value
+    return kept
 
 
 def _netcdf(path: str) -> FileInfo:
@@ -265,17 +261,10 @@ def _netcdf(path: str) -> FileInfo:
         yield prefix.strip("/"), {key: group.getncattr(key) for key in group.ncattrs()}
         for key, found in group.variables.items():
             name, chunks = prefix + key, found.chunking()
-            yield (
-                name,
-                VariableInfo(
-                    name,
-                    tuple(int(n) for n in found.shape),
-                    _dtype(found.dtype),
-                    tuple(found.dimensions),
-                    tuple(chunks) if isinstance(chunks, list) else None,
-                    {key: found.getncattr(key) for key in found.ncattrs()},
-                ),
-            )
+            dims, shape = tuple(found.dimensions), tuple(int(n) for n in found.shape)
+            chunks = tuple(chunks) if isinstance(chunks, list) else None
+            attributes = {key: found.getncattr(key) for key in found.ncattrs()}
+            yield name, VariableInfo(name, shape, _dtype(found), dims, chunks, attributes)
         for name, inner in group.groups.items():
             yield from visit(inner, f"{prefix}{name}/")
 
@@ -289,7 +278,7 @@ def _zarr(path: str) -> FileInfo:
         attributes = dict(found.attrs)
         if hasattr(found, "shape"):
             name, dims = name or "data", getattr(found.metadata, "dimension_names", None)
-            dtype = _dtype(found.dtype)
+            dtype = _dtype(found)
             yield name, VariableInfo(name, found.shape, dtype, dims, found.chunks, attributes)
             return
         yield name, attributes
@@ -303,7 +292,7 @@ def _npy(path: str) -> FileInfo:
     from ._npy import read_header
 
     header = read_header(path)
-    return FileInfo({"data": VariableInfo("data", header.shape, _dtype(header.dtype))}, {})
+    return FileInfo({"data": VariableInfo("data", header.shape, _dtype(header))}, {})
 
 
 def _csv(path: str) -> FileInfo:

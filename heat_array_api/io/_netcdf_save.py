@@ -214,7 +214,7 @@ def _dimensions(
             raise ValueError(f"{func}: {append!r} is not the first dimension of {v.name!r}")
     missing = free - sizes.keys()
     if missing:
-        raise ValueError(f"{func}: unlimited {sorted(missing)}; the dimensions are {list(sizes)}")
+        raise ValueError(f"{func}: unlimited is {sorted(missing)}; expected some of {list(sizes)}")
     return sizes
 
 
@@ -230,7 +230,7 @@ def _as_stored(func: str, name: str, given: SaveArguments, storage: Storage) -> 
         dims = tuple(f"{name.replace('/', '_')}_dim{axis}" for axis in range(x.ndim))
     dims = tuple(dims)
     if len(dims) != x.ndim or len(set(dims)) != len(dims):
-        raise ValueError(f"{func}: dims {dims} for {name!r} of shape {x.shape}")
+        raise ValueError(f"{func}: dims of {name!r} is {dims}; expected {x.ndim} different names")
     encoding = dict(given.encoding.get(name) or {})
     x, attributes, fill = encoded(func, name, x, attributes, encoding)
     dtype = x._local.dtype
@@ -289,7 +289,7 @@ def _as_stored_before(
             inherited = before.encoding
         for key, value in own.items():
             if not _equal(value, inherited.get(key, before.dtype if key == "dtype" else None)):
-                raise ValueError(f"{func}: {key} of {name!r} is {value}, but another in the file")
+                raise ValueError(f"{func}: {key} of {name!r} is {value}, but different in the file")
         encoding[name] = {**own, **inherited}
         if dims.get(name) is None:
             dims[name] = before.dims[: given.arrays[name].ndim]

@@ -1,6 +1,6 @@
 """Which part of a file each rank writes, and how elements get to that rank.
 
-`pieces` divides an array into consecutive bytes, `whole_chunks` into boxes of whole chunks, and
+`consecutive` divides an array into runs of bytes, `whole_chunks` into boxes of whole chunks, and
 `to_root` sends it to rank 0. All three are generators that yield some 4 MiB at a time, so that a
 rank needs little memory beside its shard. Consumers ``del`` a part before they ask for the next.
 """
@@ -27,7 +27,7 @@ from .._reshape import reshape
 from ._agreement import Deferred
 from ._hdf5_stream import write_bytes
 
-__all__ = ["as_numpy", "box", "pieces", "to_root", "whole_chunks", "write_at"]
+__all__ = ["as_numpy", "box", "consecutive", "to_root", "whole_chunks", "write_at"]
 
 ROUND = 4 << 20
 """Bytes that a rank redistributes at once."""
@@ -50,7 +50,7 @@ def box(corner: Shape, shape: Shape, start: int = 0) -> tuple[slice, ...]:
     return tuple(slices)
 
 
-def pieces(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
+def consecutive(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
     """Yield pieces that are consecutive in C order, for this rank to write: (start, values).
 
     All ranks yield equally often, and all elements together once; `base` is added to `start`. A
@@ -72,7 +72,7 @@ def pieces(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
     width = max(row * x.dtype.itemsize, 1)
     if width > ROUND * layout.comm.size:  # a single row is too large
         for i in range(layout.shape[0]):
-            yield from pieces(x[i], base + i * row)
+            yield from consecutive(x[i], base + i * row)
         return
     rows = ROUND * layout.comm.size // width
     for first in range(0, layout.shape[0], rows):
@@ -243,7 +243,7 @@ def write_at(
     """
     later = Deferred(func, comm)
     file = later.run(lambda: os.open(path, os.O_WRONLY))
-    for start, values in pieces(x):
+    for start, values in consecutive(x):
         later.run(partial(_write_all, file, values, offset + start * values.dtype.itemsize))
         later.run(partial(advance, values.nbytes))
         del values

@@ -136,7 +136,7 @@ def as_save_arguments(func: str, dataset: Any) -> SaveArguments:
                 texts[str(name)] = values
                 continue
             if values.dtype.kind not in "biufc":
-                raise TypeError(f"{func}: variable {name!r} has dtype {values.dtype}")
+                raise TypeError(f"{func}: {name!r} has dtype {values.dtype}; expected numbers")
             data = asarray(values, comm=comm, split=None)
         arrays[str(name)] = data
         kept = ("dtype", *ENCODING)

@@ -125,7 +125,7 @@ def save_zarr(
     variables, comm = as_variables(func, x, array)
     check_mode(func, mode)
     if alone and mode == "a":
-        raise ValueError(f"{func}: mode 'a' needs the name of an array")
+        raise ValueError(f"{func}: array is None; expected a name in mode 'a'")
     shapes = {name: _chunks(func, value, chunks) for name, value in variables.items()}
     notes = by_name(func, "attributes", attributes, x, variables)
 
@@ -167,7 +167,7 @@ def _chunks(func: str, x: Array, chunks: tuple[int, ...] | None) -> Shape:
             left //= found[0]
         return tuple(found)
     if len(chunks) != x.ndim or min(chunks, default=1) < 1:
-        raise ValueError(f"{func}: chunks {chunks} for an array of shape {x.shape}")
+        raise ValueError(f"{func}: chunks is {chunks}; expected {x.ndim} positive lengths")
     return tuple(chunks)
 
 
