@@ -1,6 +1,6 @@
 """Reading and writing files in parallel: each rank touches only its own shard.
 
-HDF5 needs h5py, NetCDF needs netCDF4 and h5netcdf (``pip install "heat_array_api[io]"``), Zarr needs
+HDF5 needs h5py, NetCDF netCDF4 and h5netcdf (``pip install "heat_array_api[io]"``), Zarr needs
 zarr. Each is imported when a file of its kind is first opened. A saved file appears whole or not
 at all.
 """
