@@ -198,7 +198,7 @@ def save_csv(
     x = as_array(func, x)
     if x.ndim not in (1, 2) or x._local.is_complex():
         raise TypeError(f"{func}: x has shape {x.shape} and dtype {x.dtype}; expected a real table")
-    rows = redistribute(x, Layout.balanced(x.shape, 0, x.comm))
+    rows = redistribute(x, x._layout.split_along(0))
     data = attempt(func, x.comm, lambda: _as_text(as_numpy(rows._local), delimiter, format))
     if header is not None and x.comm.rank == 0:
         data = f"{header}\n".encode() + data

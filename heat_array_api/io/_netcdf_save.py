@@ -246,7 +246,7 @@ def _as_stored(func: str, name: str, given: SaveArguments, storage: Storage) -> 
 def _pairs(x: Array) -> Array:
     """Return complex numbers as pairs along a last axis."""
     t = torch.view_as_real(x._local.resolve_conj())
-    return Array(t, layout.with_shape((*layout.shape, 2), layout.split))
+    return Array(t, x._layout.insert(x.ndim, length=2))
 
 
 # ---------------------------------------------------------------------- appending

@@ -84,7 +84,7 @@ def consecutive(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
 def _even_share(x: Array) -> tuple[int, Values]:
     """Return this rank's even share of the elements in C order: (start, values)."""
     flat = reshape(x, (-1,))
-    even = redistribute(flat, Layout.balanced(flat.shape, 0, x.comm))
+    even = redistribute(flat, flat._layout.split_along(0))
     return even._layout.start, as_numpy(even._local)
 
 
