@@ -1,8 +1,8 @@
-"""Reading and writing files in parallel: each rank touches only its own slab.
+"""Reading and writing files in parallel: each rank touches only its own shard.
 
-HDF5 needs h5py, NetCDF netCDF4 and h5netcdf (``pip install "heat_array_api[io]"``), Zarr zarr; each
-is imported when the first file of its kind is opened. What is saved appears whole, under its
-name, or not at all.
+HDF5 needs h5py, NetCDF netCDF4 and h5netcdf (``pip install "heat_array_api[io]"``), Zarr needs
+zarr. Each is imported when a file of its kind is first opened. A saved file appears whole or not
+at all.
 """
 
 from __future__ import annotations
@@ -19,25 +19,10 @@ from ._xarray import open_dataset
 from ._zarr import load_zarr, save_zarr
 
 __all__ = [
-    "FileInfo",
-    "VariableInfo",
-    "info",
-    "load",
-    "load_checkpoint",
-    "load_csv",
-    "load_hdf5",
-    "load_netcdf",
-    "load_npy",
-    "load_zarr",
-    "open_dataset",
-    "save",
-    "save_checkpoint",
-    "save_csv",
-    "save_hdf5",
-    "save_netcdf",
-    "save_npy",
-    "save_zarr",
-]
+    "FileInfo", "VariableInfo", "info", "load", "load_checkpoint", "load_csv", "load_hdf5",
+    "load_netcdf", "load_npy", "load_zarr", "open_dataset", "save", "save_checkpoint", "save_csv",
+    "save_hdf5", "save_netcdf", "save_npy", "save_zarr",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

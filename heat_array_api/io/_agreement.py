@@ -1,8 +1,8 @@
-"""What readers and writers share: agreement of the ranks on errors.
+"""What readers and writers share: agreement of the ranks on errors, and progress bars.
 
 A file can fail on one rank alone (a node without the mount, a full memory). Every step
-that touches it therefore ends in one small allgather of the ranks' errors, so that an
-error is raised on all of them or on none.
+that touches a file therefore ends in one small allgather of the ranks' errors, so that an
+error is raised on all ranks or on none.
 """
 
 from __future__ import annotations
@@ -11,14 +11,24 @@ import builtins
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._comm.communicator import Communicator
 
-__all__ = ["at_root", "attempt", "members", "missing_package", "progress"]
-
+__all__ = [
+    "Deferred",
+    "at_root",
+    "attempt",
+    "members",
+    "missing_package",
+    "optional_package",
+    "progress",
+]
 
 T = TypeVar("T")
+
+
+# ---------------------------------------------------------------------- errors
 
 
 def attempt(
@@ -27,33 +37,12 @@ def attempt(
     step: Callable[[], T],
     same: Callable[[T], object] = lambda result: None,
 ) -> T:
-    """Run `step` on every rank; if it fails on any, raise one and the same error on all.
+    """Run `step` on every rank; if it fails on any rank, raise the same error on all.
 
-    Parameters
-    ----------
-    func : str
-        The public function on whose behalf this is done, for the message.
-    comm : Communicator
-        Whose ranks must agree.
-    step : callable
-        Takes nothing, must not communicate.
-    same : callable, optional
-        What of the result must be equal on all ranks (metadata, picklable).
-
-    Returns
-    -------
-    object
-        This rank's result of `step`.
-
-    Notes
-    -----
-    Messages: one small allgather.
-
-    Raises
-    ------
-    Exception
-        The error of the lowest rank that has one, of its type where that is a builtin,
-        else a RuntimeError.
+    `step` must not communicate. `same` returns the part of its result that must be equal on all
+    ranks. The error is that of the lowest failing rank, of the same type if that is a builtin,
+    else a RuntimeError; `func` is the public function, for the message. Messages: one small
+    allgather.
     """
     cause: Exception | None = None
     try:
@@ -66,7 +55,8 @@ def attempt(
     failed = [rank for rank, (kind, _, _) in enumerate(reports) if kind]
     if failed:
         kind, text, _ = reports[failed[0]]
-        where = "" if len(failed) == comm.size else f" (on rank {_listed(failed)} of {comm.size})"
+        ranks = ", ".join(map(str, failed))
+        where = "" if len(failed) == comm.size else f" (on rank {ranks} of {comm.size})"
         raise _error_type(kind)(f"{func}: {text}{where}") from cause
     if any(other[2] != reports[0][2] for other in reports):
         seen = "; ".join(f"rank {rank}: {other[2]}" for rank, other in enumerate(reports))
@@ -77,7 +67,7 @@ def attempt(
 def at_root(func: str, comm: Communicator, step: Callable[[], T]) -> T:
     """Run `step` on rank 0 and return its result on all ranks; an error is raised on all.
 
-    The result is sent to the others, pickled. Messages: one small allgather.
+    Messages: one small allgather and one broadcast of the pickled result.
     """
     found: list[T] = []
 
@@ -90,47 +80,82 @@ def at_root(func: str, comm: Communicator, step: Callable[[], T]) -> T:
     return result
 
 
+class Deferred:
+    """The first error of this rank, kept while the ranks go on exchanging data.
+
+    A rank that raised at once would leave the others waiting; `finish` raises it on all ranks.
+    """
+
+    def __init__(self, func: str, comm: Communicator) -> None:
+        self._func, self._comm = func, comm
+        self.problem: Exception | None = None
+
+    def run(self, step: Callable[[], T], *, always: bool = False) -> T | None:
+        """Run a step unless an earlier one has failed; return its result, None if it fails."""
+        if self.problem is None or always:
+            try:
+                return step()
+            except Exception as error:
+                self.problem = self.problem or error
+        return None
+
+    def finish(self) -> None:
+        """Raise the error of any rank on all. Messages: one small allgather."""
+
+        def step() -> None:
+            if self.problem is not None:
+                raise self.problem
+
+        attempt(self._func, self._comm, step)
+
+
 def _text(error: Exception) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])  # str(KeyError) is the repr of its argument
     return str(error) or type(error).__name__
 
 
-def _listed(ranks: list[int]) -> str:
-    return ", ".join(map(str, ranks))
-
-
 def _error_type(name: str) -> type[Exception]:
     found = getattr(builtins, name, None)
     if not isinstance(found, type) or not issubclass(found, Exception):
         return RuntimeError
-    # Their constructors want more than a message.
+    # The constructors of Unicode errors take more than a message.
     return ValueError if issubclass(found, UnicodeError) else found
 
 
 def missing_package(package: str, extra: str) -> ImportError:
-    """Return the error that tells how to get an optional package."""
+    """Return the error that says how to install an optional package."""
     return ImportError(f'needs {package}; install it with: pip install "heat_array_api[{extra}]"')
 
 
+def optional_package(name: str, extra: str = "io") -> Any:
+    """Import an optional package, which an extra of this package installs."""
+    try:
+        return __import__(name)
+    except ImportError:
+        raise missing_package(name, extra) from None
+
+
 def members(kind: str, names: list[str]) -> str:
-    """Return ", it has <kind> a, b, c" for the message of a missing name."""
+    """Return "it has the <kind> a, b, c", for the message about a missing name."""
     shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
     return f"it has the {kind} {shown}" if names else f"it has no {kind}"
 
 
+# ---------------------------------------------------------------------- progress
+
 LARGE = 256 << 20
-"""Bytes from which on a bar is shown of itself."""
+"""Bytes from which a progress bar is shown by default."""
 
 
 @contextmanager
 def progress(
     func: str, total: int, comm: Communicator, show: bool | None
 ) -> Iterator[Callable[[int], object]]:
-    """Yield a function that is told of the bytes this rank has read or written.
+    """Yield a function to call with the number of bytes that this rank has read or written.
 
-    Rank 0 shows its own part of `total` as that of all. `show` None: where there is much, and
-    a terminal, and tqdm is installed.
+    Rank 0 shows its own progress as that of all ranks, if tqdm is installed. `show` None: only
+    for much data, on a terminal.
     """
     wanted = show if show is not None else total >= LARGE and sys.stderr.isatty()
     if not wanted or comm.rank != 0:
@@ -144,4 +169,4 @@ def progress(
     share = max(total // comm.size, 1)
     with tqdm(total=share, desc=func, unit="B", unit_scale=True) as bar:
         yield bar.update
-        bar.update(max(share - bar.n, 0))  # ranks' parts differ by some rows
+        bar.update(max(share - bar.n, 0))  # the ranks' parts differ by some rows

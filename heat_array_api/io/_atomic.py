@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all.
+"""Atomic replacement: a saved file appears whole or not at all.
 
-What is saved is written under another name in the same folder, and takes its own name once every
-rank has written and flushed its part. A job that fails or is killed leaves the old file as it
-was, and at most the unfinished one beside it, which the next save removes.
+A file is written under another name in the same folder, and renamed once every rank has written
+and flushed its part. A job that fails or is killed leaves the old file as it was, and at most an
+unfinished one beside it, which the next save removes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from ._agreement import at_root, attempt
 
 __all__ = ["flush", "replacing"]
 
-
 SUFFIX = ".unfinished"
-
 
 _numbers = itertools.count()
 
@@ -37,24 +35,10 @@ def replacing(
     keep: bool = False,
     folder: bool = False,
 ) -> Iterator[str]:
-    """Yield the name of an unfinished file, which takes the place of `path` at the end.
+    """Yield the name of an unfinished file, or `folder`, which replaces `path` at the end.
 
-    Parameters
-    ----------
-    func : str
-        The public function, for messages.
-    comm : Communicator
-        The ranks that write.
-    path : str or path-like
-        The final name.
-    keep : bool
-        Whether the unfinished file starts as a copy of the present one, if there is one.
-    folder : bool
-        Whether it is a folder.
-
-    Notes
-    -----
-    Every step inside must fail on all ranks alike (`attempt`). Messages: two small allgathers.
+    It starts as a copy of the old one if `keep` is true. Every step inside must fail on all ranks
+    alike (`attempt`). Messages: two small allgathers.
     """
     final = Path(os.path.realpath(path))  # through a link, to the file that it names
     unfinished = at_root(func, comm, lambda: _begin(final, keep, folder))
@@ -94,7 +78,7 @@ def _begin(final: Path, keep: bool, folder: bool) -> str:
 
 
 def _copy(one: Path, other: Path) -> None:
-    """Copy a file: within the file system, which may share the blocks, where it can."""
+    """Copy a file, if possible within the file system, which may share the blocks."""
     try:
         with one.open("rb") as source, other.open("wb") as target:
             while os.copy_file_range(source.fileno(), target.fileno(), 1 << 30):
@@ -104,7 +88,7 @@ def _copy(one: Path, other: Path) -> None:
 
 
 def _clean(final: Path) -> None:
-    """Remove unfinished files of jobs of this machine that have ended."""
+    """Remove the unfinished files of this machine's jobs that have ended."""
     prefix = f".{final.name}.{socket.gethostname()}."
     for old in os.listdir(final.parent):
         if not (old.startswith(prefix) and old.endswith(SUFFIX)):
@@ -144,7 +128,7 @@ def _finish(unfinished: Path, final: Path) -> None:
 
 
 def _exchange(unfinished: Path, final: Path) -> None:
-    """Let a folder take the place of another: at once, where the system can."""
+    """Replace a folder by another, in one step if the system can."""
     if not final.exists():
         unfinished.rename(final)
         return
@@ -165,7 +149,7 @@ def _set_aside(final: Path) -> Path:
 
 
 def _recover(final: Path) -> None:
-    """Give a folder its name back, or remove it, that a job was killed while it replaced."""
+    """Restore or remove the old folder that a killed job had set aside."""
     old = _set_aside(final)
     if old.is_dir():
         if final.exists():
@@ -175,7 +159,7 @@ def _recover(final: Path) -> None:
 
 
 def _swap(one: Path, other: Path) -> bool:
-    """Exchange two names in one step (Linux' renameat2); return whether that was possible."""
+    """Exchange two names in one step (renameat2 of Linux); return whether that was possible."""
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     try:
         renameat2 = ctypes.CDLL(None).renameat2
@@ -186,7 +170,7 @@ def _swap(one: Path, other: Path) -> bool:
 
 
 def flush(path: str | os.PathLike[str]) -> None:
-    """Wait until the disk has what was written to a file, or what a folder lists."""
+    """Wait until the disk has the data of a file, or the entries of a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Values as NetCDF stores them: packed by the CF conventions, with a number for what is missing."""
+"""Encoding for NetCDF: packed values and fill values by the CF conventions."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from .._statistical import min as min_
 
 __all__ = ["ENCODING", "encoded"]
 
-
 ENCODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
-"""The attributes that say how values are stored."""
+"""The attributes that describe how values are stored."""
 
 
 def encoded(
     func: str, name: str, x: Array, attributes: dict[str, Any], encoding: dict[str, Any]
 ) -> tuple[Array, dict[str, Any], Any]:
-    """Pack an array: (x - add_offset) / scale_factor, with a number for what is missing.
+    """Pack an array: (x - add_offset) / scale_factor, with a fill value for missing values.
 
-    Return it with its attributes and its fill value. Messages: none, but an allreduce each of the
-    least and the greatest value where they may not fit into integers.
+    Returns the array, its attributes and its fill value. Sends nothing, except one allreduce each
+    of the minimum and the maximum if values may not fit into integers.
     """
     unknown = encoding.keys() - {"dtype", *ENCODING}
     if unknown:
@@ -63,7 +62,7 @@ def _packed(x: Array, scale: Any, offset: Any) -> Array:
 
 
 def _check_fits(func: str, name: str, x: Array, dtype: np.dtype[Any]) -> None:
-    """Raise if values would become others, rather than rounded ones."""
+    """Raise if values would overflow the integers of `dtype`."""
     if dtype.kind not in "iu" or x.dtype.kind not in "iuf" or not x.size:
         return
     low, high = min_(x).item(), max_(x).item()

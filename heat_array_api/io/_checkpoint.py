@@ -1,78 +1,85 @@
-"""The state of a program: nested dicts of arrays, torch states and numbers, in one HDF5 file."""
+"""Checkpoints: nested dicts of arrays, torch states and numbers in one HDF5 file.
+
+The tree is stored as JSON in the dataset "tree"; arrays and tensors are datasets of their own.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .._comm.communicator import Communicator, as_communicator
+from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
 from .._core.array import Array, common_communicator
 from .._creation import local_device
-from ._agreement import at_root
+from ._agreement import at_root, optional_package
 from ._agreement import progress as bar
+from ._arguments import Storage, as_array, documented
 from ._atomic import replacing
 from ._hdf5 import load_hdf5
-from ._hdf5_datasets import Storage, Target, h5py_module, write_all
+from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
-from ._save_arguments import as_array
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-
 FILE = "checkpoint.h5"
-
-
 TREE = "tree"
-
-
 VERSION = 1
 
 
 @breaks
+@documented
 def save_checkpoint(
-    directory: str | os.PathLike[str],
-    tree: Any,
-    *,
-    comm: Any = None,
-    progress: bool | None = None,
+    directory: str | os.PathLike[str], tree: Any, *, comm: Any = None, progress: bool | None = None
 ) -> None:
     """Save the state of a program, readable at any number of ranks.
 
     Parameters
     ----------
     directory : str or path-like
-        A folder, made if there is none. The checkpoint in it stays until the new one is whole.
-    tree : nested dicts (of string keys), lists and tuples
-        Of arrays (any layout), NumPy arrays, torch tensors (as in ``optimizer.state_dict()``, equal
-        on all ranks: those of rank 0 are saved), numbers, strings, booleans and None.
+        A folder, made if it does not exist. Its old checkpoint stays until the new one is whole.
+    tree : nested dicts (with string or integer keys), lists and tuples
+        Of arrays (any layout), NumPy arrays, torch tensors (as in ``optimizer.state_dict()``,
+        equal on all ranks: those of rank 0 are saved), numbers, strings, booleans and None.
     comm : Communicator or mpi4py communicator, optional
-        The ranks that save; that of the arrays, or the world, by default.
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much data on a terminal.
+        The ranks that save; by default those of the arrays, or of the job, `world()`.
+    {progress}
+
+    Raises
+    ------
+    OSError
+        If any rank cannot write. The error is raised on all ranks, and the old checkpoint stays.
+    TypeError
+        If `tree` holds anything else.
 
     Notes
     -----
-    Messages: as `save_hdf5`.
+    Messages: as in `save_hdf5`.
+
+    Examples
+    --------
+    >>> xp.io.save_checkpoint("run1", {"step": 7, "w": xp.arange(4, split=0)})
+    >>> state = xp.io.load_checkpoint("run1")
+    >>> state["step"], state["w"].split
+    (7, 0)
     """
     func = "save_checkpoint"
     arrays: dict[str, Array] = {}
     plain: dict[str, np.ndarray[Any, Any]] = {}
     description = _described(func, tree, "", arrays, plain)
-    comm = _communicator(func, arrays, comm)
+    if comm is None and arrays:
+        comm = common_communicator(func, *arrays.values())
+    comm = as_communicator(comm)
     text = json.dumps({"version": VERSION, "tree": description})
     folder = Path(directory)
 
-    def make_folder() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-
-    at_root(func, comm, make_folder)
+    at_root(func, comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     total = sum(x.nbytes for x in arrays.values())
     with replacing(func, comm, folder / FILE) as unfinished:
         at_root(func, comm, lambda: _create(unfinished, text, arrays, plain))
@@ -81,15 +88,10 @@ def save_checkpoint(
             write_all(func, comm, unfinished, targets, None, advance)
 
 
-def _communicator(func: str, arrays: Mapping[str, Array], comm: Any) -> Communicator:
-    if comm is None and arrays:
-        return common_communicator(func, *arrays.values())
-    return as_communicator(comm)
-
-
 def _create(path: str, text: str, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> None:
-    with writing(h5py_module().File, path, "w") as file:
-        file[TREE] = np.frombuffer(text.encode(), np.uint8)  # no attribute, which is 64 KiB at most
+    with writing(optional_package("h5py").File, path, "w") as file:
+        # Not an attribute: these hold at most 64 KiB.
+        file[TREE] = np.frombuffer(text.encode(), np.uint8)
         for name, x in arrays.items():
             file.create_dataset(name, x.shape, x.dtype, **Storage().options(x.shape))
         for name, values in plain.items():
@@ -97,13 +99,9 @@ def _create(path: str, text: str, arrays: Mapping[str, Array], plain: Mapping[st
 
 
 def _described(
-    func: str,
-    node: Any,
-    place: str,
-    arrays: dict[str, Array],
-    plain: dict[str, Any],
+    func: str, node: Any, place: str, arrays: dict[str, Array], plain: dict[str, Any]
 ) -> Any:
-    """Return a tree as JSON, and put its arrays into `arrays` and `plain`."""
+    """Return a tree for JSON, and collect its arrays in `arrays` and `plain`."""
 
     def inner(value: Any, key: Any) -> Any:
         return _described(func, value, f"{place}/{key}", arrays, plain)
@@ -117,16 +115,11 @@ def _described(
     if isinstance(node, (list, tuple)):
         kind = "list" if isinstance(node, list) else "tuple"
         return {kind: [inner(value, i) for i, value in enumerate(node)]}
-    name = f"values/{len(arrays) + len(plain)}"  # keys may be no names of datasets
+    name = f"values/{len(arrays) + len(plain)}"  # keys need not be valid names of datasets
     if isinstance(node, Array):
         arrays[name] = as_array(func, node)
-        return {
-            "array": name,
-            "shape": node.shape,
-            "split": node.split,
-            "dtype": str(node.dtype),
-            "device": str(node.device),
-        }
+        found = {"shape": node.shape, "split": node.split}
+        return {"array": name, **found, "dtype": str(node.dtype), "device": str(node.device)}
     if isinstance(node, torch.Tensor):
         tensor = node.detach().cpu()
         dtype = str(tensor.dtype).removeprefix("torch.")
@@ -139,10 +132,12 @@ def _described(
         return {"numpy": name}
     if node is None or isinstance(node, (bool, int, float, str)):
         return {"value": node}
-    raise TypeError(f"{func}: {place or 'the tree'} is {type(node).__name__}, which is not saved")
+    kind = type(node).__name__
+    raise TypeError(f"{func}: {place or 'the tree'} is {kind}, which cannot be saved")
 
 
 @breaks
+@documented
 def load_checkpoint(
     directory: str | os.PathLike[str],
     split: Any = "saved",
@@ -158,39 +153,51 @@ def load_checkpoint(
     directory : str or path-like
         The folder.
     split : int, None, callable or "saved"
-        Along which axis arrays are split (0-d ones are not); a function of an array's place in
-        the tree (``"model/weights"``) and its shape that tells; "saved": as they were.
+        The axis along which arrays are split (0-d arrays are not), or a function that returns it
+        from an array's place in the tree (``"model/weights"``) and its shape. "saved": as they
+        were.
     device : Device or str, optional
-        "cpu" or "cuda", for arrays and tensors; default: where they were, or the CPU where
-        there is no CUDA device.
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that hold the arrays; the world by default.
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much data on a terminal.
+        "cpu" or "cuda", for arrays and tensors; by default where they were, or the CPU if there
+        is no CUDA device.
+    {comm}
+    {progress}
 
     Returns
     -------
     nested dicts, lists and tuples
-        Structure, values and dtypes as saved; arrays balanced.
+        Structure, values and dtypes as saved; arrays are split evenly. Messages: as in
+        `load_hdf5` for each array, and one broadcast of everything else.
 
     Raises
     ------
     OSError, ValueError
-        If there is no checkpoint, or it cannot be read. On all ranks. No pickle is ever loaded.
+        If there is not a checkpoint, or it cannot be read. On all ranks. No pickle is ever loaded.
+
+    Examples
+    --------
+    >>> xp.io.save_checkpoint("run1", {"layers": [xp.ones((4, 3), split=0)]})
+    >>> state = xp.io.load_checkpoint("run1", split=1)
+    >>> state["layers"][0].split
+    1
     """
     func = "load_checkpoint"
     comm = as_communicator(comm)
     path = str(Path(directory) / FILE)
 
     def read() -> tuple[Any, dict[str, Any]]:
-        with h5py_module().File(path, "r") as file:
+        with optional_package("h5py").File(path, "r") as file:
             if TREE not in file:
-                raise ValueError(f"{path!r} is no checkpoint")
-            found = json.loads(file[TREE][...].tobytes().decode())
+                raise ValueError(f"{path!r} is not a checkpoint")
+            names: list[str] = []
+
+            def collected(node: dict[str, Any]) -> dict[str, Any]:
+                names.extend(node[kind] for kind in ("tensor", "numpy") if kind in node)
+                return node
+
+            found = json.loads(file[TREE][...].tobytes().decode(), object_hook=collected)
             if found.get("version") != VERSION:
                 raise ValueError(f"{path!r} has version {found.get('version')}; expected {VERSION}")
-            tree = found["tree"]
-            return tree, {name: file[name][()] for name in _plain_names(tree)}
+            return found["tree"], {name: file[name][()] for name in names}
 
     tree, plain = at_root(func, comm, read)
 
@@ -207,15 +214,9 @@ def load_checkpoint(
         if kind == "numpy":
             return plain[value]
         if kind == "array":
-            return load_hdf5(
-                path,
-                value,
-                split=_split_of(split, node, place.strip("/")),
-                dtype=node["dtype"],
-                device=_device_of(device, node),
-                comm=comm,
-                progress=progress,
-            )
+            along = _split_of(split, node, place.strip("/"))
+            options = {"split": along, "dtype": node["dtype"], "device": _device_of(device, node)}
+            return load_hdf5(path, value, comm=comm, progress=progress, **options)
         return value
 
     return restored(tree, "")
@@ -231,15 +232,3 @@ def _device_of(device: Any, node: Mapping[str, Any]) -> Any:
     if device is None and not torch.cuda.is_available():
         return "cpu"
     return node["device"] if device is None else device
-
-
-def _plain_names(node: Any) -> Iterator[str]:
-    (kind, value), *_ = node.items()
-    if kind == "dict":
-        for _, inner in value:
-            yield from _plain_names(inner)
-    elif kind in ("list", "tuple"):
-        for inner in value:
-            yield from _plain_names(inner)
-    elif kind in ("tensor", "numpy"):
-        yield value

@@ -1,4 +1,4 @@
-"""Tables of numbers as text: each rank reads the lines of its part, and writes its own."""
+"""Tables of numbers as text (CSV): each rank parses and writes its share of the lines."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .._comm.recording import breaks
 from .._comm.trace import note
 from .._core.array import Array
 from .._core.dtypes import to_numpy_dtype, to_torch_dtype
-from .._core.layout import Layout, normalize_axis
+from .._core.layout import Layout
 from .._core.redistribute import redistribute
-from .._creation import Split, local_device
-from .._options import UNSET, Unset, default_split
+from .._creation import Split, local_device, new_layout
+from .._options import UNSET
 from ._agreement import at_root, attempt
 from ._agreement import progress as bar
+from ._arguments import as_array, documented
 from ._atomic import replacing
-from ._save_arguments import as_array
 from ._write import as_numpy
 
 __all__ = ["load_csv", "save_csv"]
 
-
 BLOCK = 1 << 12
-"""Rows that are turned into Python's numbers at once, on their way into text."""
+"""Rows converted to Python numbers, and to text, at once."""
 
 
 @breaks
+@documented
 def load_csv(
     path: str | os.PathLike[str],
     *,
@@ -47,46 +47,44 @@ def load_csv(
     columns: tuple[int, ...] | None = None,
     progress: bool | None = None,
 ) -> Array:
-    """Load a table of numbers from a text file, each rank only the lines of its part.
+    """Load a table of numbers from a text file, each rank only its share of the lines.
 
     Parameters
     ----------
-    path : str or path-like
-        The file; every rank must be able to read it. One row a line; empty lines do not count.
-    split : int or None, optional
-        The axis along which the table is split evenly; None: every rank has all of it.
-        The default split if not given (see `set_options`).
+    {source}
+    {split}
     dtype : dtype, optional
-        Of the numbers; float64 by default.
-    device : Device or str, optional
-        "cpu" or "cuda".
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that hold the array; the world by default.
+        The dtype of the numbers; float64 by default.
+    {device}
+    {comm}
     delimiter : str
-        What stands between two numbers.
+        The text between two numbers; None: any white space.
     skip_lines : int
-        Lines at the beginning that are no rows, such as the columns' names.
+        The number of lines to skip at the beginning, such as column names.
     comments : str, optional
-        What begins a comment; None: there are none.
+        The text that begins a comment; None: the file has no comments.
     columns : tuple of int, optional
-        Which columns to keep; default: all.
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much text on a terminal.
+        The columns to keep; by default all.
+    {progress}
 
     Returns
     -------
     Array
-        Shape ``(rows, columns)``.
+        Shape ``(rows, columns)``, split evenly along `split`. A rank parses the lines that begin
+        in its share of the bytes. Messages: three small allgathers, and one all-to-all (or
+        allgather) that balances the rows.
 
     Raises
     ------
     OSError, ValueError
-        If the file cannot be read, or a line is no row of numbers. On all ranks.
+        If the file cannot be read, or a line is not a row of numbers. On all ranks.
 
-    Notes
-    -----
-    A rank reads the lines that begin in its share of the bytes. Messages: three small allgathers,
-    and an all-to-all (allgather) that balances the rows.
+    Examples
+    --------
+    >>> xp.io.save_csv(xp.reshape(xp.arange(4, split=0), (2, 2)), "a.csv", header="a,b")
+    >>> print(xp.io.load_csv("a.csv", split=0, skip_lines=1, dtype=xp.int64))
+    [[0 1]
+     [2 3]]
     """
     func = "load_csv"
     comm = as_communicator(comm)
@@ -105,18 +103,12 @@ def load_csv(
     shapes = comm.allgather_ints(tuple(local.shape))
     widths = sorted({width for rows, width in shapes if rows})
     if len(widths) > 1:
-        raise ValueError(f"{func}: {name!r} has rows of {widths} numbers")
+        raise ValueError(f"{func}: {name!r} has rows of {widths} numbers; expected equal lengths")
     width = widths[0] if widths else 0
     counts = tuple(rows for rows, _ in shapes)
     found = Layout.of((sum(counts), width), 0, counts, comm)
     x = Array(local.reshape(counts[comm.rank], width).to(place), found)
-    return redistribute(x, found.split_along(_axis(func, split)))
-
-
-def _axis(func: str, split: Split) -> int | None:
-    if isinstance(split, Unset):
-        return default_split(2)
-    return None if split is None else normalize_axis(func, split, 2, "split")
+    return redistribute(x, new_layout(func, x.shape, split, comm))
 
 
 def _numbers(
@@ -126,28 +118,20 @@ def _numbers(
     comments: str | None,
     columns: tuple[int, ...] | None,
 ) -> np.ndarray[Any, Any]:
-    """Return the rows of numbers that lines of text hold."""
-    rows = (line for line in lines if _is_row(line, comments))
+    """Parse lines of text into rows of numbers."""
+    mark = "\n" if comments is None else comments
+    rows = (line for line in lines if line.partition(mark)[0].strip())
     first = next(rows, None)
     if first is None:
         return np.empty((0, 0), dtype)
+    lines = itertools.chain([first], rows)
     return np.loadtxt(
-        itertools.chain([first], rows),
-        dtype=dtype,
-        delimiter=delimiter,
-        comments=comments,
-        usecols=columns,
-        ndmin=2,
+        lines, dtype=dtype, delimiter=delimiter, comments=comments, usecols=columns, ndmin=2
     )
 
 
-def _is_row(line: str, comments: str | None) -> bool:
-    text = line if comments is None else line.split(comments, 1)[0]
-    return bool(text.strip())
-
-
 def _bytes_of_rows(name: str, skipped: int) -> tuple[int, int]:
-    """Return where the first row begins and the last one ends."""
+    """Return the offsets at which the first row begins and the last one ends."""
     with open(name, "rb") as file:
         for _ in range(skipped):
             file.readline()
@@ -161,7 +145,7 @@ def _own_lines(
     size = end - begin
     at, end = (begin + size * r // comm.size for r in (comm.rank, comm.rank + 1))
     with open(name, "rb") as file:
-        if at > begin:  # the line that the share begins in belongs to the rank before
+        if at > begin:  # a line that began before this share belongs to the previous rank
             file.seek(at - 1)
             file.readline()
             at = file.tell()
@@ -173,6 +157,7 @@ def _own_lines(
 
 
 @breaks
+@documented
 def save_csv(
     x: Array,
     path: str | os.PathLike[str],
@@ -187,29 +172,32 @@ def save_csv(
     Parameters
     ----------
     x : Array
-        Any layout; real or boolean (as 0 and 1). One row a line; of one axis one number a line.
-    path : str or path-like
-        The file, which takes this name once it is whole.
+        Any layout; real or boolean (as 0 and 1). One row a line; a single axis is one column.
+    {target}
     delimiter : str
-        What stands between two numbers.
+        The text between two numbers.
     header : str, optional
         A first line.
     format : str, optional
-        Of a number, as Python's ``%``; by default all digits that bring it back exactly.
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much data on a terminal.
+        The format of a number for Python's ``%``; by default all digits needed to restore it.
+    {saving}
 
     Notes
     -----
-    A rank holds the text of its rows. Messages: small allgathers; an all-to-all of an array that is
-    not split evenly along axis 0.
+    A rank holds the text of its rows. Messages: small allgathers, and one all-to-all if the array
+    is not split evenly along axis 0.
+
+    Examples
+    --------
+    >>> xp.io.save_csv(xp.asarray([[1.5, 2.0], [3.0, 4.0]], split=0), "a.csv", delimiter=" ")
+    >>> print(np.loadtxt("a.csv"))
+    [[1.5 2. ]
+     [3.  4. ]]
     """
     func = "save_csv"
     x = as_array(func, x)
     if x.ndim not in (1, 2) or x._local.is_complex():
-        raise TypeError(
-            f"{func}: an array of shape {x.shape} and dtype {x.dtype}; expected a real table"
-        )
+        raise TypeError(f"{func}: x has shape {x.shape} and dtype {x.dtype}; expected a real table")
     rows = redistribute(x, x._layout.split_along(0))
     data = attempt(func, x.comm, lambda: _as_text(as_numpy(rows._local), delimiter, format))
     if header is not None and x.comm.rank == 0:
@@ -244,7 +232,7 @@ def _as_text(values: np.ndarray[Any, Any], delimiter: str, form: str | None) -> 
 
 
 def _as_numbers(table: np.ndarray[Any, Any]) -> list[list[Any]]:
-    """Return Python's numbers, of which `repr` has no more digits than the dtype needs."""
+    """Return Python numbers whose `repr` has only the digits that the dtype needs."""
     if table.dtype.kind == "b":
         table = table.astype(np.int8)
     if table.dtype.kind == "f" and table.dtype != np.float64:

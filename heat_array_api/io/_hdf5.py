@@ -1,4 +1,4 @@
-"""HDF5 through h5py: each rank reads and writes its own slab."""
+"""HDF5 through h5py: `load_hdf5` and `save_hdf5`."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from .._comm.recording import breaks
 from .._core.array import Array
-from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
-from ._agreement import at_root, members
+from ._agreement import at_root, members, optional_package
 from ._agreement import progress as bar
+from ._arguments import (
+    ReadOptions,
+    Storage,
+    as_variables,
+    by_name,
+    check_mode,
+    documented,
+    storage_of,
+)
 from ._atomic import replacing
-from ._hdf5_datasets import Storage, Target, h5py_module, write_all
+from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
-from ._read import Slab, Source, load
-from ._save_arguments import as_variables, by_name, storage_of
+from ._read import Source, load
 
 __all__ = ["load_hdf5", "save_hdf5"]
 
 
 @breaks
+@documented
 def load_hdf5(
     path: str | os.PathLike[str],
     dataset: str,
@@ -37,53 +43,27 @@ def load_hdf5(
     selection: Any = None,
     progress: bool | None = None,
 ) -> Array:
-    """Load a dataset of an HDF5 file, each rank only its own slab.
+    """Load a dataset of an HDF5 file, each rank only its own shard.
 
     Parameters
     ----------
-    path : str or path-like
-        The file; every rank must be able to read it.
+    {source}
     dataset : str
         The name of the dataset, with its groups: ``"group/name"``.
-    split : int or None, optional
-        The axis along which the array is split evenly; None: every rank reads all of it.
-        The default split if not given (see `set_options`).
-    dtype : dtype, optional
-        Convert to this dtype. By default the file's own, in native byte order.
-    device : Device or str, optional
-        "cpu" or "cuda".
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that hold the array; the world by default.
-    selection : slices and integers, optional
-        The part of the dataset to read, as an index: ``np.s_[100:200, ::2]``.
-        The rest is not read.
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much data on a terminal.
+    {reading}
 
-    Returns
-    -------
-    Array
-        Shape and values of the dataset, or of its part; balanced along `split`.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened or read on any rank. All errors are raised on all ranks.
-    KeyError
-        If it has no such dataset.
-    TypeError
-        If its dtype is not one of the standard's (strings, compounds ...), or complex
-        values would become real.
-
-    Notes
-    -----
-    Messages: two small allgathers, by which the ranks learn of each other's errors. Split along a
-    last axis of short parts, rows are read whole and redistributed: one all-to-all for 4 MiB.
+    Examples
+    --------
+    >>> xp.io.save_hdf5(xp.reshape(xp.arange(6, split=0), (3, 2)), "a.h5", "run/x")
+    >>> x = xp.io.load_hdf5("a.h5", "run/x", split=0, selection=np.s_[::2])
+    >>> print(x)
+    [[0 1]
+     [4 5]]
     """
 
     @contextmanager
     def open_source(name: str) -> Iterator[Source]:
-        h5py = h5py_module()
+        h5py = optional_package("h5py")
         with h5py.File(name, "r") as file:
             try:
                 found = file[dataset]
@@ -95,36 +75,14 @@ def load_hdf5(
                 raise KeyError(f"dataset {dataset!r} of {name!r} is a group; {listed}")
             if found.shape is None:
                 raise ValueError(f"dataset {dataset!r} of {name!r} has no values (null dataspace)")
-            yield _Dataset(found)
+            yield Source(found)
 
-    return load("load_hdf5", open_source, path, split, dtype, device, comm, selection, progress)
-
-
-class _Dataset:
-    """A dataset as a `Source`."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-
-    @property
-    def shape(self) -> Shape:
-        return tuple(self._found.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        stored: np.dtype[Any] = self._found.dtype
-        return stored.newbyteorder("=")
-
-    @property
-    def chunks(self) -> Shape | None:
-        chunks: Shape | None = self._found.chunks
-        return chunks
-
-    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-        return np.asarray(self._found[slab])
+    options = ReadOptions(split, dtype, device, comm, selection, progress)
+    return load("load_hdf5", open_source, path, options)
 
 
 @breaks
+@documented
 def save_hdf5(
     x: Array | Mapping[str, Array],
     path: str | os.PathLike[str],
@@ -137,49 +95,36 @@ def save_hdf5(
     strategy: str | None = None,
     progress: bool | None = None,
 ) -> None:
-    """Save arrays as datasets of an HDF5 file, each rank its own slab.
+    """Save arrays as datasets of an HDF5 file, each rank its own shard.
 
     Parameters
     ----------
-    x : Array, or mapping of names to arrays
-        Any layout and dtype; bfloat16 becomes float32.
-    path : str or path-like
-        The file, which takes this name once it is whole.
+    {saved}
+    {target}
     dataset : str, optional
-        The name of the one dataset, with its groups: ``"group/name"``; default "data".
-    mode : {"w", "a"}
-        "w": a new file. "a": datasets of a file that exists are kept, but for those of the
-        same names; it is copied first, so that a failure leaves it as it was.
-    attributes : mapping, optional
-        Of the dataset; or by name, ``{name: attributes}``. The name "" stands for the file.
-    chunks : tuple of int or True, optional
-        The shape of chunks; True: one that h5py finds. Default: consecutive bytes, no chunks.
-    gzip : int, optional
-        The level of compression, 0 to 9; implies chunks.
-    strategy : {"mpio", "offset", "chunks", "root"}, optional
-        How the shards get into the file; chosen by default (docs, "Reading and writing").
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much data on a terminal.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written by any rank. All errors are raised on all ranks, and the
-        file of that name, if there was one, is as before.
-    TypeError, ValueError
-        If arguments do not fit.
+        The name of a single dataset, with its groups: ``"group/name"``; by default "data".
+    {mode}
+    {attributes}
+    {storage}
+    {saving}
 
     Notes
     -----
-    Messages: some small allgathers. Of arrays that are not split along their first axis all-to-alls
-    of 4 MiB a rank; with gzip the compressed chunks, to rank 0.
+    Messages: some small allgathers. Arrays that are not split along their first axis: one
+    all-to-all for every 4 MiB a rank. With gzip, the compressed chunks are sent to rank 0.
+
+    Examples
+    --------
+    >>> x = xp.ones((4, 3), split=0)
+    >>> xp.io.save_hdf5(x, "a.h5", attributes={"units": "K"}, gzip=4)
+    >>> xp.io.info("a.h5")["data"].attributes
+    {'units': 'K'}
     """
     func = "save_hdf5"
     variables, comm = as_variables(func, x, dataset)
     storage = storage_of(func, chunks, gzip)
     notes = by_name(func, "attributes", attributes, x, variables)
-    if mode not in ("w", "a"):
-        raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
+    check_mode(func, mode)
     total = sum(array.nbytes for array in variables.values())
     with replacing(func, comm, path, keep=mode == "a") as unfinished:
         at_root(func, comm, lambda: _create(unfinished, variables, storage, notes))
@@ -194,7 +139,7 @@ def _create(
     storage: Storage,
     notes: Mapping[str, Mapping[str, Any] | None],
 ) -> None:
-    h5py = h5py_module()
+    h5py = optional_package("h5py")
     with writing(h5py.File, path, "r+" if os.path.getsize(path) else "w") as file:
         for name, x in variables.items():
             if name in file:

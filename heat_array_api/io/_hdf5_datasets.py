@@ -1,17 +1,17 @@
-"""Writing shards into datasets of one HDF5 file, which NetCDF-4 files are too.
+"""Writing shards into the datasets of an HDF5 file; NetCDF-4 files are HDF5 files, too.
 
 Rank 0 creates the file with all names, shapes and attributes, and closes it. Then the shards go
 into its datasets by one of four strategies:
 
-==========  ======================================================================================
-"mpio"      all ranks write through parallel HDF5, where h5py is built with MPI; not of
-            compressed ones
-"offset"    the dataset is consecutive bytes of the file, and each rank writes its own at
-            their place; not of chunked ones
-"chunks"    each rank compresses whole chunks, which rank 0 writes as they are; gzip and shuffle
-"root"      rank 0 writes all, receiving some rows at a time; of what the others cannot do, and
-            of very small ones
-==========  ======================================================================================
+==========  ================================================================================
+"mpio"      all ranks write through parallel HDF5, if h5py is built with MPI; not compressed
+"offset"    the dataset is consecutive bytes of the file, where each rank writes its own;
+            not chunked
+"chunks"    each rank compresses whole chunks (gzip and shuffle), which rank 0 writes as
+            they are
+"root"      rank 0 writes everything and receives some rows at a time; for very small
+            arrays, and for all other cases
+==========  ================================================================================
 """
 
 from __future__ import annotations
@@ -21,90 +21,46 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .._comm.communicator import Communicator
 from .._comm.trace import note
 from .._core.array import Array
 from .._core.collectives import all_to_all
 from .._core.layout import Shape
-from ._agreement import at_root, attempt, missing_package
+from ._agreement import Deferred, at_root, attempt, optional_package
+from ._arguments import Storage
 from ._hdf5_stream import writing
 from ._write import ROUND, as_numpy, box, to_root, whole_chunks, write_at
 
-__all__ = ["STRATEGIES", "Place", "Storage", "Target", "h5py_module", "write_all"]
-
+__all__ = ["STRATEGIES", "Place", "Target", "write_all"]
 
 STRATEGIES = ("mpio", "offset", "chunks", "root")
 
-
 SMALL = 1 << 16
-"""Bytes of an array that is not worth opening a file on every rank."""
-
+"""Bytes of an array up to which opening a file on every rank does not pay."""
 
 Advance = Callable[[int], object]
 
 
-def h5py_module() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise missing_package("h5py", "io") from None
-    return h5py
-
-
-class Storage(NamedTuple):
-    """How a dataset is stored.
-
-    `chunks` is their shape, True for one that h5py finds, None for none; `gzip` the level of
-    compression (None: none), after a shuffle of the bytes.
-    """
-
-    chunks: Shape | bool | None = None
-    gzip: int | None = None
-
-    @property
-    def chunked(self) -> bool:
-        return self.chunks is not None or self.gzip is not None
-
-    def options(self, shape: Shape) -> dict[str, Any]:
-        """Return what `create_dataset` is to be told."""
-        chunks = True if self.chunks is None else self.chunks
-        if self.gzip is not None and shape:
-            return {
-                "chunks": chunks,
-                "compression": "gzip",
-                "compression_opts": self.gzip,
-                "shuffle": True,
-            }
-        h5py = h5py_module()
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        if self.chunked and shape:
-            if h5py.get_config().mpi:  # for "mpio"
-                properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            return {"chunks": chunks, "dcpl": properties}
-        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        return {"dcpl": properties}
-
-
 class Target(NamedTuple):
-    """An array, and the dataset that it goes into."""
+    """An array, and the dataset to write it into."""
 
     name: str
     array: Array
     storage: Storage = Storage()
     start: int = 0
-    """The row of the dataset at which the array's rows begin."""
+    """The row of the dataset at which the array begins."""
 
 
 class Place(NamedTuple):
-    """What rank 0 knows of a dataset that it has created."""
+    """What rank 0 reports about a dataset that it has created."""
 
     offset: int | None
     allocated: bool
@@ -116,7 +72,7 @@ def _place_of(dataset: Any) -> Place:
     properties = dataset.id.get_create_plist()
     filters = tuple(properties.get_filter(i)[0] for i in range(properties.get_nfilters()))
     status = dataset.id.get_space_status()
-    allocated = status == h5py_module().h5d.SPACE_STATUS_ALLOCATED
+    allocated = status == optional_package("h5py").h5d.SPACE_STATUS_ALLOCATED
     return Place(dataset.id.get_offset(), allocated, dataset.chunks, filters)
 
 
@@ -128,8 +84,8 @@ def write_all(
     strategy: str | None,
     advance: Advance,
 ) -> None:
-    """Write arrays into the datasets that rank 0 has created in a file, which is closed."""
-    h5py = h5py_module()
+    """Write arrays into the datasets that rank 0 has created in a file and closed."""
+    h5py = optional_package("h5py")
 
     def places() -> dict[str, Place]:
         with h5py.File(path, "r") as file:
@@ -150,33 +106,26 @@ def write_all(
 
 
 def _choose(func: str, target: Target, place: Place, strategy: str | None) -> str:
-    h5py = h5py_module()
+    h5py, x = optional_package("h5py"), target.array
+    plain = not place.filters
+    known = set(place.filters) <= {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE}
     can = {
-        "mpio": h5py.get_config().mpi
-        and place.allocated
-        and not place.filters
-        and target.array.size > 0
-        and target.array.ndim > 0,
-        "offset": place.offset is not None and not place.filters,
-        "chunks": place.chunks is not None
-        and set(place.filters) <= {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE}
-        and target.start == 0
-        and target.array.size > 0,
+        "mpio": h5py.get_config().mpi and place.allocated and plain and x.size and x.ndim,
+        "offset": plain and place.offset is not None,
+        "chunks": known and place.chunks is not None and target.start == 0 and x.size,
         "root": True,
     }
-    if strategy is not None:
-        if strategy not in STRATEGIES:
-            raise ValueError(f"{func}: strategy is {strategy!r}; expected one of {STRATEGIES}")
-        if not can[strategy]:
-            if target.array.nbytes <= SMALL:
-                return "root"
-            raise ValueError(
-                f"{func}: strategy {strategy!r} cannot write {target.name!r} "
-                f"({'chunked' if place.chunks else 'not chunked'}, filters {place.filters})"
-            )
+    if strategy is not None and strategy not in STRATEGIES:
+        raise ValueError(f"{func}: strategy is {strategy!r}; expected one of {STRATEGIES}")
+    if strategy is not None and can[strategy]:
         return strategy
-    if target.array.nbytes <= SMALL:
+    if x.nbytes <= SMALL:
         return "root"
+    if strategy is not None:
+        raise ValueError(
+            f"{func}: strategy {strategy!r} cannot write {target.name!r} "
+            f"({'chunked' if place.chunks else 'not chunked'}, filters {place.filters})"
+        )
     return next(name for name in STRATEGIES if can[name])
 
 
@@ -186,43 +135,41 @@ def _choose(func: str, target: Target, place: Place, strategy: str | None) -> st
 def _by_mpio(
     func: str, comm: Communicator, path: str, target: Target, place: Place, advance: Advance
 ) -> None:
-    """Write rows that are consecutive in the file, each rank for itself.
+    """Write whole chunks or rows, each rank independently.
 
-    HDF5's collective writes would exchange rows themselves, but hang where one rank fails: they are
+    Collective writes of HDF5 would exchange the rows, but hang if one rank fails. So the rows are
     redistributed before.
     """
-    h5py = h5py_module()
+    h5py = optional_package("h5py")
     x = target.array
-    problem: Exception | None = None
     chunks = (1,) * x.ndim if place.chunks is None else place.chunks
-    attempt(func, comm, lambda: os.close(os.open(path, os.O_RDWR)))  # opening would hang, too
+    # If one rank may not open the file, h5py would hang in opening it.
+    attempt(func, comm, lambda: os.close(os.open(path, os.O_RDWR)))
     opened = attempt(func, comm, lambda: h5py.File(path, "r+", driver="mpio", comm=comm.mpi))
+    later = Deferred(func, comm)
     for corner, values in whole_chunks(x, chunks):
-        try:
-            if problem is None and values.numel():
-                opened[target.name][box(corner, values.shape, target.start)] = as_numpy(values)
-                advance(values.nbytes)
-        except Exception as error:
-            problem = error
+        if values.numel():
+            place_of_values = box(corner, values.shape, target.start)
+            later.run(partial(_assign, opened, target.name, place_of_values, values))
+            later.run(partial(advance, values.nbytes))
+        del values
+    later.run(opened.close, always=True)
+    later.finish()
 
-    def finish() -> None:
-        try:
-            opened.close()
-        finally:
-            if problem is not None:
-                raise problem
 
-    attempt(func, comm, finish)
+def _assign(file: Any, name: str, place: tuple[slice, ...], values: Tensor) -> None:
+    file[name][place] = as_numpy(values)
 
 
 def _by_root(
     func: str, comm: Communicator, path: str, target: Target, place: Place, advance: Advance
 ) -> None:
     x = target.array
-    with _at_root(func, comm, path) as file:
+    with _at_root(func, comm, path) as run:
         for corner, block in to_root(x):
-            file.run(partial(_store, target, corner, block), target.name)
+            run(partial(_store, target, corner, block), target.name)
             advance(block.nbytes // comm.size)
+            del block
 
 
 def _store(target: Target, corner: Shape, block: Array, dataset: Any) -> None:
@@ -233,46 +180,30 @@ def _store(target: Target, corner: Shape, block: Array, dataset: Any) -> None:
         dataset[box(corner, values.shape, target.start)] = values
 
 
-class _at_root:
-    """A file that rank 0 has open while all ranks exchange rows; its error is raised at the end."""
+Run = Callable[[Callable[[Any], object], str], None]
+"""Runs a step with the dataset of a name on rank 0."""
 
-    def __init__(self, func: str, comm: Communicator, path: str) -> None:
-        self._func, self._comm, self._path = func, comm, path
-        self._open = ExitStack()
-        self._file: Any = None
-        self._problem: Exception | None = None
 
-    def __enter__(self) -> _at_root:
-        if self._comm.rank == 0:
-            self._guarded(self._begin)
-        return self
+@contextmanager
+def _at_root(func: str, comm: Communicator, path: str) -> Iterator[Run]:
+    """Open a file on rank 0 while all ranks exchange rows; an error is raised at the end."""
+    later = Deferred(func, comm)
+    file: Any = None
+    with ExitStack() as opened:
 
-    def _begin(self) -> None:
-        self._file = self._open.enter_context(writing(h5py_module().File, self._path, "r+"))
+        def run(step: Callable[[Any], object], name: str) -> None:
+            if comm.rank == 0:
+                later.run(lambda: step(file[name]))
 
-    def _guarded(self, step: Callable[[], object]) -> None:
-        if self._problem is None:
-            try:
-                step()
-            except Exception as error:
-                self._problem = error
-
-    def run(self, step: Callable[[Any], object], name: str) -> None:
-        """Do something with a dataset on rank 0."""
-        if self._comm.rank == 0:
-            self._guarded(lambda: step(self._file[name]))
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if comm.rank == 0:
+            h5py = optional_package("h5py")
+            file = later.run(lambda: opened.enter_context(writing(h5py.File, path, "r+")))
+        yield run
         try:
-            self._open.close()
-        except Exception as problem:
-            self._problem = problem  # the disk's, rather than what followed from it
-        if kind is None:
-            attempt(self._func, self._comm, self._raise)
-
-    def _raise(self) -> None:
-        if self._problem is not None:
-            raise self._problem
+            opened.close()
+        except Exception as error:
+            later.problem = error  # the error of the disk, rather than one that followed from it
+    later.finish()
 
 
 def _by_chunks(
@@ -280,12 +211,11 @@ def _by_chunks(
 ) -> None:
     assert place.chunks is not None
     chunks = place.chunks
-    deflate = h5py_module().h5z.FILTER_DEFLATE
-    # A box of chunks may be much: they are sent in batches, as many from each rank.
+    # A box may hold many chunks: they are sent in batches of equal numbers from each rank.
     in_batch = max(1, ROUND // (math.prod(chunks) * target.array.dtype.itemsize))
-    with _at_root(func, comm, path) as file:
+    with _at_root(func, comm, path) as run:
         for first, values in whole_chunks(target.array, chunks):
-            packed = _packed(as_numpy(values), chunks, place.filters, deflate, target.storage.gzip)
+            packed = _packed(as_numpy(values), chunks, place.filters, target.storage.gzip)
             left = math.prod(-(-n // c) for n, c in zip(values.shape, chunks, strict=True))
             going_on = True
             while going_on:
@@ -295,20 +225,18 @@ def _by_chunks(
                 ]
                 left -= len(batch)
                 found, going_on = _gather_bytes(batch, left > 0, comm)
-                file.run(partial(_store_chunks, found), target.name)
+                run(partial(_store_chunks, found), target.name)
             advance(values.nbytes)
+            del values, packed
 
 
 def _packed(
-    values: np.ndarray[Any, Any],
-    chunks: Shape,
-    filters: tuple[int, ...],
-    deflate: int,
-    level: int | None,
-) -> Iterator[tuple[tuple[int, ...], bytes]]:
-    """Yield the corner and the bytes of each chunk, padded with zeros and through the filters."""
+    values: np.ndarray[Any, Any], chunks: Shape, filters: tuple[int, ...], level: int | None
+) -> Iterator[tuple[Shape, bytes]]:
+    """Yield (corner, bytes) of each chunk, padded with zeros and filtered."""
     if not values.size:
         return
+    deflate = optional_package("h5py").h5z.FILTER_DEFLATE
     starts = [range(0, n, c) for n, c in zip(values.shape, chunks, strict=True)]
     for corner in itertools.product(*starts):
         part = values[tuple(slice(i, i + c) for i, c in zip(corner, chunks, strict=True))]
@@ -320,21 +248,21 @@ def _packed(
         for code in filters:
             if code == deflate:
                 data = zlib.compress(data, 4 if level is None else level)
-            else:  # shuffle: the first bytes of all elements, then the second ones ...
+            else:  # shuffle: the first bytes of all elements, then the second bytes ...
                 data = np.ascontiguousarray(data.reshape(-1, values.dtype.itemsize).T)
         yield corner, bytes(data)
 
 
 def _gather_bytes(
-    packed: list[tuple[tuple[int, ...], bytes]], more: bool, comm: Communicator
-) -> tuple[list[tuple[tuple[int, ...], Any]], bool]:
-    """Send chunks to rank 0, which gets those of all ranks, and tell whether any has `more`.
+    packed: list[tuple[Shape, bytes]], more: bool, comm: Communicator
+) -> tuple[list[tuple[Shape, Any]], bool]:
+    """Return the chunks of all ranks on rank 0, and whether any rank has `more`.
 
     Messages: one small allgather, one all-to-all.
     """
     told = comm.allgather_object(([(corner, len(data)) for corner, data in packed], more))
     data = torch.from_numpy(np.frombuffer(bytearray().join(d for _, d in packed), np.uint8))
-    packed.clear()  # their bytes, which are in `data` now
+    packed.clear()  # the bytes are in `data` now
     none = data.new_empty(0)
     sizes = [sum(size for _, size in head) if comm.rank == 0 else 0 for head, _ in told]
     received = all_to_all([data, *[none] * (comm.size - 1)], [(n,) for n in sizes], comm)
@@ -347,7 +275,7 @@ def _gather_bytes(
     return found, any(goes_on for _, goes_on in told)
 
 
-def _store_chunks(chunks: list[tuple[tuple[int, ...], Any]], dataset: Any) -> None:
+def _store_chunks(chunks: list[tuple[Shape, Any]], dataset: Any) -> None:
     for corner, data in chunks:
         dataset.id.write_direct_chunk(corner, data)
 

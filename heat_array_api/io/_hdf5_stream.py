@@ -1,13 +1,14 @@
-"""HDF5 files on disks that may be full.
+"""Writing HDF5 files on disks that may be full.
 
-HDF5 cannot close a file that it has failed to write to: it keeps what is left, and ends the process
-by a segmentation fault some time later. So it writes through a stream that remembers the first
-error in place of raising it, which is raised when HDF5 has closed the file.
+HDF5 cannot close a file after a failed write: it keeps the rest, and crashes the process with a
+segmentation fault some time later. So it writes through a stream that remembers the first error
+instead of raising it; the error is raised once HDF5 has closed the file.
 """
 
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,18 +16,17 @@ from typing import Any
 
 __all__ = ["write_bytes", "writing"]
 
-
 PIECE = 8 << 20
-"""Bytes after which the disk is told to begin."""
+"""Bytes after which the disk is told to start writing."""
 
 
 @contextmanager
 def writing(open_file: Callable[[Any, str], Any], path: str, mode: str) -> Iterator[Any]:
-    """Open a file for writing by ``h5py.File`` or what is built on it; yield that.
+    """Open an existing file for writing by ``h5py.File`` or a class built on it, and yield it.
 
-    The file must exist. An OSError of the system is raised when it has been closed.
+    An OSError of the system is raised once the file has been closed.
     """
-    stream = _Stream(path)
+    stream = _Stream(path, "r+")
     try:
         with open_file(stream, mode) as file:
             yield file
@@ -40,47 +40,21 @@ def writing(open_file: Callable[[Any, str], Any], path: str, mode: str) -> Itera
         raise stream.problem
 
 
-class _Stream:
-    """What h5py asks of a file object."""
+class _Stream(io.FileIO):
+    """The file object that h5py writes to."""
 
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_RDWR)
-        self._at = 0
-        self.problem: OSError | None = None
-
-    def close(self) -> None:
-        os.close(self._file)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file).st_size}
-        self._at = base[whence] + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, count: int) -> bytes:
-        data = os.pread(self._file, count, self._at)
-        self._at += len(data)
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        count = os.preadv(self._file, [buffer], self._at)
-        self._at += count
-        return count
+    problem: OSError | None = None
 
     def write(self, buffer: Any) -> int:
-        data = memoryview(buffer).cast("B")
-        self._guarded(lambda: write_bytes(self._file, data, self._at))
-        self._at += len(data)
+        data, at = memoryview(buffer).cast("B"), self.tell()
+        self._guarded(lambda: write_bytes(self.fileno(), data, at))
+        self.seek(at + len(data))
         return len(data)
 
-    def truncate(self, size: int) -> int:
-        self._guarded(lambda: os.ftruncate(self._file, size))
-        return size
-
-    def flush(self) -> None:
-        """Do nothing: the system has what was written."""
+    def truncate(self, size: int | None = None) -> int:
+        length = self.tell() if size is None else size
+        self._guarded(lambda: os.ftruncate(self.fileno(), length))
+        return length
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
@@ -92,7 +66,7 @@ class _Stream:
 def write_bytes(file: int, data: memoryview, offset: int) -> None:
     """Write bytes at an offset of an open file.
 
-    The disk begins with a piece while the next one is copied: else it would wait for the fsync.
+    The disk writes one piece while the next one is copied, instead of waiting for the fsync.
     """
     while data:
         written = os.pwrite(file, data[:PIECE], offset)
@@ -102,7 +76,7 @@ def write_bytes(file: int, data: memoryview, offset: int) -> None:
 
 
 def _start_writing(file: int, offset: int, count: int) -> None:
-    """Let the disk begin to write a part of a file, where the system can (Linux)."""
+    """Let the disk start writing a part of a file, if the system can (Linux)."""
     start = 2  # SYNC_FILE_RANGE_WRITE
     with suppress(AttributeError):
         ctypes.CDLL(None).sync_file_range(

@@ -1,9 +1,10 @@
-"""What a file holds, without reading the values."""
+"""Which format a file has, and which variables it holds, without reading values."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,60 @@ import numpy as np
 from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
 from .._core.layout import Shape
-from ._agreement import at_root, missing_package
+from ._agreement import at_root, optional_package
 from ._netcdf_classic import ends_of
 
 __all__ = ["FileInfo", "VariableInfo", "format_of", "info"]
 
+SUFFIXES = {
+    suffix: kind
+    for kind, suffixes in {
+        "hdf5": ".h5 .hdf5 .hdf .he5 .h5ad .mnc",
+        "netcdf": ".nc .nc4 .cdf .netcdf",
+        "zarr": ".zarr",
+        "npy": ".npy",
+        "csv": ".csv .tsv .txt",
+    }.items()
+    for suffix in suffixes.split()
+}
+
+
+def format_of(func: str, path: str | os.PathLike[str]) -> str:
+    """Return the format that a file's suffix stands for."""
+    suffix = os.path.splitext(os.fspath(path).rstrip("/"))[1].lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"{func}: {os.fspath(path)!r} has the suffix {suffix!r}; expected one of "
+            f"{', '.join(SUFFIXES)}, or call the function of its format"
+        )
+    return SUFFIXES[suffix]
+
 
 @dataclass(frozen=True)
 class VariableInfo:
-    """A variable of a file.
+    """The description of a variable of a file, without its values.
 
     Attributes
     ----------
     name : str
-        With its groups.
+        The name, with its groups.
     shape : tuple of int
+        The global shape.
     dtype : dtype or None
-        As stored; None: no array can hold it (texts, compounds).
+        As stored; None if no array can hold it (strings, compounds).
     dims : tuple of str or None
-        The names of its dimensions, where the format has them.
+        The names of the dimensions, if the format has them.
     chunks : tuple of int or None
-        Their shape; None: not chunked.
+        The shape of the chunks, if there are any.
     attributes : dict
+        The attributes, such as units.
+
+    Examples
+    --------
+    >>> xp.io.save(xp.ones((4, 3), split=0), "a.h5")
+    >>> found = xp.io.info("a.h5")["data"]
+    >>> found.shape, found.dtype, found.chunks
+    ((4, 3), dtype('float64'), None)
     """
 
     name: str
@@ -46,12 +79,19 @@ class VariableInfo:
 
 
 class FileInfo(Mapping[str, VariableInfo]):
-    """The variables of a file by name, and the attributes of it and of its groups.
+    """The variables of a file by name, and the attributes of the file and its groups.
 
     Attributes
     ----------
     unlimited : tuple of str
         The names of the dimensions that can grow.
+
+    Examples
+    --------
+    >>> xp.io.save(xp.ones(4, split=0), "a.h5", "run/x", attributes={"units": "K"})
+    >>> print(xp.io.info("a.h5"))
+    name   shape  dtype    dims  chunks  attributes
+    run/x  (4,)   float64                units
     """
 
     def __init__(
@@ -78,7 +118,18 @@ class FileInfo(Mapping[str, VariableInfo]):
         return self.group_attributes("")
 
     def group_attributes(self, group: str) -> dict[str, Any]:
-        """Return the attributes of a group."""
+        """Return the attributes of a group.
+
+        Parameters
+        ----------
+        group : str
+            The path of the group; "" is the file.
+
+        Returns
+        -------
+        dict
+            The attributes; empty if there is no such group.
+        """
         return self._groups.get(group.strip("/"), {})
 
     def __repr__(self) -> str:
@@ -108,18 +159,30 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
     Parameters
     ----------
     path : str or path-like
-        An HDF5, NetCDF, Zarr, npy or CSV file, by its suffix.
+        An HDF5, NetCDF, Zarr, npy or CSV file; its suffix says which.
     comm : Communicator or mpi4py communicator, optional
-        The ranks that ask; the world by default.
+        The ranks that ask; by default all ranks of the job, `world()`.
 
     Returns
     -------
     FileInfo
-        A mapping of names to `VariableInfo`, equal on all ranks; it prints as a table.
+        A mapping of names to `VariableInfo`, equal on all ranks; it prints as a table. Rank 0
+        reads and sends it: one small allgather and one broadcast.
 
-    Notes
-    -----
-    Rank 0 reads. Messages: one small allgather and one broadcast.
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the suffix is unknown.
+
+    Examples
+    --------
+    >>> xp.io.save({"x": xp.ones((4, 3), split=0), "y": xp.zeros(2)}, "a.h5")
+    >>> print(xp.io.info("a.h5"))
+    name  shape   dtype    dims  chunks  attributes
+    x     (4, 3)  float64
+    y     (2,)    float64
     """
     name = os.fspath(path)
     readers = {"hdf5": _hdf5, "netcdf": _netcdf, "zarr": _zarr, "npy": _npy, "csv": _csv}
@@ -127,119 +190,109 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
     return at_root("info", as_communicator(comm), lambda: read(name))
 
 
-def _dtype(dtype: Any) -> np.dtype[Any] | None:
-    if isinstance(dtype, np.dtype) and dtype.kind in "biufc":
-        return dtype.newbyteorder("=")
-    return None
+# ---------------------------------------------------------------------- one reader for each format
 
 
-def _plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _hdf5(path: str) -> FileInfo:
-    from ._hdf5_datasets import h5py_module
-
-    h5py = h5py_module()
-    variables: dict[str, VariableInfo] = {}
-    groups: dict[str, dict[str, Any]] = {}
-
-    def visit(name: str, found: Any) -> None:
-        attributes = {key: _plain(value) for key, value in _safe_items(found)}
-        if isinstance(found, h5py.Dataset):
-            variables[name] = VariableInfo(
-                name, found.shape or (), _hdf5_dtype(found), None, found.chunks, attributes
-            )
-        else:
-            groups[name] = attributes
-
-    with h5py.File(path, "r") as file:
-        groups[""] = {key: _plain(value) for key, value in _safe_items(file)}
-        file.visititems(visit)
-    return FileInfo(variables, groups)
-
-
-def _hdf5_dtype(found: Any) -> np.dtype[Any] | None:
+def _dtype(found: Any) -> np.dtype[Any] | None:
+    """Return the dtype of a variable; None if no array can hold it."""
     try:
-        return _dtype(found.dtype)
-    except TypeError:  # a type that NumPy does not have
+        dtype = found.dtype
+    except TypeError:  # NumPy has no such type
         return None
+    numeric = isinstance(dtype, np.dtype) and dtype.kind in "biufc"
+    return dtype.newbyteorder("=") if numeric else None
 
 
-def _safe_items(found: Any) -> Iterator[tuple[str, Any]]:
-    """Yield attributes that can be sent: no references into the file."""
-    for key in found.attrs:
-        try:
-            value = found.attrs[key]
-        except (OSError, TypeError):
-            continue
-        if isinstance(value, (str, bytes, np.generic)) or (
-            isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU"
-        ):
-            yield key, value
+Found = Iterator[tuple[str, VariableInfo | dict[str, Any]]]
+"""Variables, and the attributes of groups, by name."""
 
 
-def _netcdf(path: str) -> FileInfo:
-    try:
-        import netCDF4
-    except ImportError:
-        raise missing_package("netCDF4", "io") from None
+def _collected(items: Found, unlimited: Iterable[str] = ()) -> FileInfo:
     variables: dict[str, VariableInfo] = {}
     groups: dict[str, dict[str, Any]] = {}
-
-    unlimited: list[str] = []
-
-    def visit(group: Any, prefix: str) -> None:
-        unlimited.extend(name for name, dim in group.dimensions.items() if dim.isunlimited())
-        groups[prefix.strip("/")] = {k: group.getncattr(k) for k in group.ncattrs()}
-        for name, found in group.variables.items():
-            chunks = found.chunking()
-            variables[prefix + name] = VariableInfo(
-                prefix + name,
-                tuple(int(n) for n in found.shape),
-                _dtype(found.dtype),
-                tuple(found.dimensions),
-                tuple(chunks) if isinstance(chunks, list) else None,
-                {k: found.getncattr(k) for k in found.ncattrs()},
-            )
-        for name, inner in group.groups.items():
-            visit(inner, f"{prefix}{name}/")
-
-    ends_of(path)
-    with netCDF4.Dataset(path, "r") as file:
-        visit(file, "")
+    for name, found in items:
+        if isinstance(found, VariableInfo):
+            variables[name] = found
+        else:
+            groups[name] = found
     return FileInfo(variables, groups, tuple(unlimited))
 
 
+def _hdf5(path: str) -> FileInfo:
+    h5py = optional_package("h5py")
+
+    def visit(file: Any) -> Found:
+        names = [""]
+        file.visit(names.append)
+        for name in names:
+            found = file[name or "/"]
+            attributes = _hdf5_attributes(found)
+            if isinstance(found, h5py.Dataset):
+                dtype, shape = _dtype(found), found.shape or ()
+                yield name, VariableInfo(name, shape, dtype, None, found.chunks, attributes)
+            else:
+                yield name, attributes
+
+    with h5py.File(path, "r") as file:
+        return _collected(visit(file))
+
+
+def _hdf5_attributes(found: Any) -> dict[str, Any]:
+    """Return the attributes that can be pickled; references into the file cannot."""
+    kept: dict[str, Any] = {}
+    for key in found.attrs:
+        with suppress(OSError, TypeError):
+            value = found.attrs[key]
+            if isinstance(value, bytes):
+                kept[key] = value.decode()
+            elif isinstance(value, (str, np.generic)) or (
+                isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU"
+            ):
+                kept[key] = value
+    return kept
+
+
+def _netcdf(path: str) -> FileInfo:
+    netCDF4 = optional_package("netCDF4")
+    unlimited: list[str] = []
+
+    def visit(group: Any, prefix: str) -> Found:
+        unlimited.extend(name for name, dim in group.dimensions.items() if dim.isunlimited())
+        yield prefix.strip("/"), {key: group.getncattr(key) for key in group.ncattrs()}
+        for key, found in group.variables.items():
+            name, chunks = prefix + key, found.chunking()
+            dims, shape = tuple(found.dimensions), tuple(int(n) for n in found.shape)
+            chunks = tuple(chunks) if isinstance(chunks, list) else None
+            attributes = {key: found.getncattr(key) for key in found.ncattrs()}
+            yield name, VariableInfo(name, shape, _dtype(found), dims, chunks, attributes)
+        for name, inner in group.groups.items():
+            yield from visit(inner, f"{prefix}{name}/")
+
+    ends_of(path)
+    with netCDF4.Dataset(path, "r") as file:
+        return _collected(visit(file, ""), unlimited)
+
+
 def _zarr(path: str) -> FileInfo:
-    from ._zarr import zarr_module
-
-    zarr = zarr_module()
-    root = zarr.open(path, mode="r")
-    variables: dict[str, VariableInfo] = {}
-    groups: dict[str, dict[str, Any]] = {}
-
-    def visit(found: Any, name: str) -> None:
+    def visit(found: Any, name: str) -> Found:
         attributes = dict(found.attrs)
         if hasattr(found, "shape"):
-            dims = getattr(found.metadata, "dimension_names", None)
-            variables[name or "data"] = VariableInfo(
-                name or "data", found.shape, _dtype(found.dtype), dims, found.chunks, attributes
-            )
+            name, dims = name or "data", getattr(found.metadata, "dimension_names", None)
+            dtype = _dtype(found)
+            yield name, VariableInfo(name, found.shape, dtype, dims, found.chunks, attributes)
             return
-        groups[name] = attributes
+        yield name, attributes
         for key, inner in found.members():
-            visit(inner, f"{name}/{key}" if name else key)
+            yield from visit(inner, f"{name}/{key}" if name else key)
 
-    visit(root, "")
-    return FileInfo(variables, groups)
+    return _collected(visit(optional_package("zarr", "zarr").open(path, mode="r"), ""))
 
 
 def _npy(path: str) -> FileInfo:
     from ._npy import read_header
 
     header = read_header(path)
-    return FileInfo({"data": VariableInfo("data", header.shape, _dtype(header.dtype))}, {})
+    return FileInfo({"data": VariableInfo("data", header.shape, _dtype(header))}, {})
 
 
 def _csv(path: str) -> FileInfo:
@@ -247,33 +300,3 @@ def _csv(path: str) -> FileInfo:
         head = file.readline(1 << 20)
     columns = head.count(b",") + 1
     return FileInfo({"data": VariableInfo("data", (-1, columns), None)}, {})
-
-
-SUFFIXES = {
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".hdf": "hdf5",
-    ".he5": "hdf5",
-    ".h5ad": "hdf5",
-    ".mnc": "hdf5",
-    ".nc": "netcdf",
-    ".nc4": "netcdf",
-    ".cdf": "netcdf",
-    ".netcdf": "netcdf",
-    ".zarr": "zarr",
-    ".npy": "npy",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-}
-
-
-def format_of(func: str, path: str | os.PathLike[str]) -> str:
-    """Return the format that a file's suffix stands for."""
-    suffix = os.path.splitext(os.fspath(path).rstrip("/"))[1].lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(
-            f"{func}: {os.fspath(path)!r} has the suffix {suffix!r}; expected one of "
-            f"{', '.join(SUFFIXES)}, or call the function of its format"
-        )
-    return SUFFIXES[suffix]

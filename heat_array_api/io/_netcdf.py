@@ -1,4 +1,4 @@
-"""NetCDF through netCDF4: independent read-only opens, one slab per rank, CF decoding."""
+"""Reading NetCDF through netCDF4: `load_netcdf`, with the decoding of the CF conventions."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .._core.array import Array
 from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
-from ._agreement import members, missing_package
+from ._agreement import members, optional_package
+from ._arguments import ReadOptions, documented
 from ._netcdf_classic import ends_of
 from ._read import Slab, Source, load
 
 __all__ = ["COMPLEX_DIMENSION", "load_netcdf"]
 
-
 COMPLEX_DIMENSION = "complex"
-"""A last dimension of this name and of length 2 holds real and imaginary parts (nc-complex)."""
-
+"""A last dimension of this name and length 2 holds real and imaginary parts (nc-complex)."""
 
 Values = np.ndarray[Any, Any]
 
 
 @breaks
+@documented
 def load_netcdf(
     path: str | os.PathLike[str],
     variable: str,
@@ -41,68 +41,42 @@ def load_netcdf(
     selection: Any = None,
     progress: bool | None = None,
 ) -> Array:
-    """Load a variable of a NetCDF file, each rank only its own slab.
+    """Load a variable of a NetCDF file, each rank only its own shard.
 
     Parameters
     ----------
-    path : str or path-like
-        The file; every rank must be able to read it.
+    {source}
     variable : str
         The name of the variable, with its groups: ``"group/name"``.
-    split : int or None, optional
-        The axis along which the array is split evenly; None: every rank reads all of it.
-        The default split if not given (see `set_options`).
-    dtype : dtype, optional
-        Convert to this dtype. By default the file's own, or that of the decoded values.
-    device : Device or str, optional
-        "cpu" or "cuda".
     raw : bool
-        True: the values as they are stored. False: decoded by the CF conventions, that
-        is unpacked (``scale_factor``, ``add_offset``, ``_Unsigned``) and with NaN where
-        they are missing (``_FillValue``, ``missing_value``, ``valid_min`` ..., cells
-        never written).
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that hold the array; the world by default.
-    selection : slices and integers, optional
-        The part of the variable to read, as an index: ``np.s_[100:200, ::2]``.
-        The rest is not read.
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much data on a terminal.
-
-    Returns
-    -------
-    Array
-        Shape and values of the variable; balanced along `split`.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened or read on any rank. All errors are raised on all ranks.
-    KeyError
-        If it has no such variable.
-    TypeError
-        If its dtype is not one of the standard's (strings, compounds ...).
+        True: the values as they are stored. False: decoded by the CF conventions, that is
+        unpacked (attributes scale_factor, add_offset, _Unsigned), and with NaN where they are
+        missing (_FillValue, missing_value, valid_min ..., or cells never written).
+    {reading}
     ValueError
         If `dtype` has no NaN and values are missing.
 
     Notes
     -----
-    Messages: two small allgathers, by which the ranks learn of each other's errors.
+    The decoded dtype depends on the file's metadata only, never on its values. A float variable
+    keeps its dtype. A packed one becomes float32 if its integers have at most 16 bits and the
+    attributes are float32, else float64. An integer variable that declares a fill value becomes
+    float32 (up to 16 bits) or float64, as in xarray; with an integer `dtype` it stays exact, and
+    raises if values are missing. One that declares none keeps its dtype and values.
 
-    The decoded dtype depends on the file's metadata alone, never on its values. A float
-    variable keeps its dtype. A packed one becomes float32 if its packed integers have at
-    most 16 bits and the attributes are float32, else float64. An integer variable that
-    declares a fill value becomes float32 (up to 16 bits) or float64, as xarray has it;
-    with an integer `dtype` it stays exact, and raises if values are missing. One that
-    declares none keeps its dtype and values.
+    Examples
+    --------
+    >>> packed = {"dtype": "int16", "scale_factor": 0.5, "_FillValue": -1}
+    >>> xp.io.save_netcdf(xp.asarray([1.5, np.nan, 3.0], split=0), "a.nc", encoding=packed)
+    >>> print(xp.io.load_netcdf("a.nc", "data", split=0))
+    [1.5 nan 3. ]
+    >>> print(xp.io.load_netcdf("a.nc", "data", split=0, raw=True))
+    [ 3 -1  6]
     """
 
     @contextmanager
     def open_source(name: str) -> Iterator[Source]:
-        try:
-            import netCDF4
-        except ImportError:
-            raise missing_package("netCDF4", "io") from None
+        netCDF4 = optional_package("netCDF4")
         end = ends_of(name).get(variable.strip("/"), 0)
         with netCDF4.Dataset(name, "r") as file:
             found = _find(file, variable, name)
@@ -111,7 +85,8 @@ def load_netcdf(
                 raise OSError(f"{name!r} is cut short: {length} bytes; {variable!r} needs {end}")
             yield _Variable(found, raw)
 
-    return load("load_netcdf", open_source, path, split, dtype, device, comm, selection, progress)
+    options = ReadOptions(split, dtype, device, comm, selection, progress)
+    return load("load_netcdf", open_source, path, options)
 
 
 def _find(file: Any, variable: str, name: str) -> Any:
@@ -129,11 +104,11 @@ def _find(file: Any, variable: str, name: str) -> Any:
     return place.variables[last]
 
 
-class _Variable:
-    """A variable as a `Source`: decodes by the CF conventions unless `raw`."""
+class _Variable(Source):
+    """A variable, decoded by the CF conventions unless `raw`."""
 
     def __init__(self, found: Any, raw: bool) -> None:
-        self._found = found
+        super().__init__(found)
         attributes = {} if raw else {name: found.getncattr(name) for name in found.ncattrs()}
         self._scale = attributes.get("scale_factor")
         self._offset = attributes.get("add_offset")
@@ -148,7 +123,7 @@ class _Variable:
         )
         self._values = stored
         self._dtype = self._decoded()
-        # What `save_netcdf` (and xarray, and netCDF4's auto_complex) stores of other dtypes.
+        # How `save_netcdf` (like xarray, and netCDF4's auto_complex) stores other dtypes.
         self._boolean = attributes.get("dtype") == "bool" and stored.kind in "iu"
         self._pairs = (
             not raw
@@ -161,9 +136,9 @@ class _Variable:
         found.set_always_mask(True)
 
     def _storage(self) -> np.dtype[Any]:
-        """Return the dtype in the file, in native byte order; object for what no array can hold."""
+        """Return the stored dtype in native byte order; object if no array can hold it."""
         datatype = self._found.datatype
-        # An enumeration is its integers; compounds, strings and ragged rows are no array's.
+        # Enumerations are read as integers; arrays hold no compounds, strings or ragged rows.
         if not isinstance(datatype, np.dtype):
             if type(datatype).__name__ != "EnumType":
                 return np.dtype(object)

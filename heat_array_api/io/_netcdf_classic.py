@@ -1,7 +1,8 @@
-"""Headers of classic NetCDF files (CDF-1, 2 and 5), looked through before netCDF reads them.
+"""Headers of classic NetCDF files (CDF-1, 2 and 5), checked before the NetCDF library reads them.
 
-NetCDF's library believes their counts: one wrong bit has it read a thousand million variables. And
-what a file that is cut short does not have it reads as zeros.
+The library trusts the counts in a header: one wrong bit makes it read a billion variables. And it
+returns zeros for the missing part of a file that is cut short. (NetCDF Classic Format
+Specification, Unidata.)
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ from typing import BinaryIO, NamedTuple
 
 __all__ = ["ends_of"]
 
-
 LONGEST = 1 << 16
-"""Bytes of a name; netCDF's have 256 at most."""
-
+"""Bytes of a name; NetCDF allows 256."""
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 """Bytes of a number, by its type."""
-
 
 DIMENSION, VARIABLE, ATTRIBUTE = 10, 11, 12
 
@@ -34,17 +32,17 @@ class _Variable(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of it, or of one of its records."""
+        """Bytes of the variable, or of one of its records."""
         return math.prod(self.shape) * self.itemsize
 
 
 def ends_of(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Return where the values of each variable end; nothing if the file is no classic one.
+    """Return the offset at which each variable ends; empty if the file is not a classic one.
 
     Raises
     ------
     OSError
-        If the header is none, or cut short.
+        If the header is damaged or cut short.
     """
     with open(path, "rb") as file:
         magic = file.read(4)
@@ -54,7 +52,7 @@ def ends_of(path: str | os.PathLike[str]) -> dict[str, int]:
 
 
 class _Header:
-    """A header that is read from the front to the back."""
+    """A header, read from front to back."""
 
     def __init__(self, file: BinaryIO, version: int, path: str) -> None:
         self._file, self._path = file, path
@@ -64,7 +62,7 @@ class _Header:
 
     def ends(self) -> dict[str, int]:
         records = self._integer(self._count)
-        if records == (1 << 8 * self._count) - 1:  # it is being written to
+        if records == (1 << 8 * self._count) - 1:  # the file is being written
             records = 0
         dims = []
         for _ in range(self._items(DIMENSION)):
@@ -73,7 +71,7 @@ class _Header:
         self._attributes()
         variables = [self._variable(dims) for _ in range(self._items(VARIABLE))]
         growing = [v for v in variables if v.record]
-        # Records are padded to four bytes, unless there is one variable that has any.
+        # Records are padded to four bytes, unless only one variable has records.
         row = sum(v.nbytes if len(growing) == 1 else -(-v.nbytes // 4) * 4 for v in growing)
         ends = {}
         for v in variables:
@@ -90,7 +88,7 @@ class _Header:
             numbers.append(number)
         self._attributes()
         itemsize = self._itemsize()
-        self._integer(self._count)  # its size, which is wrong for large ones
+        self._integer(self._count)  # its size, which is wrong for large variables
         record = bool(numbers) and not dims[numbers[0]]
         shape = [dims[number] for number in numbers[record:]]
         return _Variable(name, shape, record, itemsize, self._integer(self._offset))

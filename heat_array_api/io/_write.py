@@ -1,4 +1,9 @@
-"""An array as the consecutive bytes of a file: which of them a rank writes, in C order."""
+"""Which part of a file each rank writes, and how elements get to that rank.
+
+`consecutive` divides an array into runs of bytes, `whole_chunks` into boxes of whole chunks, and
+`to_root` sends it to rank 0. All three are generators that yield some 4 MiB at a time, so that a
+rank needs little memory beside its shard. Consumers ``del`` a part before they ask for the next.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,40 +24,38 @@ from .._core.dtypes import carrier, to_numpy_dtype
 from .._core.layout import Layout, Shape, balanced_counts
 from .._core.redistribute import redistribute
 from .._reshape import reshape
-from ._agreement import attempt
+from ._agreement import Deferred
 from ._hdf5_stream import write_bytes
 
-__all__ = ["as_numpy", "box", "pieces", "to_root", "whole_chunks", "write_at"]
-
+__all__ = ["as_numpy", "box", "consecutive", "to_root", "whole_chunks", "write_at"]
 
 ROUND = 4 << 20
-"""Bytes that a rank redistributes at once where its shard is not consecutive in the file."""
-
+"""Bytes that a rank redistributes at once."""
 
 Values = np.ndarray[Any, Any]
 
 
 def as_numpy(t: Tensor) -> Values:
-    """Return a tensor as a contiguous array of NumPy's, in the machine's memory."""
+    """Return a tensor as a contiguous NumPy array in main memory."""
     dtype = to_numpy_dtype(t.dtype)
     values = carrier(t.detach().resolve_conj().resolve_neg().contiguous().cpu()).numpy()
     return values.view(dtype)
 
 
 def box(corner: Shape, shape: Shape, start: int = 0) -> tuple[slice, ...]:
-    """Return the part of a dataset that begins at a corner, `start` rows below."""
+    """Return the part of a dataset that begins at a corner, moved by `start` rows."""
     slices = [slice(first, first + n) for first, n in zip(corner, shape, strict=True)]
     if start:
         slices[0] = slice(slices[0].start + start, slices[0].stop + start)
     return tuple(slices)
 
 
-def pieces(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
-    """Yield this rank's elements, in pieces that are consecutive in C order: (start, values).
+def consecutive(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
+    """Yield pieces that are consecutive in C order, for this rank to write: (start, values).
 
-    All ranks yield as often, and together all elements once; `base` is the place of the first. A
-    replicated array is dealt out evenly; one split along its first axis is sent as it is; of
-    others some rows at a time are redistributed by one all-to-all.
+    All ranks yield equally often, and all elements together once; `base` is added to `start`. A
+    replicated array is shared out evenly. An array split along its first axis is not sent. Of
+    others, some rows at a time are redistributed by one all-to-all.
     """
     layout = x._layout
     if layout.split is None:
@@ -66,25 +70,32 @@ def pieces(x: Array, base: int = 0) -> Iterator[tuple[int, Values]]:
         return
     row = math.prod(layout.shape[1:])
     width = max(row * x.dtype.itemsize, 1)
-    if width > ROUND * layout.comm.size:  # a row alone is too much
+    if width > ROUND * layout.comm.size:  # a single row is too large
         for i in range(layout.shape[0]):
-            yield from pieces(x[i], base + i * row)
+            yield from consecutive(x[i], base + i * row)
         return
     rows = ROUND * layout.comm.size // width
     for first in range(0, layout.shape[0], rows):
-        block = reshape(x[first : first + rows], (-1,))
-        even = redistribute(block, block._layout.split_along(0))
-        yield base + first * row + even._layout.start, as_numpy(even._local)
+        start, values = _even_share(x[first : first + rows])
+        yield base + first * row + start, values
+        del values  # before the next round is redistributed
+
+
+def _even_share(x: Array) -> tuple[int, Values]:
+    """Return this rank's even share of the elements in C order: (start, values)."""
+    flat = reshape(x, (-1,))
+    even = redistribute(flat, flat._layout.split_along(0))
+    return even._layout.start, as_numpy(even._local)
 
 
 def whole_chunks(x: Array, chunks: Shape, axis: int = 0) -> Iterator[tuple[Shape, Tensor]]:
-    """Yield this rank's boxes of whole chunks: (corner, values).
+    """Yield boxes of whole chunks, for this rank to write: (corner, values).
 
-    All ranks yield as often, and together all elements once: rows of chunks along some axis, of
-    some 4 MiB at a time. A replicated array is dealt out along its first axis. Of one split along
-    that a rank has the chunks that begin in its shard: rows are sent only of those that end in
-    another (one all-to-all). Of others some rows of chunks at a time are redistributed (an
-    all-to-all each), or, where such a row is more than 4 MiB, those along a later axis.
+    All ranks yield equally often, and all elements together once: some 4 MiB at a time, rows of
+    chunks along an axis. A replicated array is shared out along that axis. If it is the split
+    axis, a rank has the chunks that begin in its shard, and only rows of chunks that end in
+    another shard are sent (one all-to-all). Otherwise some rows of chunks at a time are
+    redistributed (one all-to-all each); rows of more than 4 MiB are divided along a later axis.
     """
     shape, step = x.shape, chunks[axis]
     others = math.prod(n for i, n in enumerate(shape) if i != axis)
@@ -94,12 +105,13 @@ def whole_chunks(x: Array, chunks: Shape, axis: int = 0) -> Iterator[tuple[Shape
         return
     for first, values in _rows_of_chunks(x, axis, step, max(1, ROUND // width) * step):
         yield (*[0] * axis, first, *[0] * (x.ndim - axis - 1)), values
+        del values
 
 
 def to_root(x: Array, axis: int = 0) -> Iterator[tuple[Shape, Array]]:
-    """Yield boxes of an array, some 4 MiB at a time, all on rank 0: (corner, array).
+    """Yield boxes of some 4 MiB, all of them on rank 0: (corner, array).
 
-    Messages: an all-to-all each, unless the array is replicated.
+    Messages: one all-to-all each, unless the array is replicated.
     """
     if not x.size or not x.shape:
         yield (0,) * x.ndim, x
@@ -123,18 +135,19 @@ T = TypeVar("T")
 def _each_row(
     x: Array, axis: int, step: int, boxes_of: Callable[[Array], Iterator[tuple[Shape, T]]]
 ) -> Iterator[tuple[Shape, T]]:
-    """Yield the boxes of `step` indices of an axis after the other, with corners in the whole."""
+    """Yield the boxes of `step` indices of an axis at a time, with corners in the whole array."""
     for first in range(0, x.shape[axis], step):
         for corner, values in boxes_of(x[(*_all(axis), slice(first, first + step))]):
             yield (*corner[:axis], first, *corner[axis + 1 :]), values
+            del values
 
 
 def _rows_of_chunks(x: Array, axis: int, rows: int, step: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield this rank's chunks of `rows` indices along an axis, `step` of them at a time."""
+    """Yield this rank's chunks of `rows` indices along an axis, `step` indices at a time."""
     shape, comm = x.shape, x.comm
     if x.split is None:
-        dealt = _intervals(_dealt_chunks(shape, axis, rows, comm))
-        yield from _in_steps(x._local, 0, axis, dealt, comm, step)
+        shares = _intervals(_even_chunks(shape, axis, rows, comm))
+        yield from _in_steps(x._local, 0, axis, shares, comm, step)
     elif x.split == axis:
         interiors = _interiors(x._layout, rows)
         yield from _in_steps(x._local, x._layout.start, axis, interiors, comm, step)
@@ -142,8 +155,9 @@ def _rows_of_chunks(x: Array, axis: int, rows: int, step: int) -> Iterator[tuple
     else:
         for first in range(0, shape[axis], step * comm.size):
             block = x[(*_all(axis), slice(first, first + step * comm.size))]
-            own = redistribute(block, _dealt_chunks(block.shape, axis, rows, comm))
+            own = redistribute(block, _even_chunks(block.shape, axis, rows, comm))
             yield first + own._layout.start, own._local
+            del block, own
 
 
 Interval = tuple[int, int]
@@ -153,8 +167,8 @@ def _all(axes: int) -> tuple[slice, ...]:
     return (slice(None),) * axes
 
 
-def _dealt_chunks(shape: Shape, axis: int, rows: int, comm: Communicator) -> Layout:
-    """Return a layout in which every rank has whole chunks, about as many."""
+def _even_chunks(shape: Shape, axis: int, rows: int, comm: Communicator) -> Layout:
+    """Return a layout in which the ranks have about equally many whole chunks."""
     n = shape[axis]
     bounds = np.cumsum([0, *balanced_counts(-(-n // rows), comm.size)]) * rows
     counts = tuple(int(c) for c in np.diff(np.minimum(bounds, n)))
@@ -162,13 +176,13 @@ def _dealt_chunks(shape: Shape, axis: int, rows: int, comm: Communicator) -> Lay
 
 
 def _intervals(layout: Layout) -> list[Interval]:
-    """Return the rows of each rank: (first, end)."""
+    """Return the rows of each rank as (first, end)."""
     bounds = [0, *itertools.accumulate(layout.counts)]
     return list(itertools.pairwise(bounds))
 
 
 def _interiors(layout: Layout, rows: int) -> list[Interval]:
-    """Return the rows of each rank whose chunks lie in its shard."""
+    """Return, for each rank, the rows whose chunks lie entirely in its shard."""
     assert layout.split is not None
     n = layout.shape[layout.split]
     found = []
@@ -189,13 +203,13 @@ def _in_steps(
 
 
 def _straddling(x: Array, rows: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield the chunk that begins in this rank's shard and ends in another one, if any does."""
+    """Yield the chunk that begins in this rank's shard and ends in another, if there is one."""
     layout, local = x._layout, x._local
     axis, rank = layout.split, layout.comm.rank
     assert axis is not None
     n = layout.shape[axis]
     shards, interiors = _intervals(layout), _interiors(layout, rows)
-    # Of each shard: the rows before the chunks that lie in it, and those behind them.
+    # In each shard: the rows before its whole chunks, and those after them.
     both = list(zip(shards, interiors, strict=True))
     heads = [min(begin, end) - first for (first, end), (begin, _) in both]
     tails = [max(end - stop, 0) for (_, end), (_, stop) in both]
@@ -222,40 +236,24 @@ def write_at(
     offset: int,
     advance: Callable[[int], object] = lambda nbytes: None,
 ) -> None:
-    """Write the elements of an array from byte `offset` of a file on, each rank its own.
+    """Write the elements of an array at byte `offset` of a file, each rank its own pieces.
 
-    An error of any rank is raised on all of them, after the last piece: they exchange pieces.
-    `advance` is told of the bytes written.
+    An error of any rank is raised on all, after the last piece, since the ranks exchange pieces.
+    `advance` is called with the number of bytes written.
     """
-    problem: Exception | None = None
-    file = None
-    try:
-        file = os.open(path, os.O_WRONLY)
-    except OSError as error:
-        problem = error
-    for start, values in pieces(x):
-        if file is None or problem is not None:
-            continue
-        try:
-            _write_all(file, values, offset + start * values.dtype.itemsize)
-            advance(values.nbytes)
-        except Exception as error:
-            problem = error
-
-    def finish() -> None:
-        if file is not None:
-            try:
-                if problem is None:
-                    os.fsync(file)
-            finally:
-                os.close(file)
-        if problem is not None:
-            raise problem
-
-    attempt(func, comm, finish)
+    later = Deferred(func, comm)
+    file = later.run(lambda: os.open(path, os.O_WRONLY))
+    for start, values in consecutive(x):
+        later.run(partial(_write_all, file, values, offset + start * values.dtype.itemsize))
+        later.run(partial(advance, values.nbytes))
+        del values
+    if file is not None:
+        later.run(partial(os.fsync, file))
+        later.run(partial(os.close, file), always=True)
+    later.finish()
 
 
-def _write_all(file: int, values: Values, offset: int) -> None:
-    if values.size:
+def _write_all(file: int | None, values: Values, offset: int) -> None:
+    if file is not None and values.size:
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         write_bytes(file, data, offset)

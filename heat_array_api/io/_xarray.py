@@ -1,4 +1,4 @@
-"""xarray: Datasets over arrays of ours, out of NetCDF files and into them."""
+"""xarray: NetCDF files as Datasets of heat_array_api arrays, and back."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
 from .._core.array import Array
 from .._creation import asarray
-from ._agreement import at_root, missing_package
+from ._agreement import at_root, optional_package
+from ._arguments import SaveArguments, documented
 from ._cf_encoding import ENCODING
 from ._info import info
 from ._netcdf import load_netcdf
-from ._save_arguments import SaveArguments
 
 __all__ = ["as_save_arguments", "open_dataset"]
 
 
 @breaks
+@documented
 def open_dataset(
     path: str | os.PathLike[str],
     *,
@@ -31,32 +32,43 @@ def open_dataset(
     device: Any = None,
     comm: Any = None,
 ) -> Any:
-    """Open a NetCDF file as an xarray Dataset whose variables are arrays of ours.
+    """Open a NetCDF file as an xarray Dataset of heat_array_api arrays.
 
     Parameters
     ----------
     path : str or path-like
         The file; every rank must be able to read it.
     split : str or iterable of str
-        Names of dimensions: a variable is split along the first of its dimensions among them.
+        Names of dimensions: each variable is split along the first of its dimensions among them.
     group : str
         The group to open.
-    device : Device or str, optional
-        "cpu" or "cuda".
-    comm : Communicator or mpi4py communicator, optional
-        The ranks that hold the arrays; the world by default.
+    {device}
+    {comm}
 
     Returns
     -------
     xarray.Dataset
-        Values decoded as by `load_netcdf`, times left as numbers with their units. Dimension
-        coordinates, of which xarray makes indexes, and texts are NumPy's, whole on every rank.
-        Saved again by ``save_netcdf(dataset, path)``.
+        Values decoded as by `load_netcdf`; times stay numbers with their units. Dimension
+        coordinates, which xarray turns into indexes, and texts are NumPy arrays, whole on every
+        rank. ``save_netcdf(dataset, path)`` saves it again. Messages: as in `load_netcdf`, for
+        each variable.
+
+    Raises
+    ------
+    ImportError
+        If xarray or netCDF4 is not installed.
+    OSError
+        If the file cannot be read on any rank. Raised on all ranks.
+
+    Examples
+    --------
+    >>> t = xp.reshape(xp.arange(6.0, split=0), (3, 2))
+    >>> xp.io.save_netcdf(t, "a.nc", "t", dims=("time", "x"))
+    >>> dataset = xp.io.open_dataset("a.nc", split="time")
+    >>> print(dataset["t"].mean("time").data)
+    [2. 3.]
     """
-    try:
-        import xarray
-    except ImportError:
-        raise missing_package("xarray", "io") from None
+    xarray = optional_package("xarray")
     func = "open_dataset"
     comm = as_communicator(comm)
     wanted = (split,) if isinstance(split, str) else tuple(split)
@@ -86,7 +98,7 @@ def open_dataset(
                 data = np.asarray(data)
         variables[short] = xarray.Variable(dims, data, attributes, encoding)
     attributes = found.attributes if not prefix else found.group_attributes(prefix)
-    # In one order on all ranks, which sets of strings do not have.
+    # Sets of strings would be in a different order on each rank.
     named = [
         name
         for variable in variables.values()
@@ -103,10 +115,8 @@ def open_dataset(
 
 
 def _plain(path: str | os.PathLike[str], name: str) -> Any:
-    """Return texts, which no array of ours can hold, as NumPy's."""
-    import netCDF4
-
-    with netCDF4.Dataset(os.fspath(path)) as file:
+    """Return texts, which an Array cannot hold, as a NumPy array."""
+    with optional_package("netCDF4").Dataset(os.fspath(path)) as file:
         file.set_auto_mask(False)
         return np.asarray(file[name][...])
 
@@ -126,7 +136,7 @@ def as_save_arguments(func: str, dataset: Any) -> SaveArguments:
                 texts[str(name)] = values
                 continue
             if values.dtype.kind not in "biufc":
-                raise TypeError(f"{func}: variable {name!r} has dtype {values.dtype}")
+                raise TypeError(f"{func}: {name!r} has dtype {values.dtype}; expected numbers")
             data = asarray(values, comm=comm, split=None)
         arrays[str(name)] = data
         kept = ("dtype", *ENCODING)

@@ -1,4 +1,4 @@
-"""Zarr stores: folders in which every chunk is a file. Each rank writes whole chunks."""
+"""Zarr stores: folders with a file for each chunk. Each rank writes whole chunks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from .._comm.communicator import Communicator
@@ -19,29 +19,21 @@ from .._core.array import Array
 from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
-from ._agreement import at_root, attempt, members, missing_package
+from ._agreement import Deferred, at_root, members, optional_package
 from ._agreement import progress as bar
+from ._arguments import ReadOptions, as_variables, by_name, check_mode, documented
 from ._atomic import replacing
-from ._read import Slab, Source, load
-from ._save_arguments import as_variables, by_name
+from ._read import Source, load
 from ._write import as_numpy, box, whole_chunks
 
-__all__ = ["load_zarr", "save_zarr", "zarr_module"]
-
+__all__ = ["load_zarr", "save_zarr"]
 
 CHUNK = 16 << 20
-"""Bytes of a chunk, where none is asked for."""
-
-
-def zarr_module() -> Any:
-    try:
-        import zarr
-    except ImportError:
-        raise missing_package("zarr", "zarr") from None
-    return zarr
+"""Bytes of a chunk by default."""
 
 
 @breaks
+@documented
 def load_zarr(
     path: str | os.PathLike[str],
     array: str | None = None,
@@ -53,35 +45,26 @@ def load_zarr(
     selection: Any = None,
     progress: bool | None = None,
 ) -> Array:
-    """Load an array of a Zarr store, each rank only its own slab.
+    """Load an array of a Zarr store, each rank only its own shard.
 
     Parameters
     ----------
-    path : str or path-like
-        The store, a folder; every rank must be able to read it.
+    {source}
     array : str, optional
-        The name of the array in its group: ``"group/name"``. Default: the store is an array.
-    split, dtype, device, comm, selection, progress
-        As of `load_hdf5`.
+        The name of the array in its group: ``"group/name"``. Default: the store is the array.
+    {reading}
 
-    Returns
-    -------
-    Array
-        Shape and values of the array, or of its part; balanced along `split`.
-
-    Raises
-    ------
-    OSError, KeyError, TypeError
-        As `load_hdf5`; on all ranks.
-
-    Notes
-    -----
-    Messages: as `load_hdf5`.
+    Examples
+    --------
+    >>> xp.io.save_zarr({"x": xp.arange(6, split=0)}, "a.zarr")
+    >>> x = xp.io.load_zarr("a.zarr", "x", split=0)
+    >>> print(x)
+    [0 1 2 3 4 5]
     """
 
     @contextmanager
     def open_source(name: str) -> Iterator[Source]:
-        zarr = zarr_module()
+        zarr = optional_package("zarr", "zarr")
         if not os.path.isdir(name):
             raise FileNotFoundError(f"there is no folder {name!r}")
         found = zarr.open(name, mode="r")
@@ -94,35 +77,14 @@ def load_zarr(
         if not hasattr(found, "shape"):
             listed = members("members", [key for key, _ in found.members()])
             raise KeyError(f"{array or name!r} is a group; {listed}")
-        yield _Stored(found)
+        yield Source(found)
 
-    return load("load_zarr", open_source, path, split, dtype, device, comm, selection, progress)
-
-
-class _Stored:
-    """An array of a store as a `Source`."""
-
-    def __init__(self, found: Any) -> None:
-        self._found = found
-
-    @property
-    def shape(self) -> Shape:
-        return tuple(self._found.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        stored: np.dtype[Any] = np.dtype(self._found.dtype)
-        return stored.newbyteorder("=")
-
-    @property
-    def chunks(self) -> Shape | None:
-        return tuple(self._found.chunks)
-
-    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
-        return np.asarray(self._found[slab])
+    options = ReadOptions(split, dtype, device, comm, selection, progress)
+    return load("load_zarr", open_source, path, options)
 
 
 @breaks
+@documented
 def save_zarr(
     x: Array | Mapping[str, Array],
     path: str | os.PathLike[str],
@@ -137,39 +99,38 @@ def save_zarr(
 
     Parameters
     ----------
-    x : Array, or mapping of names to arrays
-        Any layout and dtype; bfloat16 becomes float32.
-    path : str or path-like
-        The folder, which takes this name once it is whole.
+    {saved}
+    {target}
     array : str, optional
-        The name of the one array in a group; default: the store is the array.
-    mode : {"w", "a"}
-        "w": a new store. "a": what the store holds is kept, but for arrays of the same names; it is
-        copied first, so that a failure leaves it as it was.
-    attributes : mapping, optional
-        Of the array; or by name, ``{name: attributes}``. The name "" stands for the group.
+        The name of a single array in a group; by default the store is the array.
+    {mode}
+    {attributes}
     chunks : tuple of int, optional
-        The shape of chunks; default: of about 16 MiB, rows if these are no longer.
-    progress : bool, optional
-        Whether rank 0 shows a bar; by default for much data on a terminal.
+        The shape of chunks; by default about 16 MiB, whole rows as far as they fit.
+    {saving}
 
     Notes
     -----
-    Messages: some small allgathers, and an all-to-all for 4 MiB a rank where shards do not end
-    where chunks do: a chunk that two ranks wrote would be lost.
+    Messages: some small allgathers. Chunks that two shards share are sent to one rank, since two
+    ranks writing one chunk would lose data: one all-to-all for every 4 MiB a rank.
+
+    Examples
+    --------
+    >>> xp.io.save_zarr(xp.ones((4, 3), split=0), "a.zarr", chunks=(2, 3))
+    >>> xp.io.info("a.zarr")["data"].chunks
+    (2, 3)
     """
     func = "save_zarr"
     alone = not isinstance(x, Mapping) and array is None
     variables, comm = as_variables(func, x, array)
-    if mode not in ("w", "a"):
-        raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
+    check_mode(func, mode)
     if alone and mode == "a":
-        raise ValueError(f"{func}: mode 'a' needs the name of an array")
+        raise ValueError(f"{func}: array is None; expected a name in mode 'a'")
     shapes = {name: _chunks(func, value, chunks) for name, value in variables.items()}
     notes = by_name(func, "attributes", attributes, x, variables)
 
     def create(path: str) -> None:
-        zarr = zarr_module()
+        zarr = optional_package("zarr", "zarr")
         with _store(path) as store:
             group = None if alone else zarr.open_group(store, mode="a")
             for name, value in variables.items():
@@ -206,13 +167,13 @@ def _chunks(func: str, x: Array, chunks: tuple[int, ...] | None) -> Shape:
             left //= found[0]
         return tuple(found)
     if len(chunks) != x.ndim or min(chunks, default=1) < 1:
-        raise ValueError(f"{func}: chunks {chunks} for an array of shape {x.shape}")
+        raise ValueError(f"{func}: chunks is {chunks}; expected {x.ndim} positive lengths")
     return tuple(chunks)
 
 
 @contextmanager
 def _store(path: str) -> Iterator[Any]:
-    """Yield a folder as a store that nothing is being written to when it is left."""
+    """Yield a folder as a store; on leaving, wait until nothing is being written to it."""
     store = _store_class()(path)
     try:
         yield store
@@ -222,11 +183,11 @@ def _store(path: str) -> Iterator[Any]:
 
 @functools.cache
 def _store_class() -> Any:
-    class Store(zarr_module().storage.LocalStore):  # type: ignore[misc]  # untyped
-        """A folder that can be ended.
+    class Store(optional_package("zarr", "zarr").storage.LocalStore):  # type: ignore[misc]  # untyped
+        """A folder whose writing can be ended.
 
-        zarr writes chunks in several threads. If one of them fails it raises at once, while
-        others go on to make files and folders: in a folder that is being removed.
+        zarr writes chunks in several threads. If one fails, it raises at once while others still
+        make files, in a folder that is being removed.
         """
 
         def __init__(self, root: str, *, read_only: bool = False) -> None:
@@ -264,33 +225,26 @@ def _write(
     chunks: Shape,
     advance: Any,
 ) -> None:
-    """Write whole chunks, some rows of them at a time."""
-    problems: list[Exception] = []
+    """Write this rank's chunks, some rows of them at a time."""
+    later = Deferred(func, comm)
     found: Any = None
+    with ExitStack() as stack:
 
-    def store(slab: Any, values: Tensor) -> None:
-        nonlocal found
-        if problems or not values.numel():
-            return
-        try:
+        def store(slab: Any, values: Tensor) -> None:
+            nonlocal found
             if found is None:
-                found = zarr_module().open(stack.enter_context(_store(path)), mode="r+")
+                folder = stack.enter_context(_store(path))
+                found = optional_package("zarr", "zarr").open(folder, mode="r+")
                 found = found if name is None else found[name]
             found[slab] = as_numpy(values)
             advance(values.nbytes)
-        except Exception as error:
-            problems.append(error)
 
-    def finish() -> None:
-        stack.close()
-        if problems:
-            raise problems[0]
-
-    with ExitStack() as stack:
-        if not x.shape:
-            if comm.rank == 0:
-                store((), x._local)
-        else:
+        if x.shape:
             for corner, values in whole_chunks(x, chunks):
-                store(box(corner, values.shape), values)
-        attempt(func, comm, finish)
+                if values.numel():
+                    later.run(partial(store, box(corner, values.shape), values))
+                del values
+        elif comm.rank == 0:
+            later.run(partial(store, (), x._local))
+        later.run(stack.close, always=True)
+    later.finish()

@@ -14,8 +14,9 @@ import pytest
 import heat_array_api as xp
 from files import shared_folder
 from heat_array_api.io._agreement import attempt
-from heat_array_api.io._hdf5 import _Dataset, load_hdf5
+from heat_array_api.io._hdf5 import load_hdf5
 from heat_array_api.io._netcdf import _Variable, load_netcdf
+from heat_array_api.io._read import Source
 from layouts import assert_equal, same_everywhere
 
 SPLITS = (None, 0, 1, 2, -1)
@@ -143,7 +144,7 @@ def test_each_rank_reads_its_slab(hdf5, comm, monkeypatch):
         read.append(slab)
         return values_of("float64")[slab]
 
-    monkeypatch.setattr(_Dataset, "read", watched)
+    monkeypatch.setattr(Source, "read", watched)
     with xp.trace() as trace:
         x = load_hdf5(hdf5, "native/float64", split=1)
     start, count = x.layout.start, x.layout.count
@@ -183,7 +184,7 @@ def test_reading_fails_on_one_rank(hdf5, comm, monkeypatch, kind):
         raise UnicodeDecodeError("utf-8", b"x", 0, 1, "bad") if kind is UnicodeError else kind()
 
     if comm.rank == 0:
-        monkeypatch.setattr(_Dataset, "read", fails)
+        monkeypatch.setattr(Source, "read", fails)
     expected = ValueError if kind is UnicodeError else kind
     match = f"on rank 0 of {comm.size}" if comm.size > 1 else "load_hdf5: "
     expect_error(comm, expected, match, lambda: load_hdf5(hdf5, "packed", split=0))

@@ -511,8 +511,9 @@ def test_dimensions_must_agree(folder, comm):
     for call, match in (
         (lambda: io.save_netcdf(x, folder / "d.nc", dims="ab", coords={"a": [1.0]}),
          "'a' has length 1"),
-        (lambda: io.save_netcdf(x, folder / "d.nc", dims="a"), r"dims \('a',\) for 'data'"),
-        (lambda: io.save_netcdf(x, folder / "d.nc", dims="ab", unlimited="c"), "unlimited .'c'.;"),
+        (lambda: io.save_netcdf(x, folder / "d.nc", dims="a"), r"dims of 'data' is \('a',\)"),
+        (lambda: io.save_netcdf(x, folder / "d.nc", dims="ab", unlimited="c"),
+         "unlimited is .'c'.;"),
         (lambda: io.save_netcdf(x, folder / "d.nc", append="a"), "append is 'a', but mode 'w'"),
     ):  # fmt: skip
         expect_error(comm, ValueError, f"save_netcdf: .*{match}", call)
@@ -651,7 +652,7 @@ def test_errors(folder, comm):
     x = xp.ones((4, 3), split=0)
     for kind, match, call in (
         (ValueError, "save: .* has the suffix '.bin'; expected", lambda: io.save(x, "a.bin")),
-        (TypeError, "save: a name, 'x', but a npy file", lambda: io.save(x, folder / "a.npy", "x")),
+        (TypeError, "save: name is 'x'; expected None", lambda: io.save(x, folder / "a.npy", "x")),
         (FileNotFoundError, "there is no folder", lambda: io.save(x, folder / "no" / "a.npy")),
         (IsADirectoryError, "is a folder", lambda: io.save_npy(x, folder)),
         (TypeError, "save_hdf5: got ndarray", lambda: io.save_hdf5(np.ones(3), folder / "e.h5")),
@@ -757,7 +758,7 @@ def test_checkpoints(folder, comm):
     expect_error(comm, TypeError, match, lambda: io.save_checkpoint(folder, {"x": make}))
     expect_error(comm, OSError, "load_checkpoint: ", lambda: io.load_checkpoint(folder / "none"))
     io.save_hdf5(make(values), folder / "checkpoint.h5")
-    expect_error(comm, ValueError, "is no checkpoint", lambda: io.load_checkpoint(folder))
+    expect_error(comm, ValueError, "is not a checkpoint", lambda: io.load_checkpoint(folder))
 
 
 def test_a_checkpoint_is_text_and_arrays(folder, comm):

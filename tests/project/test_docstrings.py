@@ -10,11 +10,19 @@ import pytest
 
 import heat_array_api as xp
 from docstrings import lacks, methods, public_names
+from files import shared_folder
 
 NAMES = dict(public_names())
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 one = pytest.mark.skipif(xp.world().size > 1, reason="of texts: one process reads them")
+
+
+@pytest.fixture
+def folder(comm):
+    """Return an empty folder, which the ranks share: examples write files into it."""
+    with shared_folder(comm) as path:
+        yield path
 
 
 def test_there_are_names():
@@ -34,9 +42,9 @@ def test_a_docstring_is_complete(name):
 
 @pytest.mark.skipif(xp.world().size > 2, reason="examples run on one rank and on two")
 @pytest.mark.parametrize("name", NAMES)
-def test_examples_run(name, tmp_path, monkeypatch):
+def test_examples_run(name, folder, monkeypatch):
     """As in the text, after ``import heat_array_api as xp`` and ``import numpy as np``."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     space = {"xp": xp, "np": np}
     found = doctest.DocTestFinder(exclude_empty=True, recurse=inspect.isclass(NAMES[name]))
     runner = doctest.DocTestRunner(optionflags=OPTIONS)

@@ -1,0 +1,251 @@
+"""The arguments of readers and savers, checked and in one form, and the text that explains them.
+
+Readers pass their keywords on as one value, `ReadOptions`. Savers turn theirs into arrays by name,
+attributes by name, and `Storage`. `documented` completes docstrings: a line ``{reading}`` is
+replaced by six parameters, the result and the errors of a reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from textwrap import dedent
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from .._comm.communicator import Communicator
+from .._core.array import Array, common_communicator
+from .._core.docstrings import SHARED, filled_in
+from .._core.layout import Shape
+from .._creation import Split
+from .._data_type import astype
+from ._agreement import optional_package
+
+__all__ = [
+    "ReadOptions",
+    "SaveArguments",
+    "Storage",
+    "as_array",
+    "as_variables",
+    "by_name",
+    "check_mode",
+    "documented",
+    "storage_of",
+]
+
+
+# ---------------------------------------------------------------------- the text
+
+_PROGRESS = """\
+progress : bool, optional
+    Whether rank 0 shows a progress bar; by default on a terminal for more than 256 MiB."""
+
+_LOADED = """\
+dtype : dtype, optional
+    Convert to this dtype. By default that of the (decoded) values, in native byte order.
+selection : slices and integers, optional
+    The part to read, as an index: ``np.s_[100:200, ::2]``. The rest is not read.
+{progress}
+
+Returns
+-------
+Array
+    The values in the file or the selected part of them, split evenly along `split`; each rank
+    reads only its own shard. Two small allgathers let the ranks agree on errors. If shards are
+    short along a late axis (parts of rows below 16 KiB), ranks read whole rows and redistribute
+    them: one all-to-all for every 4 MiB a rank.
+
+Raises
+------
+OSError
+    If the file cannot be opened or read on any rank. All errors are raised on all ranks.
+KeyError
+    If the file has no such name.
+TypeError
+    If no array can hold the stored dtype (strings, compounds ...), or complex values would become
+    real."""
+
+_SAVED = """\
+{progress}
+
+Raises
+------
+OSError
+    If any rank cannot write. All errors are raised on all ranks, and an old file of this name
+    stays as it was.
+TypeError, ValueError
+    If arguments do not fit together."""
+
+documented: Final = filled_in(
+    reading="\n".join(
+        [SHARED["split"], SHARED["device"], SHARED["comm"], _LOADED.format(progress=_PROGRESS)]
+    ),
+    saving=_SAVED.format(progress=_PROGRESS),
+    **{
+        name: dedent(text).strip()
+        for name, text in {
+            "source": """
+                path : str or path-like
+                    The file (for Zarr the folder); every rank must be able to read it.
+                """,
+            "target": """
+                path : str or path-like
+                    The file (for Zarr the folder). It takes this name once it is whole.
+                """,
+            "progress": _PROGRESS,
+            "saved": """
+                x : Array, or mapping of names to arrays
+                    Any layout and dtype; bfloat16 is stored as float32.
+                """,
+            "mode": """
+                mode : {"w", "a"}
+                    "w": a new file. "a": add to the file, replacing variables of the same names.
+                    The file is copied first, so that a failure leaves it as it was.
+                """,
+            "attributes": """
+                attributes : mapping, optional
+                    Attributes of the variable, or ``{name: attributes}`` for several. The name ""
+                    stands for the file.
+                """,
+            "storage": """
+                chunks : tuple of int or True, optional
+                    The shape of chunks; True: h5py chooses. Default: contiguous storage.
+                gzip : int, optional
+                    The compression level, 0 to 9; implies chunks.
+                strategy : {"mpio", "offset", "chunks", "root"}, optional
+                    How shards get into the file; chosen by default (docs, "Reading and writing").
+                """,
+        }.items()
+    },
+)
+"""Completes the docstring of a public function by the texts above."""
+
+
+# ---------------------------------------------------------------------- readers
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a user says about the array to read; the docstrings of readers explain each."""
+
+    split: Split
+    dtype: Any
+    device: Any
+    comm: Any
+    selection: Any
+    progress: bool | None
+
+
+# ---------------------------------------------------------------------- savers
+
+
+class Storage(NamedTuple):
+    """How a dataset is stored.
+
+    `chunks` is the shape of the chunks; True: h5py chooses; None: not chunked. `gzip` is the level
+    of compression, after a shuffle of the bytes; None: not compressed.
+    """
+
+    chunks: Shape | bool | None = None
+    gzip: int | None = None
+
+    @property
+    def chunked(self) -> bool:
+        return self.chunks is not None or self.gzip is not None
+
+    def options(self, shape: Shape) -> dict[str, Any]:
+        """Return the keywords for `create_dataset`."""
+        chunks = True if self.chunks is None else self.chunks
+        if self.gzip is not None and shape:
+            return {
+                "chunks": chunks,
+                "compression": "gzip",
+                "compression_opts": self.gzip,
+                "shuffle": True,
+            }
+        h5py = optional_package("h5py")
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        if self.chunked and shape:
+            if h5py.get_config().mpi:  # for "mpio"
+                properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            return {"chunks": chunks, "dcpl": properties}
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        return {"dcpl": properties}
+
+
+class SaveArguments(NamedTuple):
+    """What `save_netcdf` saves, by names of variables; "" holds the file's attributes."""
+
+    arrays: dict[str, Array]
+    dims: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    encoding: Mapping[str, Any]
+    unlimited: tuple[str, ...] = ()
+    texts: Mapping[str, np.ndarray[Any, Any]] = {}
+
+
+def as_variables(
+    func: str, x: Array | Mapping[str, Array], name: str | None
+) -> tuple[dict[str, Array], Communicator]:
+    """Return the arrays to save by name, and their communicator."""
+    if isinstance(x, Mapping):
+        if name is not None:
+            raise TypeError(f"{func}: name is {name!r}; expected None for a mapping")
+        if not x:
+            raise ValueError(f"{func}: no arrays to save")
+        found = {_checked(func, key): as_array(func, value) for key, value in x.items()}
+        if len(found) < len(x):
+            raise ValueError(f"{func}: two of the names {list(x)} are the same")
+    else:
+        found = {_checked(func, "data" if name is None else name): as_array(func, x)}
+    return found, common_communicator(func, *found.values())
+
+
+def by_name(
+    func: str, what: str, given: Mapping[str, Any] | None, x: Any, names: Iterable[str]
+) -> dict[str, Any]:
+    """Return attributes (or encodings) by name of variable.
+
+    For a single array they may be given directly; then none of the values is a mapping.
+    """
+    given = dict(given or {})
+    names = list(names)
+    if not isinstance(x, Mapping) and not any(isinstance(v, Mapping) for v in given.values()):
+        return {names[0]: given}
+    found = {name.strip("/"): value for name, value in given.items()}
+    for name in found:
+        if name and name not in names:
+            raise KeyError(f"{func}: {what} of {name!r}, which is not among the arrays")
+    return found
+
+
+def _checked(func: str, name: Any) -> str:
+    if not isinstance(name, str) or not name.strip("/"):
+        raise TypeError(f"{func}: a name is {name!r}; expected a string")
+    return name.strip("/")
+
+
+def as_array(func: str, x: Any) -> Array:
+    """Return an array as it is saved: detached from the tape, in a dtype that files have."""
+    if not isinstance(x, Array):
+        raise TypeError(f"{func}: got {type(x).__name__}; expected arrays of heat_array_api")
+    x = x.detach()
+    return astype(x, "float32") if x._local.dtype is torch.bfloat16 else x
+
+
+def check_mode(func: str, mode: str) -> None:
+    if mode not in ("w", "a"):
+        raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
+
+
+def storage_of(func: str, chunks: Any, gzip: Any) -> Storage:
+    if chunks not in (None, True) and not (
+        isinstance(chunks, tuple) and all(isinstance(n, int) and n > 0 for n in chunks)
+    ):
+        raise TypeError(f"{func}: chunks is {chunks!r}; expected a tuple of ints, or True")
+    if gzip is not None and (not isinstance(gzip, int) or not 0 <= gzip <= 9):
+        raise ValueError(f"{func}: gzip is {gzip!r}; expected a level, 0 to 9")
+    return Storage(chunks, None if gzip is None else int(gzip))
