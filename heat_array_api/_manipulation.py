@@ -1,9 +1,11 @@
-"""Manipulation functions of the standard that move axes or join arrays.
+"""Manipulation functions: move axes, join arrays, move, repeat and add rows.
 
-The others are in `_reshape` (other shapes) and `_rearrange` (rows moved or repeated).
+The standard's chapter "Manipulation Functions", without the functions that change the shape
+(`_reshape`), and NumPy's `pad` and `transpose`.
 
 Where only axes move, the split follows its axis, the result is a view of the shards, and
-nothing is sent.
+nothing is sent. Functions that move rows (slices along an axis) work locally off the split axis;
+along it, the rows that change rank travel in one all-to-all (`_core.fetch`).
 """
 
 from __future__ import annotations
@@ -71,18 +73,21 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     Returns
     -------
     Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+        A view of the shards; the split follows its axis. Sends nothing.
 
     Raises
     ------
     ValueError
-        If `axes` is no permutation of the axes.
+        If `axes` is not a permutation of the axes.
     IndexError
         If an axis is out of range.
 
-    Notes
-    -----
-    The standard: "Manipulation Functions", permute_dims.
+    Examples
+    --------
+    >>> x = xp.zeros((2, 3, 4), split=1)
+    >>> y = xp.permute_dims(x, (1, 2, 0))
+    >>> y.shape, y.split
+    ((3, 4, 2), 0)
     """
     check_array("permute_dims", "x", x)
     order = _order("permute_dims", x.ndim, as_ints("permute_dims", "axes", axes))
@@ -99,19 +104,31 @@ def _order(func: str, ndim: int, axes: Shape) -> Shape:
 
 
 def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
-    """Return the array with its axes in another order, reversed by default, as NumPy's.
+    """Return the array with its axes in another order, by default reversed (NumPy's `transpose`).
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     axes : sequence of int, optional
-        A permutation of the axes.
+        A permutation of the axes, as for `permute_dims`.
 
     Returns
     -------
     Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+        A view of the shards; the split follows its axis. Sends nothing.
+
+    Raises
+    ------
+    ValueError
+        If `axes` is not a permutation of the axes.
+    IndexError
+        If an axis is out of range.
+
+    Examples
+    --------
+    >>> xp.transpose(xp.zeros((2, 3, 4), split=0)).split
+    2
     """
     check_array("transpose", "x", x)
     given = range(x.ndim)[::-1] if axes is None else axes
@@ -119,19 +136,19 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
 
 
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int], /) -> Array:
-    """Return the array with some axes moved to other positions, the others in their order.
+    """Return the array with some axes moved to other positions; the others keep their order.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     source, destination : int or sequence of int
-        Axes of `x`, and where each of them goes; equally many, none twice.
+        Axes of `x`, and their positions in the result: equally many, all different.
 
     Returns
     -------
     Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+        A view of the shards; the split follows its axis. Sends nothing.
 
     Raises
     ------
@@ -140,9 +157,10 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     IndexError
         If an axis is out of range.
 
-    Notes
-    -----
-    The standard: "Manipulation Functions", moveaxis.
+    Examples
+    --------
+    >>> xp.moveaxis(xp.zeros((2, 3, 4), split=0), 0, -1).shape
+    (3, 4, 2)
     """
     check_array("moveaxis", "x", x)
     origins = _distinct("source", as_ints("moveaxis", "source", source), x.ndim)
@@ -173,13 +191,13 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     ----------
     x : Array
         Any layout and dtype.
-    axis : int or tuple of int
-        Where the new axes are in the result.
+    axis : int or tuple of int, optional
+        The positions of the new axes in the result; by default the first.
 
     Returns
     -------
     Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+        A view of the shards; the split follows its axis. Sends nothing.
 
     Raises
     ------
@@ -188,9 +206,10 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     ValueError
         If an axis is named twice.
 
-    Notes
-    -----
-    The standard: "Manipulation Functions", expand_dims (2025.12: tuples of axes).
+    Examples
+    --------
+    >>> xp.expand_dims(xp.arange(4, split=0), axis=(0, 2)).shape
+    (1, 4, 1)
     """
     check_array("expand_dims", "x", x)
     axes, layout = _expanded(x._layout, as_ints("expand_dims", "axis", axis))
@@ -218,14 +237,14 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     x : Array
         Any layout and dtype.
     axis : int or tuple of int
-        Axes of length 1.
+        The axes to remove.
 
     Returns
     -------
     Array
-        A view of the shards; the split follows its axis. If the split axis itself goes, the
-        result is split evenly along the longest other axis, or, if it has one element,
-        replicated.
+        A view of the shards; the split follows its axis. Sends nothing, unless the split axis
+        itself is removed: the result is then split along the longest other axis, by one
+        all-to-all, or, if it has one element, replicated, by one allgather.
 
     Raises
     ------
@@ -234,10 +253,10 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     IndexError
         If an axis is out of range.
 
-    Notes
-    -----
-    Messages: none, unless the split axis goes: then one all-to-all, or one allgather of
-    the single element. The standard: "Manipulation Functions", squeeze.
+    Examples
+    --------
+    >>> xp.squeeze(xp.zeros((1, 4, 1), split=1), axis=(0, 2)).shape
+    (4,)
     """
     check_array("squeeze", "x", x)
     axes, source, layout = _squeezed(x._layout, as_ints("squeeze", "axis", axis))
@@ -282,29 +301,29 @@ def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
     Parameters
     ----------
     arrays : sequence of Array
-        Any layouts; equal shapes but for `axis`. Dtypes are promoted.
-    axis : int or None
-        Where to join; None: flatten the arrays first.
+        Of any layouts; their shapes may differ along `axis` only. Dtypes are promoted.
+    axis : int or None, optional
+        The axis along which to join; None flattens the arrays first, as `reshape` does.
 
     Returns
     -------
     Array
-        Replicated if all arrays are. Else split as the one with most bytes among those that
-        are not (the first on a tie): with even counts if that is along `axis`, otherwise
-        with its counts.
+        Replicated if all arrays are. Otherwise split as the largest split array (in bytes; the
+        first on a tie): evenly if that is along `axis`, else with that array's counts. One
+        all-to-all for all arrays together sends the rows that change rank, if there are any;
+        replicated arrays are sliced locally.
 
     Raises
     ------
     ValueError
-        If there are no arrays, or their shapes differ off `axis`.
+        If there are no arrays, or their shapes do not match.
     IndexError
         If `axis` is out of range.
 
-    Notes
-    -----
-    Messages: one all-to-all for all arrays together, of the rows that change rank; none if
-    there are none. Replicated arrays are sliced locally. ``axis=None``: also the messages
-    of `reshape`. The standard: "Manipulation Functions", concat.
+    Examples
+    --------
+    >>> print(xp.concat([xp.arange(3, split=0), xp.arange(2)]))
+    [0 1 2 0 1]
     """
     operands = _operands("concat", arrays)
     if axis is None:
@@ -406,15 +425,16 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     Parameters
     ----------
     arrays : sequence of Array
-        Any layouts; equal shapes. Dtypes are promoted.
-    axis : int
-        Where the new axis is in the result.
+        Of any layouts and of equal shapes. Dtypes are promoted.
+    axis : int, optional
+        The position of the new axis in the result; by default the first.
 
     Returns
     -------
     Array
-        Replicated if all arrays are. Else with the split and counts of the one with most
-        bytes among those that are not; the split follows its axis.
+        Replicated if all arrays are. Otherwise with the split (following its axis) and the counts
+        of the largest split array (in bytes; the first on a tie). Sends nothing if all split
+        arrays have that layout; otherwise one all-to-all for all arrays together.
 
     Raises
     ------
@@ -423,10 +443,12 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     IndexError
         If `axis` is out of range.
 
-    Notes
-    -----
-    Messages: none if the layouts are equal or one is replicated; else one all-to-all for
-    all arrays together. The standard: "Manipulation Functions", stack.
+    Examples
+    --------
+    >>> x = xp.arange(3, split=0)
+    >>> print(xp.stack([x, x + 10]))
+    [[ 0  1  2]
+     [10 11 12]]
     """
     operands = _operands("stack", arrays)
     shape = operands[0].shape
@@ -445,27 +467,28 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
     Parameters
     ----------
     x : Array
-        Any layout and dtype, of one axis or more.
-    axis : int
-        The axis that goes.
+        Any layout and dtype, not 0-d.
+    axis : int, optional
+        The axis to remove; by default the first.
 
     Returns
     -------
     tuple of Array
-        As many as the axis is long: views of the shards; the split follows its axis. If it
-        is `axis` that is split, they are split evenly along the longest other axis; where
-        the slices have one element each, they are replicated.
+        One for each position along `axis`: views of the shards; the split follows its axis. Sends
+        nothing, unless `axis` is the split axis: the slices are then split along their longest
+        axis, by one all-to-all for all of them, or, if each has one element, replicated, by one
+        allgather.
 
     Raises
     ------
     IndexError
         If `axis` is out of range.
 
-    Notes
-    -----
-    Messages: none, unless `axis` is split: then one all-to-all for all slices together, or
-    one allgather where the slices have one element each: n replicated scalars are what the
-    caller asks for. The standard: "Manipulation Functions", unstack.
+    Examples
+    --------
+    >>> first, second = xp.unstack(xp.asarray([[1, 2, 3], [4, 5, 6]], split=1))
+    >>> print(second)
+    [4 5 6]
     """
     check_array("unstack", "x", x)
     source, each, axis = _unstacked(x._layout, axis)
@@ -482,29 +505,32 @@ def _unstacked(layout: Layout, axis: int) -> tuple[Layout, Layout, int]:
 
 
 def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
-    """Return the array with the order of elements reversed along axes.
+    """Return the array with the order of its elements reversed along axes.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     axis : int or tuple of int, optional
-        The axes to reverse; None: all.
+        The axes to reverse; by default all.
 
     Returns
     -------
     Array
-        With the layout of `x`.
+        With the layout of `x`. Sends nothing if the split axis is not reversed; otherwise one
+        all-to-all of the rows that change rank.
 
     Raises
     ------
     IndexError
         If an axis is out of range.
+    ValueError
+        If an axis is named twice.
 
-    Notes
-    -----
-    Messages: none if the split axis keeps its order, else one all-to-all of the rows that
-    change rank. The standard: "Manipulation Functions", flip.
+    Examples
+    --------
+    >>> print(xp.flip(xp.arange(4, split=0)))
+    [3 2 1 0]
     """
     check_array("flip", "x", x)
     layout = x._layout
@@ -527,23 +553,25 @@ def roll(
     *,
     axis: int | Sequence[int] | None = None,
 ) -> Array:
-    """Return the array with elements moved along axes; what leaves at one end enters at the other.
+    """Return the array with elements shifted along axes, entering again at the other end.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     shift : int or tuple of int
-        By how many places, towards higher indices.
+        How many places to shift, towards higher indices.
     axis : int or tuple of int, optional
-        Along which axes: as many as shifts, or one of the two is a single number for all
-        of the other. An axis named twice is rolled twice. None: along the flattened array.
+        The axes to shift along: as many as shifts, or one of the two is a single number that
+        counts for all of the other. An axis named twice is shifted twice. By default the array is
+        flattened, shifted, and given its shape again.
 
     Returns
     -------
     Array
-        With the layout of `x`; for ``axis=None`` possibly another split, where `x` is not
-        split along its first axis (see `reshape`).
+        With the layout of `x`. Sends nothing if the split axis is not shifted; otherwise one
+        all-to-all of the rows that change rank. Without `axis` also the messages of two
+        `reshape`, and the split may differ if `x` is not split along its first axis.
 
     Raises
     ------
@@ -552,11 +580,10 @@ def roll(
     ValueError
         If there are several shifts and another number of axes.
 
-    Notes
-    -----
-    Messages: none if the split axis is not rolled, else one all-to-all of the rows that
-    change rank. ``axis=None``: also those of two `reshape`. The standard: "Manipulation
-    Functions", roll.
+    Examples
+    --------
+    >>> print(xp.roll(xp.arange(5, split=0), 2))
+    [3 4 0 1 2]
     """
     check_array("roll", "x", x)
     if axis is None:
@@ -602,32 +629,32 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
     ----------
     x : Array
         Any layout and dtype.
-    repeats : int or Array of int
-        How often: one number for all rows, or one per row along `axis` (an array of one
-        axis and any layout, a NumPy array or a sequence).
+    repeats : int, Array of int or sequence of int
+        One number for all rows, or one for each row along `axis`, in any layout.
     axis : int, optional
-        Along which axis; None: flatten the array first.
+        The axis to repeat along; by default the array is flattened first, as `reshape` does.
 
     Returns
     -------
     Array
-        Split as `x`: every rank holds the copies of its own rows.
+        Split as `x`: every rank holds the copies of its own rows. Sends nothing if `repeats` is
+        a number or replicated. Otherwise one all-to-all brings `repeats` to the layout of `x`
+        (one allgather, if `x` is not split along `axis`) and one allgather of an integer from
+        each rank gives the counts.
 
     Raises
     ------
     IndexError
         If `axis` is out of range.
     TypeError
-        If `repeats` is not of integers.
+        If `repeats` does not consist of integers.
     ValueError
-        If `repeats` has another length than the axis, or is negative somewhere.
+        If `repeats` is negative somewhere, or its length is neither 1 nor that of the axis.
 
-    Notes
-    -----
-    Messages: none if `repeats` is a number or replicated. Else `repeats` is brought to the
-    layout of `x` (one all-to-all of it, or one allgather if `x` is not split along `axis`)
-    and one small allgather completes the new layout. ``axis=None``: also those of
-    `reshape`. The standard: "Manipulation Functions", repeat.
+    Examples
+    --------
+    >>> print(xp.repeat(xp.arange(3, split=0), [1, 2, 3]))
+    [0 1 1 2 2 2]
     """
     check_array("repeat", "x", x)
     if axis is None:
@@ -710,24 +737,25 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     x : Array
         Any layout and dtype.
     repetitions : tuple of int
-        The number of copies along each axis; the shorter one of it and the shape is
-        extended by ones in front.
+        The number of copies along each axis. The shorter one of it and the shape is extended by
+        ones in front.
 
     Returns
     -------
     Array
-        Split as `x`; with even counts if there are several copies along the split axis.
+        Split as `x`. Sends nothing if there is one copy along the split axis; otherwise the
+        result is split evenly, by one all-to-all that sends each rank every row that it needs once.
 
     Raises
     ------
     ValueError
         If a number of copies is negative.
 
-    Notes
-    -----
-    Messages: none if there is one copy along the split axis, else one all-to-all in which
-    each rank gets each row that it needs once. The standard: "Manipulation Functions",
-    tile.
+    Examples
+    --------
+    >>> print(xp.tile(xp.arange(3, split=0), (2, 2)))
+    [[0 1 2 0 1 2]
+     [0 1 2 0 1 2]]
     """
     check_array("tile", "x", x)
     copies = as_ints("tile", "repetitions", repetitions)
@@ -786,36 +814,37 @@ _MODES: Final = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
 def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Array:
-    """Return the array with rows added at the ends of its axes, as NumPy's ``pad``.
+    """Return the array with rows added at the ends of its axes (NumPy's `pad`).
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     pad_width : int or sequence
-        How many rows: ``((before_0, after_0), ...)`` for each axis, ``(before, after)``
+        How many rows to add: ``((before_0, after_0), ...)`` for each axis, ``(before, after)``
         for all axes, or one int for all ends.
-    mode : {"constant", "edge", "reflect", "symmetric", "wrap"}
-        What they hold: `constant_values`; the last row; the mirror image without and with
-        the last row; the other end.
-    constant_values : scalar or sequence
-        In the forms of `pad_width`.
+    mode : {"constant", "edge", "reflect", "symmetric", "wrap"}, optional
+        Their content: `constant_values`; the last row; the mirror image without the last row,
+        or with it; the rows of the other end.
+    constant_values : scalar or sequence, optional
+        In the forms of `pad_width`; by default 0.
 
     Returns
     -------
     Array
-        Split as `x`; with even counts if the split axis grows.
+        Split as `x`. Sends nothing if the split axis does not grow; otherwise the result is split
+        evenly, by one all-to-all of the rows that change rank.
 
     Raises
     ------
     ValueError
-        If a width is negative or does not fit the axes, the mode is unknown, or an empty
-        axis is to be padded from its own rows.
+        If a width is negative or does not fit the axes, the mode is unknown, or an empty axis is
+        to be padded from its own rows.
 
-    Notes
-    -----
-    Messages: none if the split axis does not grow, else one all-to-all of the rows that
-    change rank.
+    Examples
+    --------
+    >>> print(xp.pad(xp.arange(1, 4, split=0), (1, 2), mode="edge"))
+    [1 1 2 3 3 3]
     """
     check_array("pad", "x", x)
     widths = _widths(pad_width, x.ndim)

@@ -1,10 +1,13 @@
-"""Other shapes of the same elements: `reshape` (row-major), and `broadcast_to`.
+"""Functions that give the same elements another shape: `reshape` (row-major) and `broadcast_to`.
 
-To reshape, both shapes are cut into groups of axes with equal products: ``(4, 6, 5)`` into
+The standard's chapter "Manipulation Functions"; the rest of it is in `_manipulation`.
+
+`reshape` cuts both shapes into groups of axes with equal products: ``(4, 6, 5)`` into
 ``(24, 5)`` has the groups ``4 * 6 = 24`` and ``5 = 5``. Only the group of the split axis
-matters. Seen as one merged axis, each rank's part of it is periodic: an interval of a row,
-the same in each of the `outer` rows. Where the split axis leads its group there is one row,
-and the data is where the result needs it if the bounds fall between the result's rows.
+matters. On the axis that the group merges into, the elements of a rank are periodic: an
+interval of a row, the same in each of `outer` rows. If the split axis is the first of its
+group, there is one row, and elements stay where they are if the bounds between ranks fall
+between rows of the result.
 """
 
 from __future__ import annotations
@@ -31,40 +34,39 @@ __all__ = ["broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
 
 
 def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Array:
-    """Return the elements in row-major order in another shape.
+    """Return the elements, in row-major order, in another shape.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     shape : tuple of int
-        The new shape, with as many elements; one entry may be -1, "what is left".
+        The new shape, of equally many elements; one entry may be -1, which is then inferred.
     copy : bool, optional
-        True: always copy. False: never copy. None: copy only if need be; what is later written
-        into the result then goes through to `x` where NumPy's result would be a view of it.
+        True: always copy. False: never copy. By default: copy only if needed; where NumPy's
+        result would be a view, writing into the result then also writes into `x`.
 
     Returns
     -------
     Array
-        Replicated if `x` is. Else, among the axes that the split axis becomes, the split is
-        on the first one where no element then changes rank (whatever the counts); otherwise
-        on the first that divides about evenly (no rank a quarter above its share), or the
-        longest. Counts stay close to those of `x` where the rows keep their order, or are
-        balanced.
+        Replicated if `x` is. Otherwise split along one of the axes that the split axis becomes:
+        the first one, if then no element changes rank; else the first that divides about evenly
+        (no rank a quarter above its share), or the longest. Counts stay close to those of `x` where
+        rows keep their order, otherwise they are balanced. Sends nothing if no element changes
+        rank; otherwise one all-to-all (two, if the split axis neither was the first of its group
+        of axes nor is so in the result). ``copy=False`` sends a small allgather to agree.
 
     Raises
     ------
     ValueError
-        If `shape` has another number of elements, or `copy` is False and they must be
-        copied or moved.
+        If `shape` has another number of elements, or `copy` is False and elements must be
+        copied or sent.
 
-    Notes
-    -----
-    Messages: none if the split axis leads its group of axes and the ranks' bounds fall
-    between rows of the result; else one all-to-all. Two if the split axis neither led its
-    group nor leads it in the result, because the first axis there does not divide evenly.
-    ``copy=False`` costs a small allgather to agree on the outcome.
-    The standard: "Manipulation Functions", reshape.
+    Examples
+    --------
+    >>> print(xp.reshape(xp.arange(6, split=0), (2, -1)))
+    [[0 1 2]
+     [3 4 5]]
     """
     check_array("reshape", "x", x)
     result = _reshaped(x, _plan(x._layout, as_ints("reshape", "shape", shape)), copy)
@@ -313,21 +315,27 @@ def _interleave(parts: Sequence[Tensor], begin: int, end: int, source: _Periodic
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
-    """Return the shape that shapes broadcast to: ``()`` for none of them.
+    """Return the shape that shapes broadcast to, ``()`` without arguments.
 
     Parameters
     ----------
     *shapes : tuple of int
         Any number of shapes.
 
+    Returns
+    -------
+    tuple of int
+        By the standard's rules ("Broadcasting").
+
     Raises
     ------
     ValueError
-        If they do not broadcast together.
+        If the shapes do not broadcast together.
 
-    Notes
-    -----
-    The standard: "Broadcasting", and "Manipulation Functions", broadcast_shapes.
+    Examples
+    --------
+    >>> xp.broadcast_shapes((3, 1), (4,))
+    (3, 4)
     """
     return broadcast_shape("broadcast_shapes", *(tuple(shape) for shape in shapes))
 
@@ -343,16 +351,19 @@ def broadcast_arrays(*arrays: Array) -> tuple[Array, ...]:
     Returns
     -------
     tuple of Array
-        Each as of `broadcast_to`, with the messages said there; their layouts may differ.
+        The results of `broadcast_to`, split as described there, with its messages for each array;
+        their layouts may differ.
 
     Raises
     ------
     ValueError
         If the shapes do not broadcast together.
 
-    Notes
-    -----
-    The standard: "Manipulation Functions", broadcast_arrays.
+    Examples
+    --------
+    >>> x, y = xp.broadcast_arrays(xp.arange(3, split=0), xp.zeros((2, 1)))
+    >>> x.shape, y.shape
+    ((2, 3), (2, 3))
     """
     for i, x in enumerate(arrays):
         check_array("broadcast_arrays", f"arrays[{i}]", x)
@@ -371,25 +382,26 @@ def broadcast_to(x: Array, /, shape: int | Sequence[int]) -> Array:
     x : Array
         Any layout and dtype.
     shape : tuple of int
-        What `x` broadcasts to.
+        The shape of the result.
 
     Returns
     -------
     Array
-        A view (of stride 0) of the shards; the split follows its axis. Where a split axis
-        of length 1 becomes longer, the result is split evenly: along that axis if it is
-        then the longest of those that `x` has, else along the longest of the others.
+        A view of the shards; the split follows its axis. Sends nothing, unless a split axis of
+        length 1 becomes longer: if it then is the longest axis that `x` has, one allgather
+        of `x` (a row of the result), and the result is split along it; otherwise one all-to-all,
+        and the result is split along the longest of the others.
 
     Raises
     ------
     ValueError
         If `x` does not broadcast to `shape`.
 
-    Notes
-    -----
-    Messages: none, unless a split axis of length 1 becomes longer: then one allgather of
-    `x` (which one rank holds; a row of the result) or one all-to-all, respectively. The
-    standard: "Manipulation Functions", broadcast_to.
+    Examples
+    --------
+    >>> print(xp.broadcast_to(xp.arange(3, split=0), (2, 3)))
+    [[0 1 2]
+     [0 1 2]]
     """
     check_array("broadcast_to", "x", x)
     layout = x._layout

@@ -1,15 +1,17 @@
-"""Statistical functions (the standard's chapter "Statistical Functions").
+"""Statistical functions: sums, products, extrema, moments, running sums, and versions without NaN.
 
-A reduction over the split axis is a local reduction and one allreduce of the result,
-which is then replicated and bitwise equal on all ranks; over other axes the result stays
-split and nothing is sent. Where the result would be bigger than one rank's share of the
-operand, the operand is first split along a kept axis (`_op.plan_reduction`).
+The standard's chapter "Statistical Functions", and NumPy's functions that skip NaN and its
+`cumsum` and `cumprod`, which xarray and other libraries use.
+
+A reduction over the split axis is a local reduction and one allreduce of the result, which is
+then replicated and bitwise equal on all ranks (`_core.lift.reduction`). The functions that skip
+NaN are composites: they replace NaN by the reduction's identity, or do not count it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from ._comm.communicator import Communicator
 from ._comm.recording import SMALL, capturing
 from ._core.array import Array
 from ._core.collectives import exscan, gather, preduce, pvary
+from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import (
     COMPLEX,
     FLOATING,
@@ -68,6 +71,154 @@ __all__ = [
     "sum",
     "var",
 ]
+
+
+# ---------------------------------------------------------------------- texts of docstrings
+
+_SUM: Final = """Parameters
+----------
+x : Array
+    Numeric or boolean.
+{axis}
+dtype : dtype, optional
+    Of the result; by default int64 or uint64 for integers and booleans, else that of `x`.
+{keepdims}
+
+Returns
+-------
+Array
+    {reduced}
+
+Raises
+------
+IndexError
+    If an axis is out of range.
+TypeError
+    If `x` is complex and `dtype` is not."""
+
+_CUMULATIVE: Final = """Parameters
+----------
+x : Array
+    Numeric, with at least one axis.
+axis : int, optional
+    The axis to run along; may be omitted if there is only one.
+dtype : dtype, optional
+    Of the result; by default int64 or uint64 for integers, else that of `x`.
+include_initial : bool, optional
+    Begin with the value for no elements: the result has one more element along `axis`.
+
+Returns
+-------
+Array
+    Split as `x`; the first rank holds the additional elements. Sends nothing, or, if `axis`
+    is the split axis, one exscan of the shards' totals.
+
+Raises
+------
+IndexError
+    If `axis` is out of range.
+ValueError
+    If `x` is 0-d, or has several axes and `axis` is omitted."""
+
+_RUNNING: Final = """Parameters
+----------
+x : Array
+    Numeric.
+axis : int, optional
+    The axis to run along; by default the array is flattened first, as `reshape` does.
+dtype : dtype, optional
+    Of the result; by default int64 or uint64 for integers, else that of `x`.
+
+Returns
+-------
+Array
+    Split as `x`. Sends nothing, or, if `axis` is the split axis, one exscan of the shards'
+    totals; without `axis` also the messages of `reshape`.
+
+Raises
+------
+IndexError
+    If `axis` is out of range."""
+
+_EXTREMUM: Final = """Parameters
+----------
+x : Array
+    Real or boolean.
+{axis}
+{keepdims}
+
+Returns
+-------
+Array
+    Of the dtype of `x`.
+    {reduced}
+
+Raises
+------
+IndexError
+    If an axis is out of range.
+ValueError
+    If there are no elements to choose from."""
+
+_MOMENT: Final = """Parameters
+----------
+x : Array
+    Integers and booleans count as the default real dtype.
+{axis}
+{parameters}
+
+Returns
+-------
+Array
+    {result}
+    {reduced}
+
+Raises
+------
+IndexError
+    If an axis is out of range."""
+
+_CORRECTION: Final = """correction : float, optional
+    The degrees of freedom to subtract from the number of elements n: the sum of squared distances
+    is divided by ``n - correction``. By default 0; 1 gives the unbiased estimate.
+{keepdims}
+ddof : float, optional
+    NumPy's name for `correction`."""
+
+_DTYPE: Final = """dtype : dtype, optional
+    Of the sums and the result; by default that of `x`.
+{keepdims}"""
+
+_DTYPE_CORRECTION: Final = _DTYPE.replace("{keepdims}", _CORRECTION)
+
+_REAL: Final = """Real: of complex numbers, the squared absolute distances count. NaN or infinity
+where `correction` leaves nothing to divide by."""
+
+_INDEX: Final = """Parameters
+----------
+x : Array
+    Real or boolean.
+axis : int, optional
+    The axis to search along; by default the array counts as flattened (row-major).
+{keepdims}
+
+Returns
+-------
+Array
+    int64. Split as for `argmax`, with the same messages and, if the dtype of `x` has NaN, one
+    small allreduce that looks for slices of NaN only.
+
+Raises
+------
+ValueError
+    If there are no elements to choose from, or a slice has NaN only: on every rank."""
+
+_TWO: Final = f"""{SHARED["reduced"]}
+Two such reductions, one after the other."""
+
+_TWO_IF_NAN: Final = _TWO.replace("one after the other", "if the dtype of `x` has NaN")
+
+_FOUR_IF_NAN: Final = _TWO_IF_NAN.replace("Two", "Four")
 
 
 # ---------------------------------------------------------------------- local kernels
@@ -131,31 +282,32 @@ def _from_accumulator(t: Tensor, target: torch.dtype) -> Tensor:
 # ---------------------------------------------------------------------- sums and products
 
 
+@filled_in(rest=_SUM)
 def sum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Sum over axes.
+    """Sum over axes; the sum of no elements is 0.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype numeric or boolean.
-    axis : int or tuple of int, optional
-        All axes by default.
-    dtype : dtype, optional
-        Of the sum; by default the default integer dtype (int64, uint64) for integers,
-        else that of `x`.
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {rest}
 
-    Returns
-    -------
-    Array
-        Layout and messages: see the module's notes. The sum of no elements is 0.
+    Examples
+    --------
+    >>> x = xp.arange(6, split=0)
+    >>> print(xp.sum(x))
+    15
     """
     return _accumulate("sum", _sum, x, axis, dtype, keepdims)
 
 
+@filled_in(rest=_SUM)
 def prod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Multiply over axes; the product of no elements is 1. As `sum` otherwise."""
+    """Multiply over axes; the product of no elements is 1.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.prod(xp.arange(1, 5, split=0)))
+    24
+    """
     return _accumulate("prod", _prod, x, axis, dtype, keepdims)
 
 
@@ -168,35 +320,35 @@ def _accumulate(func: str, kernel: Any, x: Array, axis: Axis, dtype: Any, keepdi
     return Array(_from_accumulator(result._local, target), result._layout)
 
 
+@filled_in(rest=_CUMULATIVE)
 def cumulative_sum(
     x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Array:
-    """Running sums along an axis.
+    """Compute the running sums along an axis.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype numeric.
-    axis : int, optional
-        May be omitted for one axis only.
-    dtype : dtype, optional
-        As for `sum`.
-    include_initial : bool
-        Begin with 0: one more element along `axis`, held by the first rank.
+    {rest}
 
-    Returns
-    -------
-    Array
-        Split as `x`. Messages: one exscan of the shards' totals if `axis` is the split
-        axis, else none.
+    Examples
+    --------
+    >>> print(xp.cumulative_sum(xp.arange(1, 5, split=0), include_initial=True))
+    [ 0  1  3  6 10]
     """
     return _scan("cumulative_sum", torch.cumsum, "sum", x, axis, dtype, include_initial)
 
 
+@filled_in(rest=_CUMULATIVE)
 def cumulative_prod(
     x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Array:
-    """Running products along an axis; parameters, layout and messages as for `cumulative_sum`."""
+    """Compute the running products along an axis.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.cumulative_prod(xp.arange(1, 5, split=0)))
+    [ 1  2  6 24]
+    """
     return _scan("cumulative_prod", torch.cumprod, "prod", x, axis, dtype, include_initial)
 
 
@@ -228,13 +380,31 @@ def _scan(
     return Array(_from_accumulator(local, target), layout)
 
 
+@filled_in(rest=_RUNNING)
 def cumsum(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running sums, as NumPy's: of the flattened array without `axis`; see `cumulative_sum`."""
+    """Compute the running sums along an axis, or of the flattened array (NumPy's `cumsum`).
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.cumsum(xp.asarray([[1, 2], [3, 4]], split=0)))
+    [ 1  3  6 10]
+    """
     return cumulative_sum(_checked("cumsum", x, axis, dtype), axis=axis, dtype=dtype)
 
 
+@filled_in(rest=_RUNNING)
 def cumprod(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running products, as NumPy's: of the flattened array without `axis`."""
+    """Compute the running products along an axis, or of the flattened array (NumPy's `cumprod`).
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.cumprod(xp.asarray([[1, 2], [3, 4]], split=0)))
+    [ 1  2  6 24]
+    """
     return cumulative_prod(_checked("cumprod", x, axis, dtype), axis=axis, dtype=dtype)
 
 
@@ -270,29 +440,42 @@ def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tup
 # ---------------------------------------------------------------------- extrema
 
 
+def _limits(dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return the least and the greatest value of a dtype: the identities of max and min."""
+    if dtype is torch.bool:
+        return False, True
+    if dtype in INTEGER.all:
+        info = np.iinfo(to_numpy_dtype(dtype))
+        return int(info.min), int(info.max)
+    return -math.inf, math.inf
+
+
+@filled_in(rest=_EXTREMUM)
 def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Maximum over axes; NaN where any element is NaN.
+    """Return the maximum over axes; NaN if an element is NaN.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real (boolean too). The reduced axes must not be empty.
-    axis : int or tuple of int, optional
-        All axes by default.
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {rest}
 
-    Returns
-    -------
-    Array
-        Layout and messages: see the module's notes.
+    Examples
+    --------
+    >>> print(xp.max(xp.asarray([[1, 5], [3, 4]], split=0), axis=0))
+    [3 5]
     """
     return _extreme("max", _max, 0, x, axis, keepdims)
 
 
+@filled_in(rest=_EXTREMUM)
 def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Minimum over axes; NaN where any element is NaN. As `max` otherwise."""
-    return _extreme("min", _min, 1, x, axis, keepdims)
+    """Return the minimum over axes; NaN if an element is NaN.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.min(xp.asarray([[1, 5], [3, 4]], split=0), axis=1))
+    [1 3]
+    """
+    return _extreme("min", _min, x, axis, keepdims)
 
 
 def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdims: bool) -> Array:
@@ -310,22 +493,23 @@ def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdi
 # ---------------------------------------------------------------------- moments
 
 
+def _as_floating(x: Array, func: str) -> Array:
+    check_array(func, "x", x)
+    if x._local.dtype in INTEGER_OR_BOOL.all:
+        return Array(x._local.to(default_float()), x._layout)
+    return check_array(func, "x", x, FLOATING)
+
+
+@filled_in(rest=_MOMENT, parameters=SHARED["keepdims"], result="NaN where there are no elements.")
 def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Arithmetic mean over axes.
+    """Return the arithmetic mean over axes.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; integers are averaged as the default real dtype.
-    axis : int or tuple of int, optional
-        All axes by default.
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {rest}
 
-    Returns
-    -------
-    Array
-        NaN where there are no elements. Layout and messages as for `sum`.
+    Examples
+    --------
+    >>> print(xp.mean(xp.arange(4, split=0)))
+    1.5
     """
     x = as_floating("mean", x)
     axes = normalize_axes("mean", axis, x.ndim)
@@ -346,6 +530,7 @@ def degrees(func: str, correction: float, ddof: float | None) -> float:
     return float(correction if ddof is None else ddof)
 
 
+@filled_in(rest=_MOMENT, parameters=_CORRECTION, result=_REAL, reduced=_TWO)
 def var(
     x: Array,
     /,
@@ -355,32 +540,17 @@ def var(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Variance over axes: the sum of squared distances from the mean, over ``n - correction``.
+    """Return the variance over axes: the mean squared distance from the mean.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; integers as the default real dtype; of complex numbers, the squared
-        absolute distances.
-    axis : int or tuple of int, optional
-        All axes by default.
-    correction : float
-        Degrees of freedom to subtract; 1 gives the unbiased estimate.
-    keepdims : bool
-        Keep the reduced axes with length 1.
-    ddof : float, optional
-        NumPy's name for `correction`.
+    The two-pass algorithm of Chan, Golub and LeVeque (1983), "Algorithms for computing the sample
+    variance"; compiled functions combine the moments of the ranks instead, by one allreduce.
 
-    Returns
-    -------
-    Array
-        Real. Layout as for `sum`; messages over the split axis: two allreduces, one in compiled
-        functions.
+    {rest}
 
-    References
-    ----------
-    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance": the two-pass
-    algorithm; in compiled functions, the ranks' moments are combined.
+    Examples
+    --------
+    >>> print(xp.var(xp.arange(4, split=0)))
+    1.25
     """
     return _variance("var", x, axis, degrees("var", correction, ddof), keepdims)
 
@@ -467,6 +637,7 @@ def _squares_about(t: Tensor, center: Tensor, axes: Shape, keepdims: bool) -> Te
     return torch.cat([_squares_about(block, c, axes, keepdims) for block, c in pairs])
 
 
+@filled_in(rest=_MOMENT, parameters=_CORRECTION, result=_REAL, reduced=_TWO)
 def std(
     x: Array,
     /,
@@ -476,7 +647,15 @@ def std(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Standard deviation over axes: the square root of `var`. As `var` otherwise."""
+    """Return the standard deviation over axes: the square root of `var`.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.std(xp.asarray([1.0, 3.0, 5.0], split=0), correction=1))
+    2.0
+    """
     variance = _variance("std", x, axis, degrees("std", correction, ddof), keepdims)
     return Array(root_of_sum(variance._local), variance._layout)
 
@@ -498,25 +677,61 @@ def _has_nan(x: Array) -> bool:
     return x._local.dtype in FLOATING.all
 
 
+@filled_in(rest=_SUM)
 def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Sum over axes, NaN as 0. As `sum` otherwise."""
+    """Sum over axes; NaN counts as 0.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nansum(xp.asarray([1.0, xp.nan, 4.0], split=0)))
+    5.0
+    """
     axis = _nan_axes("nansum", x, axis, dtype)
     return sum(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
+@filled_in(rest=_SUM)
 def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Multiply over axes, NaN as 1. As `prod` otherwise."""
+    """Multiply over axes; NaN counts as 1.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanprod(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    8.0
+    """
     axis = _nan_axes("nanprod", x, axis, dtype)
     return prod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
+@filled_in(rest=_EXTREMUM, reduced=_TWO_IF_NAN)
 def nanmax(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Maximum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
+    """Return the maximum over axes of the elements that are not NaN; NaN where all are.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanmax(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    4.0
+    """
     return _nan_extreme(max, -math.inf, x, _nan_axes("nanmax", x, axis), keepdims)
 
 
+@filled_in(rest=_EXTREMUM, reduced=_TWO_IF_NAN)
 def nanmin(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Minimum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
+    """Return the minimum over axes of the elements that are not NaN; NaN where all are.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanmin(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    2.0
+    """
     return _nan_extreme(min, math.inf, x, _nan_axes("nanmin", x, axis), keepdims)
 
 
@@ -537,10 +752,16 @@ def _wanted(x: Array, dtype: Any) -> Array:
     return x if dtype is None else astype(x, dtype, copy=False)
 
 
+@filled_in(rest=_MOMENT, parameters=_DTYPE, result="NaN where all are NaN.", reduced=_TWO_IF_NAN)
 def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Mean over axes of what is not NaN; NaN where all are. Messages: two reductions.
+    """Return the mean over axes of the elements that are not NaN.
 
-    `dtype`, as NumPy has it, is that of the sums and the result.
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanmean(xp.asarray([1.0, xp.nan, 4.0], split=0)))
+    2.5
     """
     axis = _nan_axes("nanmean", x, axis, dtype)
     x = _wanted(x, dtype)
@@ -564,6 +785,7 @@ def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
     return Array(n._local.to(real), n._layout)
 
 
+@filled_in(rest=_MOMENT, parameters=_DTYPE_CORRECTION, result=_REAL, reduced=_FOUR_IF_NAN)
 def nanvar(
     x: Array,
     /,
@@ -574,9 +796,14 @@ def nanvar(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Variance over axes of what is not NaN; NaN where too few are left.
+    """Return the variance over axes of the elements that are not NaN.
 
-    Messages: four reductions. `ddof` is NumPy's name for `correction`; `dtype` as for `nanmean`.
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanvar(xp.asarray([1.0, xp.nan, 5.0], split=0)))
+    4.0
     """
     axis = _nan_axes("nanvar", x, axis, dtype)
     correction = degrees("nanvar", correction, ddof)
@@ -591,6 +818,7 @@ def nanvar(
     return Array((squares._local / freedom).to(x._local.real.dtype), squares._layout)
 
 
+@filled_in(rest=_MOMENT, parameters=_DTYPE_CORRECTION, result=_REAL, reduced=_FOUR_IF_NAN)
 def nanstd(
     x: Array,
     /,
@@ -601,7 +829,15 @@ def nanstd(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Standard deviation over axes of what is not NaN: the square root of `nanvar`."""
+    """Return the standard deviation over axes of the elements that are not NaN.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanstd(xp.asarray([1.0, xp.nan, 5.0], split=0)))
+    2.0
+    """
     axis = _nan_axes("nanstd", x, axis, dtype)
     correction = degrees("nanstd", correction, ddof)
     x = _wanted(x, dtype)
@@ -614,23 +850,31 @@ def nanstd(
 # ---------------------------------------------------------------------- indices and running sums
 
 
+@filled_in(rest=_INDEX)
 def nanargmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first maximum along an axis, without NaN.
+    """Return the index of the first maximum along an axis, NaN not counted.
 
-    Raises
-    ------
-    ValueError
-        On all ranks, where all elements are NaN.
+    {rest}
 
-    Notes
-    -----
-    Layout as for `argmax`; messages too, and two reductions that look for rows of NaN only.
+    Examples
+    --------
+    >>> print(xp.nanargmax(xp.asarray([1.0, xp.nan, 5.0], split=0)))
+    2
     """
     return _nan_arg("nanargmax", argmax, -math.inf, x, axis, keepdims)
 
 
+@filled_in(rest=_INDEX)
 def nanargmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first minimum along an axis, without NaN. As `nanargmax` otherwise."""
+    """Return the index of the first minimum along an axis, NaN not counted.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanargmin(xp.asarray([xp.nan, 1.0, 5.0], split=0)))
+    1
+    """
     return _nan_arg("nanargmin", argmin, math.inf, x, axis, keepdims)
 
 
@@ -644,13 +888,31 @@ def _nan_arg(
     return result
 
 
+@filled_in(rest=_RUNNING)
 def nancumsum(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running sums, NaN as 0. As `cumsum` otherwise."""
+    """Compute the running sums along an axis, or of the flattened array; NaN counts as 0.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nancumsum(xp.asarray([1.0, xp.nan, 4.0], split=0)))
+    [1. 1. 5.]
+    """
     _nan_axes("nancumsum", x, axis, dtype)
     return cumsum(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype)
 
 
+@filled_in(rest=_RUNNING)
 def nancumprod(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running products, NaN as 1. As `cumprod` otherwise."""
+    """Compute the running products along an axis, or of the flattened array; NaN counts as 1.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nancumprod(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    [2. 2. 8.]
+    """
     _nan_axes("nancumprod", x, axis, dtype)
     return cumprod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype)

@@ -35,6 +35,19 @@ SHARED: Final = {
             comm : Communicator or mpi4py communicator, optional
                 The ranks that share the result; by default all ranks of the job, `world()`.
             """,
+        "axis": """
+            axis : int or tuple of int, optional
+                The axes to reduce; by default all of them.
+            """,
+        "keepdims": """
+            keepdims : bool, optional
+                Keep the reduced axes, with length 1.
+            """,
+        "reduced": """
+            Split as `x` if the split axis is kept: sends nothing. Otherwise replicated, by one
+            allreduce of the result; if that would be more than one rank's share of `x`, one
+            all-to-all splits `x` along its longest kept axis first, and the result is split.
+            """,
     }.items()
 }
 """Parameters by name, in numpydoc's form."""
@@ -48,15 +61,16 @@ def filled_in(**own: str) -> Callable[[F], F]:
     Parameters
     ----------
     **own : str
-        Texts of this function, besides those of `SHARED`.
+        Texts of this function, besides those of `SHARED`; they may have such lines too.
     """
     texts = SHARED | own
 
+    def filled(text: str) -> str:
+        return _PLACE.sub(lambda place: indent(filled(texts[place[2]]), place[1]), text)
+
     def complete(function: F) -> F:
         if function.__doc__ is not None:  # None under python -OO
-            function.__doc__ = _PLACE.sub(
-                lambda place: indent(texts[place[2]], place[1]), function.__doc__
-            )
+            function.__doc__ = filled(function.__doc__)
         return function
 
     return complete
