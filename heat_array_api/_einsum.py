@@ -1,8 +1,8 @@
-"""Sums of products over named axes, `einsum`: a composite of products, sums and permutations.
+"""`einsum`, as a composite of products, sums and permutations.
 
-Every operand is first reduced to distinct axes (diagonals, sums over axes that no one
-else has); then two operands at a time become one, by `multiply` or by the stack of matrix
-products that `contract_axes` makes of them.
+Every operand is first reduced to distinct axes (diagonals, and sums over axes that no other
+operand has). Then two operands at a time become one, by `multiply` or by the batch of matrix
+products that `_linalg.contract_axes` makes of them.
 """
 
 from __future__ import annotations
@@ -36,35 +36,41 @@ class _Term(NamedTuple):
 
 
 def einsum(subscripts: str, /, *operands: Array) -> Array:
-    """Sum of products over named axes (Einstein's convention), as `numpy.einsum`.
+    """Sum products over named axes (Einstein's convention; NumPy's `einsum`).
 
     Parameters
     ----------
     subscripts : str
-        One letter for each axis, terms separated by commas: ``"ij,jk->ik"``. Without ``->``
-        the result has the letters that occur once, in alphabetical order. ``...`` stands for
-        any number of leading axes, which broadcast. A letter repeated in one term takes the
-        diagonal. Blanks are ignored.
+        One letter for each axis, terms separated by commas: ``"ij,jk->ik"``. Without ``->`` the
+        result has the letters that occur once, in alphabetical order. ``...`` stands for any number
+        of leading axes, which broadcast. A letter repeated in one term takes the diagonal. Blanks
+        are ignored.
     *operands : Array
-        One for each term, any layouts; dtypes numeric. Booleans beside numbers count as 0 and 1.
+        One for each term, in any layout; numeric. Booleans beside numbers count as 0 and 1.
 
     Returns
     -------
     Array
-        The axes that stand after the arrow, of the promoted dtype.
+        With the axes named after the arrow, of the promoted dtype. More than two operands are
+        combined pair by pair, first the pair whose product is smallest compared with its factors.
+        Each pair is split, and sends, as `matmul` does if axes are summed, else as `multiply`. A
+        sum over the split axis of one operand is one allreduce; diagonals and permutations send
+        nothing.
 
     Raises
     ------
     ValueError
-        If `subscripts` cannot be read, does not fit the operands' axes, or a letter's axes
-        differ in length.
+        If `subscripts` cannot be read or does not fit the operands' axes, or the axes of a
+        letter differ in length.
+    TypeError
+        If an operand is not numeric.
 
-    Notes
-    -----
-    Beyond the standard. More than two operands are combined pair by pair, that pair first
-    whose product is smallest beside its factors. Split and messages of each pair are those
-    of `matmul` where axes are summed, those of `multiply` where not; a sum over a split axis
-    of one operand is one allreduce; diagonals and permutations send nothing.
+    Examples
+    --------
+    >>> x = xp.asarray([[1, 2], [3, 4]], split=0)
+    >>> print(xp.einsum("ij,kj->ik", x, x))
+    [[ 5 11]
+     [11 25]]
     """
     arrays = _operands(subscripts, operands)
     labels, output = _parse(subscripts, [x.ndim for x in arrays])

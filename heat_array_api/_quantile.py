@@ -1,7 +1,8 @@
-"""Quantiles, as NumPy's: beyond the standard, because xarray and others look for them.
+"""Quantiles and the median, as NumPy's, which xarray and other libraries use.
 
-The array is sorted along the reduced axes, which are made one first, and the elements on
-either side of each quantile are taken: composites, differentiable as `sort` is.
+The reduced axes are merged into one and sorted, and the elements on either side of each
+quantile are taken: composites, differentiable as `sort` is. Only the median over the split
+axis needs no sorted array: `_sorting.samplesort.find_cuts` finds its elements.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from ._comm.recording import breaks
 from ._core.array import Array
 from ._core.collectives import preduce
+from ._core.docstrings import filled_in
 from ._core.dtypes import ORDERED, REAL_FLOATING, to_torch_dtype
 from ._core.layout import Axis, Layout, normalize_axes, normalize_axis
 from ._core.lift import as_floating, check_array
@@ -61,61 +63,109 @@ _ROUNDED: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
 }
 
 
+_QUANTILE: Final = """Parameters
+----------
+x : Array
+    Real, in any layout; integers and booleans count as the default real dtype.
+q : float, sequence or array
+    Probabilities from 0 to 1, the same on every rank.
+{axis}
+method : str, optional
+    "linear", "lower", "higher", "midpoint", "nearest", or another of NumPy's continuous ones:
+    "interpolated_inverted_cdf", "hazen", "weibull", "median_unbiased", "normal_unbiased"
+    (Hyndman and Fan (1996), "Sample quantiles in statistical packages").
+{keepdims}
+
+Returns
+-------
+Array
+    The axes of `q` come first. Of the dtype of `x` if `q` is a number, otherwise promoted
+    with that of `q`. Split as `x`, and nothing is sent, if the split axis is kept. Otherwise, if
+    there are at least as many other elements as ranks, one all-to-all splits `x` along its
+    longest other axis, and the result is split along it; if not, `x` is sorted (see `sort`),
+    some elements are taken, and the result is replicated.
+
+Raises
+------
+TypeError
+    If `q` is not numeric.
+ValueError
+    If a probability is not in [0, 1], or the method is unknown."""
+
+_MEDIAN: Final = """Parameters
+----------
+x : Array
+    Real, in any layout; integers and booleans count as the default real dtype.
+{axis}
+{keepdims}
+
+Returns
+-------
+Array
+    Split as `x`, and nothing is sent, if the split axis is kept. Otherwise, if there are at
+    least as many other elements as ranks, one all-to-all splits `x` along its longest other
+    axis, and the result is split along it; if not, the result is replicated.
+    {sends}
+
+Raises
+------
+IndexError
+    If an axis is out of range."""
+
+_BY_CUTS: Final = """Some small allreduces then find the middle elements; no data is sent. A median
+that is differentiated sorts instead."""
+
+_BY_SORTING: Final = """`x` is then sorted (see `sort`), and the middle elements are taken."""
+
+
 @breaks
+@filled_in(rest=_QUANTILE)
 def quantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
-    """Quantiles over axes.
+    """Return quantiles over axes; NaN where there is a NaN or no element.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real (integers and booleans as the default real dtype).
-    q : float, sequence or array
-        Probabilities from 0 to 1, the same on every rank.
-    axis : int or tuple of int, optional
-        All elements by default.
-    method : str
-        "linear", "lower", "higher", "midpoint", "nearest", or another of NumPy's continuous ones:
-        "interpolated_inverted_cdf", "hazen", "weibull", "median_unbiased", "normal_unbiased".
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {rest}
 
-    Returns
-    -------
-    Array
-        The axes of `q` come first. NaN where there is a NaN or no element. Dtype of `x` for a
-        number `q`, as NumPy promotes `x` with `q` else. Split as `x`; over the split axis:
-        replicated where it is no bigger than one rank's share of `x`, else split.
-
-    Raises
-    ------
-    ValueError
-        If a probability is not in [0, 1], or the method is unknown.
-
-    Notes
-    -----
-    Messages: none if the split axis is kept. Else those of `sort`, and of taking some elements;
-    where there are at least as many other elements as ranks, one all-to-all of `x`, which splits
-    it along its longest other axis.
+    Examples
+    --------
+    >>> print(xp.quantile(xp.asarray([3.0, 1.0, 2.0, 5.0], split=0), [0.0, 0.5]))
+    [1.  2.5]
     """
     return _quantile("quantile", x, q, axis, method, keepdims)
 
 
 @breaks
+@filled_in(rest=_QUANTILE)
 def nanquantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
-    """Quantiles over axes of what is not NaN; NaN where all are. As `quantile` otherwise.
+    """Return quantiles over axes of the elements that are not NaN; NaN where all are.
 
-    Messages: one reduction more, which counts.
+    One reduction counts these elements first.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanquantile(xp.asarray([3.0, xp.nan, 2.0, 4.0], split=0), 0.25))
+    2.5
     """
     return _quantile("nanquantile", x, q, axis, method, keepdims, skips_nan=True)
 
 
 @breaks
+@filled_in(rest=_MEDIAN, sends=_BY_SORTING)
 def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Median over axes of what is not NaN; NaN where all are. Messages as for `nanquantile`."""
+    """Return the median over axes of the elements that are not NaN; NaN where all are.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanmedian(xp.asarray([3.0, xp.nan, 2.0, 4.0], split=0)))
+    3.0
+    """
     check_array("nanmedian", "x", x, ORDERED)
     if x._local.dtype not in REAL_FLOATING.all:
         return median(x, axis=axis, keepdims=keepdims)
@@ -261,33 +311,16 @@ def _without_last(x: Array) -> Layout:
 
 
 @breaks
+@filled_in(rest=_MEDIAN, sends=_BY_CUTS)
 def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
-    """Median over axes: the middle element, or the mean of the two middle ones.
+    """Return the median over axes, the middle element or the mean of both; NaN if one is NaN.
 
-    Beyond the standard; values as NumPy's.
+    {rest}
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real (integers and booleans as the default real dtype).
-    axis : int or tuple of int, optional
-        All elements by default.
-    keepdims : bool
-        Keep the reduced axes with length 1.
-
-    Returns
-    -------
-    Array
-        NaN where there is a NaN or no element. Over the split axis: replicated, or split
-        along another axis where that would be more than one rank's share of `x`.
-
-    Notes
-    -----
-    Messages: none if the split axis is kept. Else no data travels: each rank sorts its
-    shard, and the search for splitters (`_samplesort`) finds the middle elements by some
-    small allreduces; where there are at least as many other elements as ranks, one
-    all-to-all of `x` first, which splits it along its longest other axis. While it is being
-    differentiated: those of `sort`, and of taking the middle elements.
+    Examples
+    --------
+    >>> print(xp.median(xp.asarray([3.0, 1.0, 2.0, 5.0], split=0)))
+    2.5
     """
     x = as_floating("median", check_array("median", "x", x, ORDERED))
     if axis is not None and not isinstance(axis, int):

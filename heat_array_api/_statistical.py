@@ -440,16 +440,6 @@ def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tup
 # ---------------------------------------------------------------------- extrema
 
 
-def _limits(dtype: torch.dtype) -> tuple[Any, Any]:
-    """Return the least and the greatest value of a dtype: the identities of max and min."""
-    if dtype is torch.bool:
-        return False, True
-    if dtype in INTEGER.all:
-        info = np.iinfo(to_numpy_dtype(dtype))
-        return int(info.min), int(info.max)
-    return -math.inf, math.inf
-
-
 @filled_in(rest=_EXTREMUM)
 def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the maximum over axes; NaN if an element is NaN.
@@ -475,7 +465,7 @@ def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(xp.min(xp.asarray([[1, 5], [3, 4]], split=0), axis=1))
     [1 3]
     """
-    return _extreme("min", _min, x, axis, keepdims)
+    return _extreme("min", _min, 1, x, axis, keepdims)
 
 
 def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdims: bool) -> Array:
@@ -491,13 +481,6 @@ def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdi
 
 
 # ---------------------------------------------------------------------- moments
-
-
-def _as_floating(x: Array, func: str) -> Array:
-    check_array(func, "x", x)
-    if x._local.dtype in INTEGER_OR_BOOL.all:
-        return Array(x._local.to(default_float()), x._layout)
-    return check_array(func, "x", x, FLOATING)
 
 
 @filled_in(rest=_MOMENT, parameters=SHARED["keepdims"], result="NaN where there are no elements.")
