@@ -1,7 +1,7 @@
-"""Manipulation functions: move axes, join arrays, move, repeat and add rows.
+"""Manipulation functions: move axes, join arrays, move and repeat rows.
 
 The standard's chapter "Manipulation Functions", without the functions that change the shape
-(`_reshape`), and NumPy's `pad` and `transpose`.
+(`_reshape`), and NumPy's `transpose`.
 
 Where only axes move, the split follows its axis, the result is a view of the shards, and
 nothing is sent. Functions that move rows (slices along an axis) work locally off the split axis;
@@ -23,13 +23,13 @@ from torch import Tensor
 from ._comm.recording import breaks
 from ._core.array import Array, common_communicator
 from ._core.collectives import counts_of, shard
+from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import INTEGER, on_bits, promote
 from ._core.fetch import (
     Fetch,
     Interval,
     Segment,
     arrange,
-    arrange_locally,
     fetch_intervals,
     join,
     plan_fetch,
@@ -45,7 +45,6 @@ __all__ = [
     "expand_dims",
     "flip",
     "moveaxis",
-    "pad",
     "permute_dims",
     "repeat",
     "roll",
@@ -59,7 +58,17 @@ __all__ = [
 
 # ---------------------------------------------------------------------- axes
 
+_VIEW: Final = f"""Returns
+-------
+Array
+    A view of the shards; the split follows its axis. Sends nothing.
 
+{SHARED["raises"]}
+ValueError
+    If the axes are not all different, too few or too many."""
+
+
+@filled_in(view=_VIEW)
 def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     """Return the array with its axes in another order.
 
@@ -70,17 +79,7 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     axes : sequence of int
         A permutation of the axes: axis i of the result is axis ``axes[i]`` of `x`.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Sends nothing.
-
-    Raises
-    ------
-    ValueError
-        If `axes` is not a permutation of the axes.
-    IndexError
-        If an axis is out of range.
+    {view}
 
     Examples
     --------
@@ -103,6 +102,7 @@ def _order(func: str, ndim: int, axes: Shape) -> Shape:
     return order
 
 
+@filled_in(view=_VIEW)
 def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
     """Return the array with its axes in another order, by default reversed (NumPy's `transpose`).
 
@@ -113,17 +113,7 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
     axes : sequence of int, optional
         A permutation of the axes, as for `permute_dims`.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Sends nothing.
-
-    Raises
-    ------
-    ValueError
-        If `axes` is not a permutation of the axes.
-    IndexError
-        If an axis is out of range.
+    {view}
 
     Examples
     --------
@@ -135,6 +125,7 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
     return permuted(x, _order("transpose", x.ndim, as_ints("transpose", "axes", given)))
 
 
+@filled_in(view=_VIEW)
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int], /) -> Array:
     """Return the array with some axes moved to other positions; the others keep their order.
 
@@ -145,17 +136,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     source, destination : int or sequence of int
         Axes of `x`, and their positions in the result: equally many, all different.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Sends nothing.
-
-    Raises
-    ------
-    ValueError
-        If an axis is named twice, or `source` and `destination` differ in number.
-    IndexError
-        If an axis is out of range.
+    {view}
 
     Examples
     --------
@@ -184,6 +165,7 @@ def _distinct(name: str, axes: Shape, ndim: int) -> Shape:
     return result
 
 
+@filled_in(view=_VIEW)
 def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     """Return the array with new axes of length 1.
 
@@ -194,17 +176,7 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     axis : int or tuple of int, optional
         The positions of the new axes in the result; by default the first.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Sends nothing.
-
-    Raises
-    ------
-    IndexError
-        If an axis is out of range.
-    ValueError
-        If an axis is named twice.
+    {view}
 
     Examples
     --------
@@ -229,6 +201,7 @@ def _expanded(layout: Layout, axis: Shape) -> tuple[Shape, Layout]:
     return axes, layout.insert(*axes)
 
 
+@filled_in()
 def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     """Return the array without some axes of length 1.
 
@@ -246,12 +219,9 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
         itself is removed: the result is then split along the longest other axis, by one
         all-to-all, or, if it has one element, replicated, by one allgather.
 
-    Raises
-    ------
+    {raises}
     ValueError
         If an axis has another length than 1, or is named twice.
-    IndexError
-        If an axis is out of range.
 
     Examples
     --------
@@ -295,6 +265,7 @@ def _off_axes(layout: Layout, axes: Shape) -> Layout:
 # ---------------------------------------------------------------------- joining
 
 
+@filled_in()
 def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
     """Join arrays along an axis.
 
@@ -313,12 +284,9 @@ def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
         all-to-all for all arrays together sends the rows that change rank, if there are any;
         replicated arrays are sliced locally.
 
-    Raises
-    ------
+    {raises}
     ValueError
         If there are no arrays, or their shapes do not match.
-    IndexError
-        If `axis` is out of range.
 
     Examples
     --------
@@ -419,6 +387,7 @@ def _common_axis(layouts: Sequence[Layout], axis: int) -> int:
     return axis
 
 
+@filled_in()
 def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     """Join arrays of one shape along a new axis.
 
@@ -436,12 +405,9 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
         of the largest split array (in bytes; the first on a tie). Sends nothing if all split
         arrays have that layout; otherwise one all-to-all for all arrays together.
 
-    Raises
-    ------
+    {raises}
     ValueError
         If there are no arrays, or their shapes differ.
-    IndexError
-        If `axis` is out of range.
 
     Examples
     --------
@@ -461,6 +427,7 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     return _concat([expand_dims(x, axis) for x in operands], axis)
 
 
+@filled_in()
 def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
     """Return the slices of the array along an axis.
 
@@ -479,10 +446,7 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
         axis, by one all-to-all for all of them, or, if each has one element, replicated, by one
         allgather.
 
-    Raises
-    ------
-    IndexError
-        If `axis` is out of range.
+    {raises}
 
     Examples
     --------
@@ -504,6 +468,7 @@ def _unstacked(layout: Layout, axis: int) -> tuple[Layout, Layout, int]:
     return source, source.drop(axis), axis
 
 
+@filled_in()
 def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
     """Return the array with the order of its elements reversed along axes.
 
@@ -520,10 +485,7 @@ def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
         With the layout of `x`. Sends nothing if the split axis is not reversed; otherwise one
         all-to-all of the rows that change rank.
 
-    Raises
-    ------
-    IndexError
-        If an axis is out of range.
+    {raises}
     ValueError
         If an axis is named twice.
 
@@ -546,6 +508,7 @@ def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
     return Array(on_bits(torch.flip, t, dims=axes), layout)
 
 
+@filled_in()
 def roll(
     x: Array,
     /,
@@ -573,10 +536,7 @@ def roll(
         all-to-all of the rows that change rank. Without `axis` also the messages of two
         `reshape`, and the split may differ if `x` is not split along its first axis.
 
-    Raises
-    ------
-    IndexError
-        If an axis is out of range.
+    {raises}
     ValueError
         If there are several shifts and another number of axes.
 
@@ -622,6 +582,7 @@ def _shifts(
 # ---------------------------------------------------------------------- repetition
 
 
+@filled_in()
 def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | None = None) -> Array:
     """Repeat each element a number of times.
 
@@ -642,10 +603,7 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
         (one allgather, if `x` is not split along `axis`) and one allgather of an integer from
         each rank gives the counts.
 
-    Raises
-    ------
-    IndexError
-        If `axis` is out of range.
+    {raises}
     TypeError
         If `repeats` does not consist of integers.
     ValueError
@@ -806,131 +764,3 @@ def _plan_tile(layout: Layout, offsets: Shape) -> Fetch:
         else:
             requested.append([Interval(0, first, n), Interval(0, 0, first + length - n)])
     return plan_fetch([layout], axis, requested)
-
-
-# ---------------------------------------------------------------------- padding
-
-_MODES: Final = ("constant", "edge", "reflect", "symmetric", "wrap")
-
-
-def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Array:
-    """Return the array with rows added at the ends of its axes (NumPy's `pad`).
-
-    Parameters
-    ----------
-    x : Array
-        Any layout and dtype.
-    pad_width : int or sequence
-        How many rows to add: ``((before_0, after_0), ...)`` for each axis, ``(before, after)``
-        for all axes, or one int for all ends.
-    mode : {"constant", "edge", "reflect", "symmetric", "wrap"}, optional
-        Their content: `constant_values`; the last row; the mirror image without the last row,
-        or with it; the rows of the other end.
-    constant_values : scalar or sequence, optional
-        In the forms of `pad_width`; by default 0.
-
-    Returns
-    -------
-    Array
-        Split as `x`. Sends nothing if the split axis does not grow; otherwise the result is split
-        evenly, by one all-to-all of the rows that change rank.
-
-    Raises
-    ------
-    ValueError
-        If a width is negative or does not fit the axes, the mode is unknown, or an empty axis is
-        to be padded from its own rows.
-
-    Examples
-    --------
-    >>> print(xp.pad(xp.arange(1, 4, split=0), (1, 2), mode="edge"))
-    [1 1 2 3 3 3]
-    """
-    check_array("pad", "x", x)
-    widths = _widths(pad_width, x.ndim)
-    if mode not in _MODES:
-        raise ValueError(f"pad: mode is {mode!r}; expected one of {', '.join(_MODES)}")
-    values = _per_end("constant_values", constant_values, x.ndim) if mode == "constant" else None
-    for axis, (before, after) in enumerate(widths):
-        if not before and not after:
-            continue
-        if values is None:
-            x = _pad_rows(x, axis, before, after, mode)
-        else:
-            x = _pad_constant(x, axis, (before, after), values[axis])
-    return Array(x._local.view_as(x._local), x._layout)
-
-
-def _per_end(name: str, value: Any, ndim: int) -> Any:
-    """Return `value` as one pair for each axis."""
-    if ndim == 0:
-        return []
-    try:
-        return np.broadcast_to(np.asarray(value), (ndim, 2)).tolist()
-    except ValueError:
-        raise ValueError(
-            f"pad: {name} is {value!r}; expected a scalar, a pair, or a pair for each of the "
-            f"{ndim} axes"
-        ) from None
-
-
-def _widths(pad_width: Any, ndim: int) -> list[Shape]:
-    widths = _per_end("pad_width", pad_width, ndim)
-    pairs = [as_ints("pad", "pad_width", pair) for pair in widths]
-    if any(n < 0 for pair in pairs for n in pair):
-        raise ValueError(f"pad: pad_width is {pad_width!r}; expected 0 or more rows")
-    return pairs
-
-
-def _pad_constant(x: Array, axis: int, widths: Shape, values: Sequence[complex]) -> Array:
-    layout = x._layout
-    t = x._local
-    # One element each, expanded.
-    ends = [torch.tensor(value, dtype=t.dtype, device=t.device) for value in values]
-    if layout.split == axis:
-        whole = layout.split_along(None)
-        layouts = [whole.with_length(axis, n) for n in widths]
-        rows = [Array(end.expand(to.shape), to) for end, to in zip(ends, layouts, strict=True)]
-        return concat([rows[0], x, rows[1]], axis=axis)
-    first, last = (
-        end.expand(resized(t.shape, axis, n)) for end, n in zip(ends, widths, strict=True)
-    )
-    result = layout.with_length(axis, layout.shape[axis] + sum(widths))
-    return Array(torch.cat([first, t, last], dim=axis), result)
-
-
-def _pad_rows(x: Array, axis: int, before: int, after: int, mode: str) -> Array:
-    layout = x._layout
-    n = layout.shape[axis]
-    if n == 0:
-        raise ValueError(f"pad: axis {axis} is empty; mode {mode!r} has no rows to pad it with")
-    segments = _segments(n, before, after, mode)
-    result = layout.with_length(axis, before + n + after)
-    if layout.split == axis:
-        return Array(arrange(x._local, layout, result, segments), result)
-    return Array(arrange_locally(x._local, axis, segments), result)
-
-
-def _segments(n: int, before: int, after: int, mode: str) -> tuple[Segment, ...]:
-    """Return the runs of rows that a padded axis of `n` rows is made of."""
-    if mode == "edge" or (mode == "reflect" and n == 1):
-        runs = [Segment(0, before, 0), Segment(0, n, 1), Segment(n - 1, after, 0)]
-        return tuple(run for run in runs if run.length)
-    if mode == "wrap":
-        turns = [Segment(0, n, 1)]
-    elif mode == "symmetric":
-        turns = [Segment(0, n, 1), Segment(n - 1, n, -1)]
-    else:
-        turns = [Segment(0, n - 1, 1), Segment(n - 1, n - 1, -1)]
-    # The axis is a window of the periodic continuation of these turns.
-    period = sum(turn.length for turn in turns)
-    position = -(-before // period) * -period
-    runs = []
-    while position < n + after:
-        for start, length, step in turns:
-            low = max(position, -before)
-            high = min(position + length, n + after)
-            if high > low:
-                runs.append(Segment(start + step * (low - position), high - low, step))
-            position += length
-    return tuple(runs)

@@ -80,10 +80,8 @@ Returns
 -------
 Array
     The axes of `q` come first. Of the dtype of `x` if `q` is a number, otherwise promoted
-    with that of `q`. Split as `x`, and nothing is sent, if the split axis is kept. Otherwise, if
-    there are at least as many other elements as ranks, one all-to-all splits `x` along its
-    longest other axis, and the result is split along it; if not, `x` is sorted (see `sort`),
-    some elements are taken, and the result is replicated.
+    with that of `q`.
+    {reduced}
 
 Raises
 ------
@@ -92,34 +90,23 @@ TypeError
 ValueError
     If a probability is not in [0, 1], or the method is unknown."""
 
-_MEDIAN: Final = """Parameters
-----------
-x : Array
-    Real, in any layout; integers and booleans count as the default real dtype.
-{axis}
-{keepdims}
+_REDUCED: Final = """Split as `x`, and nothing is sent, if the split axis is kept. Otherwise, if
+there are at least as many other elements as ranks, one all-to-all splits `x` along its longest
+other axis, and the result is split along it; if not, the result is replicated, and the ranks
+"""
 
-Returns
--------
-Array
-    Split as `x`, and nothing is sent, if the split axis is kept. Otherwise, if there are at
-    least as many other elements as ranks, one all-to-all splits `x` along its longest other
-    axis, and the result is split along it; if not, the result is replicated.
-    {sends}
+_MEDIAN: Final = {
+    "x": "Real, in any layout; integers and booleans count as the default real dtype.",
+    "result": "Of the dtype of `x`.",
+    "reduced": f"""{_REDUCED}find the middle elements by small allreduces, or sort `x` together
+if the median is differentiated.""",
+}
 
-Raises
-------
-IndexError
-    If an axis is out of range."""
-
-_BY_CUTS: Final = """Some small allreduces then find the middle elements; no data is sent. A median
-that is differentiated sorts instead."""
-
-_BY_SORTING: Final = """`x` is then sorted (see `sort`), and the middle elements are taken."""
+_NAN_MEDIAN: Final = _MEDIAN | {"reduced": f"{_REDUCED}sort `x` together (see `sort`)."}
 
 
 @breaks
-@filled_in(rest=_QUANTILE)
+@filled_in(rest=_QUANTILE, reduced=_NAN_MEDIAN["reduced"])
 def quantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
@@ -136,7 +123,7 @@ def quantile(
 
 
 @breaks
-@filled_in(rest=_QUANTILE)
+@filled_in(rest=_QUANTILE, reduced=_NAN_MEDIAN["reduced"])
 def nanquantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
@@ -155,11 +142,11 @@ def nanquantile(
 
 
 @breaks
-@filled_in(rest=_MEDIAN, sends=_BY_SORTING)
+@filled_in(**_NAN_MEDIAN)
 def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the median over axes of the elements that are not NaN; NaN where all are.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -311,11 +298,11 @@ def _without_last(x: Array) -> Layout:
 
 
 @breaks
-@filled_in(rest=_MEDIAN, sends=_BY_CUTS)
+@filled_in(**_MEDIAN)
 def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
     """Return the median over axes, the middle element or the mean of both; NaN if one is NaN.
 
-    {rest}
+    {reduction}
 
     Examples
     --------

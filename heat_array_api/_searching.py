@@ -195,27 +195,11 @@ def _count(t: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
     return counts
 
 
-@filled_in()
+@filled_in(x="Any layout and dtype.", result="int64.")
 def count_nonzero(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Count the elements that are not zero over axes; NaN is not zero.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout and dtype.
-    {axis}
-    {keepdims}
-
-    Returns
-    -------
-    Array
-        int64.
-        {reduced}
-
-    Raises
-    ------
-    IndexError
-        If an axis is out of range.
+    {reduction}
 
     Examples
     --------

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from ._comm.communicator import Communicator
-from ._comm.recording import SMALL, capturing
 from ._core.array import Array
-from ._core.collectives import exscan, gather, preduce, pvary
+from ._core.collectives import exscan, gather, pvary
 from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import (
     COMPLEX,
@@ -36,7 +35,8 @@ from ._core.dtypes import (
 )
 from ._core.kernels import add, root_of_sum
 from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis, resized
-from ._core.lift import ReductionPlan, as_floating, cast, check_array, plan_reduction, reduction
+from ._core.lift import as_floating, cast, check_array, plan_reduction, reduction
+from ._core.moments import squared_distances, sum_over
 from ._core.redistribute import move
 from ._core.tape import tracked
 from ._data_type import astype
@@ -75,59 +75,21 @@ __all__ = [
 
 # ---------------------------------------------------------------------- texts of docstrings
 
-_SUM: Final = """Parameters
-----------
-x : Array
-    Numeric or boolean.
-{axis}
-dtype : dtype, optional
+_DTYPE: Final = """dtype : dtype, optional
     Of the result; by default int64 or uint64 for integers and booleans, else that of `x`.
-{keepdims}
+{keepdims}"""
 
-Returns
--------
-Array
-    {reduced}
+_SUM: Final = {"x": "Numeric or boolean.", "options": _DTYPE, "result": "Of dtype `dtype`."}
 
-Raises
-------
-IndexError
-    If an axis is out of range.
-TypeError
-    If `x` is complex and `dtype` is not."""
-
-_CUMULATIVE: Final = """Parameters
-----------
-x : Array
-    Numeric, with at least one axis.
-axis : int, optional
-    The axis to run along; may be omitted if there is only one.
-dtype : dtype, optional
-    Of the result; by default int64 or uint64 for integers, else that of `x`.
-include_initial : bool, optional
-    Begin with the value for no elements: the result has one more element along `axis`.
-
-Returns
--------
-Array
-    Split as `x`; the first rank holds the additional elements. Sends nothing, or, if `axis`
-    is the split axis, one exscan of the shards' totals.
-
-Raises
-------
-IndexError
-    If `axis` is out of range.
-ValueError
-    If `x` is 0-d, or has several axes and `axis` is omitted."""
-
-_RUNNING: Final = """Parameters
+_SCAN: Final = """Parameters
 ----------
 x : Array
     Numeric.
 axis : int, optional
-    The axis to run along; by default the array is flattened first, as `reshape` does.
+    {axis}
 dtype : dtype, optional
     Of the result; by default int64 or uint64 for integers, else that of `x`.
+{options}
 
 Returns
 -------
@@ -135,64 +97,61 @@ Array
     Split as `x`. Sends nothing, or, if `axis` is the split axis, one exscan of the shards'
     totals; without `axis` also the messages of `reshape`.
 
-Raises
-------
-IndexError
-    If `axis` is out of range."""
+{raises}"""
 
-_EXTREMUM: Final = """Parameters
-----------
-x : Array
-    Real or boolean.
-{axis}
-{keepdims}
-
-Returns
--------
-Array
-    Of the dtype of `x`.
-    {reduced}
-
-Raises
-------
-IndexError
-    If an axis is out of range.
+_CUMULATIVE: Final = {
+    "axis": "The axis to run along; may be omitted if there is only one.",
+    "options": """include_initial : bool, optional
+    Begin with the value for no elements: one more element along `axis`, on the first rank.""",
+    "raises": f"""{SHARED["raises"]}
 ValueError
-    If there are no elements to choose from."""
+    If `x` is 0-d, or has several axes and `axis` is omitted.""",
+    "rest": _SCAN.replace("; without `axis` also the messages of `reshape`", ""),
+}
 
-_MOMENT: Final = """Parameters
-----------
-x : Array
-    Integers and booleans count as the default real dtype.
-{axis}
-{parameters}
+_RUNNING: Final = {
+    "axis": "The axis to run along; by default the array is flattened first, as `reshape` does.",
+    "rest": _SCAN.replace("{options}\n", ""),
+}
 
-Returns
--------
-Array
-    {result}
-    {reduced}
+_EXTREMUM: Final = {
+    "x": "Real or boolean.",
+    "result": "Of the dtype of `x`.",
+    "raises": f"""{SHARED["raises"]}
+ValueError
+    If there are no elements to choose from.""",
+}
 
-Raises
-------
-IndexError
-    If an axis is out of range."""
+_MOMENT: Final = {
+    "x": "Integers and booleans count as the default real dtype.",
+    "result": "NaN where there are no elements.",
+}
 
-_CORRECTION: Final = """correction : float, optional
+_SPREAD: Final = {
+    "x": _MOMENT["x"],
+    "options": """correction : float, optional
     The degrees of freedom to subtract from the number of elements n: the sum of squared distances
     is divided by ``n - correction``. By default 0; 1 gives the unbiased estimate.
 {keepdims}
 ddof : float, optional
-    NumPy's name for `correction`."""
+    NumPy's name for `correction`.""",
+    "result": """Real: of complex numbers, the squared absolute distances count. NaN or infinity
+where `correction` leaves nothing to divide by.""",
+    "reduced": f"{SHARED['reduced']}\nTwo such reductions, one after the other.",
+}
 
-_DTYPE: Final = """dtype : dtype, optional
-    Of the sums and the result; by default that of `x`.
+_IF_NAN: Final = f"{SHARED['reduced']}\nTwo such reductions, if the dtype of `x` has NaN."
+
+_FLOAT_DTYPE: Final = """dtype : dtype, optional
+    Of the sums and the result; by default that of `x`, if it is floating-point.
 {keepdims}"""
 
-_DTYPE_CORRECTION: Final = _DTYPE.replace("{keepdims}", _CORRECTION)
+_NAN_MOMENT: Final = _MOMENT | {"options": _FLOAT_DTYPE, "reduced": _IF_NAN}
 
-_REAL: Final = """Real: of complex numbers, the squared absolute distances count. NaN or infinity
-where `correction` leaves nothing to divide by."""
+_NAN_SPREAD: Final = _SPREAD | {
+    "options": _FLOAT_DTYPE.replace("{keepdims}", _SPREAD["options"]),
+    "reduced": _IF_NAN.replace("Two", "Four"),
+}
 
 _INDEX: Final = """Parameters
 ----------
@@ -213,19 +172,8 @@ Raises
 ValueError
     If there are no elements to choose from, or a slice has NaN only: on every rank."""
 
-_TWO: Final = f"""{SHARED["reduced"]}
-Two such reductions, one after the other."""
-
-_TWO_IF_NAN: Final = _TWO.replace("one after the other", "if the dtype of `x` has NaN")
-
-_FOUR_IF_NAN: Final = _TWO_IF_NAN.replace("Two", "Four")
-
 
 # ---------------------------------------------------------------------- local kernels
-
-
-def _sum(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
-    return torch.sum(t, dim=axes, keepdim=keepdims) if axes else t.view_as(t)
 
 
 def _prod(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
@@ -282,11 +230,11 @@ def _from_accumulator(t: Tensor, target: torch.dtype) -> Tensor:
 # ---------------------------------------------------------------------- sums and products
 
 
-@filled_in(rest=_SUM)
+@filled_in(**_SUM)
 def sum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Sum over axes; the sum of no elements is 0.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -294,14 +242,14 @@ def sum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = F
     >>> print(xp.sum(x))
     15
     """
-    return _accumulate("sum", _sum, x, axis, dtype, keepdims)
+    return _accumulate("sum", sum_over, x, axis, dtype, keepdims)
 
 
-@filled_in(rest=_SUM)
+@filled_in(**_SUM)
 def prod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Multiply over axes; the product of no elements is 1.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -320,7 +268,7 @@ def _accumulate(func: str, kernel: Any, x: Array, axis: Axis, dtype: Any, keepdi
     return Array(_from_accumulator(result._local, target), result._layout)
 
 
-@filled_in(rest=_CUMULATIVE)
+@filled_in(**_CUMULATIVE)
 def cumulative_sum(
     x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Array:
@@ -336,7 +284,7 @@ def cumulative_sum(
     return _scan("cumulative_sum", torch.cumsum, "sum", x, axis, dtype, include_initial)
 
 
-@filled_in(rest=_CUMULATIVE)
+@filled_in(**_CUMULATIVE)
 def cumulative_prod(
     x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Array:
@@ -380,7 +328,7 @@ def _scan(
     return Array(_from_accumulator(local, target), layout)
 
 
-@filled_in(rest=_RUNNING)
+@filled_in(**_RUNNING)
 def cumsum(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
     """Compute the running sums along an axis, or of the flattened array (NumPy's `cumsum`).
 
@@ -394,7 +342,7 @@ def cumsum(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
     return cumulative_sum(_checked("cumsum", x, axis, dtype), axis=axis, dtype=dtype)
 
 
-@filled_in(rest=_RUNNING)
+@filled_in(**_RUNNING)
 def cumprod(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
     """Compute the running products along an axis, or of the flattened array (NumPy's `cumprod`).
 
@@ -440,11 +388,11 @@ def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tup
 # ---------------------------------------------------------------------- extrema
 
 
-@filled_in(rest=_EXTREMUM)
+@filled_in(**_EXTREMUM)
 def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the maximum over axes; NaN if an element is NaN.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -454,11 +402,11 @@ def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     return _extreme("max", _max, 0, x, axis, keepdims)
 
 
-@filled_in(rest=_EXTREMUM)
+@filled_in(**_EXTREMUM)
 def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the minimum over axes; NaN if an element is NaN.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -483,11 +431,11 @@ def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdi
 # ---------------------------------------------------------------------- moments
 
 
-@filled_in(rest=_MOMENT, parameters=SHARED["keepdims"], result="NaN where there are no elements.")
+@filled_in(**_MOMENT)
 def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the arithmetic mean over axes.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -496,14 +444,17 @@ def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """
     x = as_floating("mean", x)
     axes = normalize_axes("mean", axis, x.ndim)
-    # float16 sums overflow where the mean does not: sum in float32.
-    half = x._local.dtype in HALVES
-    wide = Array(x._local.to(torch.float32), x._layout) if half else x
-    total = reduction("mean", _sum, wide, axes, keepdims, combine="sum")
+    total = reduction("mean", sum_over, _wide(x), axes, keepdims, combine="sum")
     n = math.prod(x.shape[i] for i in axes)
     return Array(
         cast(total._local / n if n else total._local * math.nan, x._local.dtype), total._layout
     )
+
+
+def _wide(x: Array) -> Array:
+    """Return float16 and bfloat16 as float32, whose sums do not overflow."""
+    half = x._local.dtype in HALVES
+    return Array(x._local.float(), x._layout) if half else x
 
 
 def degrees(func: str, correction: float, ddof: float | None) -> float:
@@ -513,7 +464,7 @@ def degrees(func: str, correction: float, ddof: float | None) -> float:
     return float(correction if ddof is None else ddof)
 
 
-@filled_in(rest=_MOMENT, parameters=_CORRECTION, result=_REAL, reduced=_TWO)
+@filled_in(**_SPREAD)
 def var(
     x: Array,
     /,
@@ -528,7 +479,7 @@ def var(
     The two-pass algorithm of Chan, Golub and LeVeque (1983), "Algorithms for computing the sample
     variance"; compiled functions combine the moments of the ranks instead, by one allreduce.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -545,82 +496,14 @@ def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool
     real = t.real.dtype if t.is_complex() else t.dtype
     wide = cast(t, torch.float32) if real in HALVES else t
     n = math.prod(x.shape[i] for i in plan.axes)
-    squares = _squared_distances(wide, plan, n, keepdims)
+    squares = squared_distances(wide, plan, n, keepdims)
     # No elements left to divide by: the sign of infinity or NaN is NumPy's, 0/0 or x/0.
     divisor = n - correction
     result = squares / divisor if divisor > 0 else squares * (math.nan if n == 0 else math.inf)
     return Array(cast(result, real), plan.result)
 
 
-def _squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
-    """Return the sum over the plan's axes of the squared distances from the global mean."""
-    if capturing() and n and plan.axes and not t.is_complex() and _moments_are_few(t, plan):
-        return _squares_by_moments(t, plan, n, keepdims)
-    mean = _sum(t, plan.axes, True)
-    if plan.combines:
-        mean = pvary(preduce(mean, "sum", plan.result.comm), plan.result.comm)
-    squares = _squares_about(t, mean / (n or 1), plan.axes, keepdims)
-    return preduce(squares, "sum", plan.result.comm) if plan.combines else squares
-
-
-def _moments_are_few(t: Tensor, plan: ReductionPlan) -> bool:
-    """Return whether those of all ranks fit into a small message."""
-    per_rank = 2 * math.prod(plan.result.shape) * t.itemsize
-    return not plan.combines or plan.result.comm.size * per_rank <= SMALL
-
-
-def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
-    """Return the same from the ranks' own means and squared distances: one allreduce.
-
-    Compiled code has them from one pass over the elements, with their sum; eagerly they are slow.
-    """
-    if t.numel():
-        count = math.prod(t.shape[i] for i in plan.axes)
-        variance, mean = torch.var_mean(t, dim=plan.axes, correction=0, keepdim=True)
-        moments = torch.stack([mean, variance * count])
-    else:  # zeros, on the tape as on other ranks
-        moments = torch.stack([_sum(t, plan.axes, True)] * 2)
-    squares = _combined(moments, plan, n) if plan.combines else moments[1]
-    return squares if keepdims else squares.squeeze(plan.axes)
-
-
-def _combined(moments: Tensor, plan: ReductionPlan, n: int) -> Tensor:
-    """Return the squared distances of all ranks from the mean of all (Chan et al.'s update)."""
-    comm = plan.result.comm
-    before, after = comm.rank, comm.size - comm.rank - 1
-    zeros = [moments.new_zeros((k, *moments.shape)) for k in (before, after)]
-    everyone = preduce(torch.cat([zeros[0], moments[None], zeros[1]]), "sum", comm)
-    means, squares = everyone[:, 0], everyone[:, 1]
-    rows = plan.source.shape[plan.source.split or 0]
-    weights = torch.tensor(plan.source.counts, dtype=means.dtype, device=means.device) * (n // rows)
-    weights = weights.reshape(-1, *[1] * (means.ndim - 1))
-    mean = torch.sum(weights * means, 0) / n
-    return torch.sum(squares + weights * (means - mean) ** 2, 0)
-
-
-# Elements whose temporaries stay in a core's cache.
-_BLOCK = 1 << 17
-
-
-def _squares_about(t: Tensor, center: Tensor, axes: Shape, keepdims: bool) -> Tensor:
-    """Return the sum over `axes` of ``abs(t - center) ** 2``, block by block.
-
-    The blocks keep the differences in cache: 20 times faster than `torch.var` on the
-    first axis of a tall matrix, whose running moments do not vectorise.
-    """
-    if t.numel() <= _BLOCK or capturing():
-        distance = torch.abs(t - center)
-        return _sum(distance * distance, axes, keepdims)
-    blocks = t.split(_BLOCK * t.shape[0] // t.numel() or 1)  # type: ignore[no-untyped-call]
-    if 0 in axes:
-        parts = [_squares_about(block, center, axes, keepdims) for block in blocks]
-        return torch.sum(torch.stack(parts), dim=0)
-    centers = center.split(blocks[0].shape[0])  # type: ignore[no-untyped-call]
-    pairs = zip(blocks, centers, strict=True)
-    return torch.cat([_squares_about(block, c, axes, keepdims) for block, c in pairs])
-
-
-@filled_in(rest=_MOMENT, parameters=_CORRECTION, result=_REAL, reduced=_TWO)
+@filled_in(**_SPREAD)
 def std(
     x: Array,
     /,
@@ -632,7 +515,7 @@ def std(
 ) -> Array:
     """Return the standard deviation over axes: the square root of `var`.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -643,6 +526,9 @@ def std(
     return Array(root_of_sum(variance._local), variance._layout)
 
 
+# ---------------------------------------------------------------------- without NaN
+
+
 def _nan_axes(func: str, x: Array, axis: Axis, dtype: Any = None) -> Shape:
     """Return the axes to reduce; errors name `func`, not what it is made of."""
     if dtype is not None:
@@ -651,20 +537,34 @@ def _nan_axes(func: str, x: Array, axis: Axis, dtype: Any = None) -> Shape:
 
 
 def _filled(x: Array, value: float) -> Array:
-    """Return `x` with `value` for NaN."""
+    """Return `x` with `value` for NaN; `x` itself if its dtype has no NaN."""
+    if not _has_nan(x):
+        return x
     return Array(torch.where(torch.isnan(x._local), value, x._local), x._layout)
 
 
 def _has_nan(x: Array) -> bool:
-    """Return whether the dtype has NaN at all."""
+    """Return whether the dtype of `x` has NaN."""
     return x._local.dtype in FLOATING.all
 
 
-@filled_in(rest=_SUM)
+def _wanted(x: Array, dtype: Any) -> Array:
+    """Return `x` in the dtype in which the caller wants the moments, if any."""
+    return x if dtype is None else astype(x, dtype, copy=False)
+
+
+def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
+    """Return how many elements are not NaN, in the real dtype of `x`."""
+    n = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
+    real = x._local.real.dtype if x._local.dtype in COMPLEX.all else x._local.dtype
+    return Array(n._local.to(real), n._layout)
+
+
+@filled_in(**_SUM)
 def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Sum over axes; NaN counts as 0.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -672,14 +572,14 @@ def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool 
     5.0
     """
     axis = _nan_axes("nansum", x, axis, dtype)
-    return sum(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return sum(_filled(x, 0.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
-@filled_in(rest=_SUM)
+@filled_in(**_SUM)
 def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Multiply over axes; NaN counts as 1.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -687,14 +587,14 @@ def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool
     8.0
     """
     axis = _nan_axes("nanprod", x, axis, dtype)
-    return prod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return prod(_filled(x, 1.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
-@filled_in(rest=_EXTREMUM, reduced=_TWO_IF_NAN)
+@filled_in(**_EXTREMUM, reduced=_IF_NAN)
 def nanmax(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the maximum over axes of the elements that are not NaN; NaN where all are.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -704,11 +604,11 @@ def nanmax(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     return _nan_extreme(max, -math.inf, x, _nan_axes("nanmax", x, axis), keepdims)
 
 
-@filled_in(rest=_EXTREMUM, reduced=_TWO_IF_NAN)
+@filled_in(**_EXTREMUM, reduced=_IF_NAN)
 def nanmin(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the minimum over axes of the elements that are not NaN; NaN where all are.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -730,16 +630,11 @@ def _nan_extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: b
     return Array(torch.where(void._local, math.nan, result._local), result._layout)
 
 
-def _wanted(x: Array, dtype: Any) -> Array:
-    """Return `x` in the dtype in which the caller wants the moments, if any."""
-    return x if dtype is None else astype(x, dtype, copy=False)
-
-
-@filled_in(rest=_MOMENT, parameters=_DTYPE, result="NaN where all are NaN.", reduced=_TWO_IF_NAN)
+@filled_in(**_NAN_MOMENT)
 def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Return the mean over axes of the elements that are not NaN.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -755,20 +650,7 @@ def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool
     return Array(result._local.to(x._local.dtype), result._layout)
 
 
-def _wide(x: Array) -> Array:
-    """Return float16 and bfloat16 as float32, whose sums do not overflow."""
-    half = x._local.dtype in HALVES
-    return Array(x._local.float(), x._layout) if half else x
-
-
-def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
-    """Return how many elements are not NaN, in the real dtype of `x`."""
-    n = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
-    real = x._local.real.dtype if x._local.dtype in COMPLEX.all else x._local.dtype
-    return Array(n._local.to(real), n._layout)
-
-
-@filled_in(rest=_MOMENT, parameters=_DTYPE_CORRECTION, result=_REAL, reduced=_FOUR_IF_NAN)
+@filled_in(**_NAN_SPREAD)
 def nanvar(
     x: Array,
     /,
@@ -781,7 +663,7 @@ def nanvar(
 ) -> Array:
     """Return the variance over axes of the elements that are not NaN.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -801,7 +683,7 @@ def nanvar(
     return Array((squares._local / freedom).to(x._local.real.dtype), squares._layout)
 
 
-@filled_in(rest=_MOMENT, parameters=_DTYPE_CORRECTION, result=_REAL, reduced=_FOUR_IF_NAN)
+@filled_in(**_NAN_SPREAD)
 def nanstd(
     x: Array,
     /,
@@ -814,7 +696,7 @@ def nanstd(
 ) -> Array:
     """Return the standard deviation over axes of the elements that are not NaN.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -828,9 +710,6 @@ def nanstd(
         return std(x, axis=axis, correction=correction, keepdims=keepdims)
     variance = nanvar(x, axis=axis, correction=correction, keepdims=keepdims)
     return Array(root_of_sum(variance._local), variance._layout)
-
-
-# ---------------------------------------------------------------------- indices and running sums
 
 
 @filled_in(rest=_INDEX)
@@ -865,13 +744,13 @@ def _nan_arg(
     func: str, find: Any, identity: float, x: Array, axis: int | None, keepdims: bool
 ) -> Array:
     axes = _nan_axes(func, x, axis)
-    result: Array = find(_filled(x, identity) if _has_nan(x) else x, axis=axis, keepdims=keepdims)
+    result: Array = find(_filled(x, identity), axis=axis, keepdims=keepdims)
     if _has_nan(x) and bool(any_(all_(isnan(x), axis=axes))):
         raise ValueError(f"{func}: along axis {axis} all elements are NaN somewhere")
     return result
 
 
-@filled_in(rest=_RUNNING)
+@filled_in(**_RUNNING)
 def nancumsum(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
     """Compute the running sums along an axis, or of the flattened array; NaN counts as 0.
 
@@ -883,10 +762,10 @@ def nancumsum(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Arr
     [1. 1. 5.]
     """
     _nan_axes("nancumsum", x, axis, dtype)
-    return cumsum(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype)
+    return cumsum(_filled(x, 0.0), axis=axis, dtype=dtype)
 
 
-@filled_in(rest=_RUNNING)
+@filled_in(**_RUNNING)
 def nancumprod(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
     """Compute the running products along an axis, or of the flattened array; NaN counts as 1.
 
@@ -898,4 +777,4 @@ def nancumprod(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Ar
     [2. 2. 8.]
     """
     _nan_axes("nancumprod", x, axis, dtype)
-    return cumprod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype)
+    return cumprod(_filled(x, 1.0), axis=axis, dtype=dtype)

@@ -19,23 +19,7 @@ from ._reshape import reshape
 __all__ = ["all", "any", "diff", "gradient"]
 
 
-_TRUTH: Final = """Parameters
-----------
-x : Array
-    Any layout and dtype.
-{axis}
-{keepdims}
-
-Returns
--------
-Array
-    Boolean.
-    {reduced}
-
-Raises
-------
-IndexError
-    If an axis is out of range."""
+_TRUTH: Final = {"x": "Any layout and dtype.", "result": "Boolean."}
 
 
 def _truth(torch_kernel: Any) -> Any:
@@ -58,11 +42,11 @@ def _as_bool(x: Array) -> Array:
     return Array(x._local.to(torch.bool), x._layout)
 
 
-@filled_in(rest=_TRUTH)
+@filled_in(**_TRUTH)
 def any(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Tell whether any element is nonzero, over axes; NaN is nonzero.
 
-    {rest}
+    {reduction}
 
     Examples
     --------
@@ -73,11 +57,11 @@ def any(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     return reduction("any", _any, x, axis, keepdims, combine="max")
 
 
-@filled_in(rest=_TRUTH)
+@filled_in(**_TRUTH)
 def all(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Tell whether all elements are nonzero, over axes; NaN is nonzero.
 
-    {rest}
+    {reduction}
 
     Examples
     --------

@@ -48,6 +48,29 @@ SHARED: Final = {
             allreduce of the result; if that would be more than one rank's share of `x`, one
             all-to-all splits `x` along its longest kept axis first, and the result is split.
             """,
+        "raises": """
+            Raises
+            ------
+            IndexError
+                If an axis is out of range.
+            """,
+        "reduction": """
+            Parameters
+            ----------
+            x : Array
+                {x}
+            {axis}
+            {options}
+
+            Returns
+            -------
+            Array
+                {result}
+                {reduced}
+
+            {raises}
+            """,
+        "options": "{keepdims}",
     }.items()
 }
 """Parameters by name, in numpydoc's form."""
