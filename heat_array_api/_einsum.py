@@ -196,7 +196,7 @@ def _distinct(term: _Term, extents: dict[str, int]) -> _Term:
 def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
     """Return the term without its axes of length 1 whose name is longer elsewhere.
 
-    An axis of length 1 multiplies all of a longer one alike, as if it were not there.
+    Leaving out such an axis changes nothing: it multiplies all elements of the longer one alike.
     """
     x, labels = term
     gone = [i for i, name in enumerate(labels) if x.shape[i] != extents[name]]
@@ -204,7 +204,7 @@ def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
         return term
     layout = x._layout
     if layout.split in gone:
-        # One rank holds all of it: spread it along the longest axis that stays.
+        # One rank holds all elements: spread them along the longest axis that is kept.
         x = redistribute(x, layout.split_off(gone))
     target = x._layout.drop(*gone)
     local = x._local.reshape(target.local_shape)
@@ -213,7 +213,7 @@ def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
 
 
 def _diagonal(x: Array, first: int, second: int) -> Array:
-    """Return the diagonal of two axes of equal length, in the place of `first`: no message."""
+    """Return the diagonal of two axes of equal length as axis `first`. Sends nothing."""
     layout = x._layout
     local = x._local
     split = layout.split
@@ -240,12 +240,12 @@ def _sum_out(term: _Term, needed: set[str]) -> _Term:
 
 
 def _needed(others: list[_Term], output: Labels) -> set[str]:
-    """Return the names that must outlive a pair: those of the other terms and of the result."""
+    """Return the names still needed after a pair: those of the other terms and the result."""
     return set(output).union(*(term.labels for term in others))
 
 
 def _cheapest_pair(terms: list[_Term], output: Labels, extents: dict[str, int]) -> tuple[int, int]:
-    """Return the pair whose product is smallest beside its factors (the first on a tie)."""
+    """Return the pair whose product is smallest compared with its factors (or the first)."""
 
     def growth(pair: tuple[int, int]) -> int:
         two = [terms[i] for i in pair]
@@ -277,9 +277,9 @@ def _combine(one: _Term, two: _Term, needed: set[str]) -> _Term:
 
 
 def _multiply(one: _Term, two: _Term, labels: Labels) -> _Term:
-    """Return the product of two terms, the axes of one of which the other has, too."""
+    """Return the product of two terms; one of them has all axes of the other."""
     fewer, more = sorted((one, two), key=lambda term: len(term.labels))
-    # The names that only `more` has lead, so `fewer` broadcasts against the rest.
+    # Names that only `more` has come first, so that `fewer` broadcasts.
     order = (
         *(n for n in labels if n not in fewer.labels),
         *(n for n in labels if n in fewer.labels),

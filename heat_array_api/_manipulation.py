@@ -5,7 +5,7 @@ The standard's chapter "Manipulation Functions", without the functions that chan
 
 Where only axes move, the split follows its axis, the result is a view of the shards, and
 nothing is sent. Functions that move rows (slices along an axis) work locally off the split axis;
-along it, the rows that change rank travel in one all-to-all (`_core.fetch`).
+along it, one all-to-all sends the rows that change rank (`_core.fetch`).
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     ((3, 4, 2), 0)
     """
     check_array("permute_dims", "x", x)
-    order = _order("permute_dims", x.ndim, as_ints("permute_dims", "axes", axes))
+    order = _permutation("permute_dims", x.ndim, as_ints("permute_dims", "axes", axes))
     return permuted(x, order)
 
 
 @lru_cache(maxsize=4096)
-def _order(func: str, ndim: int, axes: Shape) -> Shape:
+def _permutation(func: str, ndim: int, axes: Shape) -> Shape:
     """Return a permutation of the axes, counted from the front."""
     order = tuple(normalize_axis(func, axis, ndim, "axes") for axis in axes)
     if len(order) != ndim or len(set(order)) != ndim:
@@ -122,7 +122,7 @@ def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
     """
     check_array("transpose", "x", x)
     given = range(x.ndim)[::-1] if axes is None else axes
-    return permuted(x, _order("transpose", x.ndim, as_ints("transpose", "axes", given)))
+    return permuted(x, _permutation("transpose", x.ndim, as_ints("transpose", "axes", given)))
 
 
 @filled_in(view=_VIEW)
@@ -144,8 +144,8 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     (3, 4, 2)
     """
     check_array("moveaxis", "x", x)
-    origins = _distinct("source", as_ints("moveaxis", "source", source), x.ndim)
-    goals = _distinct("destination", as_ints("moveaxis", "destination", destination), x.ndim)
+    origins = _distinct_axes("source", as_ints("moveaxis", "source", source), x.ndim)
+    goals = _distinct_axes("destination", as_ints("moveaxis", "destination", destination), x.ndim)
     if len(origins) != len(goals):
         raise ValueError(
             f"moveaxis: source names {len(origins)} axes, destination {len(goals)}; "
@@ -157,7 +157,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     return permuted(x, tuple(order))
 
 
-def _distinct(name: str, axes: Shape, ndim: int) -> Shape:
+def _distinct_axes(name: str, axes: Shape, ndim: int) -> Shape:
     """Return axes counted from the front, in the order given."""
     result = tuple(normalize_axis("moveaxis", axis, ndim, name) for axis in axes)
     if len(set(result)) != len(result):
@@ -237,7 +237,7 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
 
 @lru_cache(maxsize=4096)
 def _squeezed(layout: Layout, axis: Shape) -> tuple[Shape, Layout, Layout]:
-    """Return the axes that go, the layout in which they go locally, and that of the result."""
+    """Return the axes to remove, the layout for removing them locally, and the result's."""
     axes = normalize_axes("squeeze", axis, layout.ndim)
     for i in axes:
         if layout.shape[i] != 1:
@@ -250,10 +250,9 @@ def _squeezed(layout: Layout, axis: Shape) -> tuple[Shape, Layout, Layout]:
 
 
 def _off_axes(layout: Layout, axes: Shape) -> Layout:
-    """Return a layout that is not split along `axes`: the same one, if it is not.
+    """Return the layout, split off `axes`: evenly along the longest other axis.
 
-    Else split evenly along the longest other axis; where the others have one element in
-    all, replicated: no bigger than a rank's share.
+    It is replicated instead if the other axes have one element in all.
     """
     if layout.split not in axes:
         return layout
@@ -359,11 +358,11 @@ def _plan_concat(
     requested: list[list[Interval]] = [[] for _ in range(comm.size)]
     sources = []
     for k, layout in enumerate(layouts):
-        # Along `axis` each operand makes its own rows of the result, along others all rows.
+        # Each operand has some rows of the result if it is split along `axis`, else all rows.
         start, end = (ends[k], ends[k + 1]) if split == axis else (0, result.shape[split])
         spans = [overlap(start, end, a, b) for a, b in pairwise(result.offsets)]
         for mine, (a, b) in zip(requested, spans, strict=True):
-            # Along others even no rows have the operand's length along `axis`.
+            # Off `axis` even an empty interval counts: it has the operand's length along `axis`.
             if a < b or split != axis or not mine:
                 mine.append(Interval(k, a - start, b - start))
         here = tuple(b - a for a, b in spans)
@@ -462,7 +461,7 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
 
 @lru_cache(maxsize=4096)
 def _unstacked(layout: Layout, axis: int) -> tuple[Layout, Layout, int]:
-    """Return the layout in which slices are local, that of each, and the axis from the front."""
+    """Return the layout in which slices are local, that of each slice, and the axis >= 0."""
     axis = normalize_axis("unstack", axis, layout.ndim)
     source = _off_axes(layout, (axis,))
     return source, source.drop(axis), axis
@@ -563,7 +562,7 @@ def roll(
 def _shifts(
     shift: int | Sequence[int], axis: int | Sequence[int], layout: Layout
 ) -> dict[int, int]:
-    """Return the shift of each axis that moves, in ``(0, length)``."""
+    """Return the shifts, in ``(0, length)``, of the axes that are shifted at all."""
     by = as_ints("roll", "shift", shift)
     axes = [normalize_axis("roll", i, layout.ndim) for i in as_ints("roll", "axis", axis)]
     if len(by) == 1:
@@ -634,7 +633,7 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
 @breaks
 def _repeat_unevenly(x: Array, per_row: Array, axis: int) -> Array:
     layout = x._layout
-    numbers, counts = _repeats_here(per_row, layout, axis)
+    numbers, counts = _local_repeats(per_row, layout, axis)
     t = on_bits(torch.repeat_interleave, x._local, repeats=numbers, dim=axis)
     return Array(t, layout.with_length(axis, sum(counts), counts))
 
@@ -663,8 +662,8 @@ def _repeats(x: Array, repeats: Any) -> int | Array:
     return int(repeats.item()) if repeats.size == 1 and repeats.ndim <= 1 else repeats
 
 
-def _repeats_here(repeats: Array, layout: Layout, axis: int) -> tuple[Tensor, Shape]:
-    """Return the repeats of this rank's rows, and every rank's number of rows in the result."""
+def _local_repeats(repeats: Array, layout: Layout, axis: int) -> tuple[Tensor, Shape]:
+    """Return the repeats of this rank's rows, and how many rows each rank then has."""
     comm = layout.comm
     target = (
         Layout.of(repeats.shape, 0, layout.counts, comm)

@@ -1,7 +1,7 @@
 """`pad`, as NumPy's: rows added at the ends of axes.
 
-Rows of a constant are joined to the array (`_manipulation.concat`); rows that repeat others are
-runs of the array's rows, of which those that change rank travel in one all-to-all.
+Constant rows are joined to the array (`_manipulation.concat`). Other rows repeat runs of the
+array's rows; one all-to-all sends those that change rank.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _widths(pad_width: Any, ndim: int) -> list[Shape]:
 def _pad_constant(x: Array, axis: int, widths: Shape, values: Sequence[complex]) -> Array:
     layout = x._layout
     t = x._local
-    # One element each, expanded.
+    # One element for each end, expanded.
     ends = [torch.tensor(value, dtype=t.dtype, device=t.device) for value in values]
     if layout.split == axis:
         whole = layout.split_along(None)
@@ -114,15 +114,15 @@ def _pad_rows(x: Array, axis: int, before: int, after: int, mode: str) -> Array:
     n = layout.shape[axis]
     if n == 0:
         raise ValueError(f"pad: axis {axis} is empty; mode {mode!r} has no rows to pad it with")
-    segments = _segments(n, before, after, mode)
+    segments = _runs_of_rows(n, before, after, mode)
     result = layout.with_length(axis, before + n + after)
     if layout.split == axis:
         return Array(arrange(x._local, layout, result, segments), result)
     return Array(arrange_locally(x._local, axis, segments), result)
 
 
-def _segments(n: int, before: int, after: int, mode: str) -> tuple[Segment, ...]:
-    """Return the runs of rows that a padded axis of `n` rows is made of."""
+def _runs_of_rows(n: int, before: int, after: int, mode: str) -> tuple[Segment, ...]:
+    """Return the runs of rows that make up a padded axis of `n` rows."""
     if mode == "edge" or (mode == "reflect" and n == 1):
         runs = [Segment(0, before, 0), Segment(0, n, 1), Segment(n - 1, after, 0)]
         return tuple(run for run in runs if run.length)

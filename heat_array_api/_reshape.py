@@ -85,20 +85,20 @@ def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:
     t = x._local
     shard_shape = plan.result.local_shape
     if copy is False:
-        return Array(_view(t, layout, plan.result), plan.result)
+        return Array(_view_or_raise(t, layout, plan.result), plan.result)
     if plan.hops:
         first = plan.hops[0]
         low, high = first.bounds[layout.comm.rank : layout.comm.rank + 2]
         moved = t.reshape(plan.before, first.outer * (high - low), plan.after)
         for source, target in pairwise(plan.hops):
-            moved = _move(moved, source, target, layout.comm)
+            moved = _exchange(moved, source, target, layout.comm)
         return Array(moved.reshape(shard_shape), plan.result)
     if copy:
         return Array(t.clone(memory_format=torch.contiguous_format).view(shard_shape), plan.result)
     return Array(t.reshape(shard_shape), plan.result)
 
 
-def _view(t: Tensor, layout: Layout, result: Layout) -> Tensor:
+def _view_or_raise(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     """Return a view of `t` as a shard of `result`, or raise on all ranks if one needs a copy."""
     try:
         view = t.view(result.local_shape)
@@ -118,7 +118,7 @@ def _view(t: Tensor, layout: Layout, result: Layout) -> Tensor:
 
 
 class _Periodic(NamedTuple):
-    """Which elements of a merged axis every rank holds: an interval of each row.
+    """The elements of a merged axis that each rank holds: an interval of each row.
 
     The axis is `outer` rows of length ``bounds[-1]``; rank r holds
     ``[bounds[r], bounds[r + 1])`` of each of them.
@@ -129,13 +129,13 @@ class _Periodic(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How a reshape goes: decided once for a layout and a shape, from metadata alone."""
+    """The plan of a reshape, made once for a layout and a shape from metadata alone."""
 
     result: Layout
     before: int = 1  # the product of the axes before the group of the split axis
     after: int = 1
-    hops: tuple[_Periodic, ...] = ()  # from ... to: one all-to-all between neighbours
-    gathers: bool = False  # a single element becomes 0-d, hence replicated
+    hops: tuple[_Periodic, ...] = ()  # one all-to-all from each to the next
+    gathers: bool = False  # a single element becomes 0-d and replicated
 
     @property
     def moves(self) -> bool:
@@ -143,7 +143,7 @@ class _Plan(NamedTuple):
         return bool(self.hops) or (self.gathers and self.result.comm.size > 1)
 
 
-def _complete(layout: Layout, shape: Shape) -> Shape:
+def _complete_shape(layout: Layout, shape: Shape) -> Shape:
     """Return `shape` with its -1 filled in; raise if it does not fit."""
     holes = sum(n == -1 for n in shape)
     known = math.prod(n for n in shape if n != -1)
@@ -157,7 +157,7 @@ def _complete(layout: Layout, shape: Shape) -> Shape:
 
 @lru_cache(maxsize=4096)
 def _plan(layout: Layout, shape: Shape) -> _Plan:
-    shape = _complete(layout, shape)
+    shape = _complete_shape(layout, shape)
     comm, split = layout.comm, layout.split
     if split is None:
         return _Plan(Layout.replicated(shape, comm))
@@ -169,8 +169,8 @@ def _plan(layout: Layout, shape: Shape) -> _Plan:
         return _Plan(Layout.balanced(shape, 0, comm))
     if layout.size == 1:
         return _Plan(Layout.of(shape, 0, layout.counts, comm))
-    before, length, source = _group(layout, shape)
-    first, *others = _candidates(shape, before, length)
+    before, length, source = _group_of_split(layout, shape)
+    first, *others = _axes_of_group(shape, before, length)
     inner = length // shape[first]
     if source.outer == 1 and not any(bound % inner for bound in source.bounds):
         counts = tuple((b - a) // inner for a, b in pairwise(source.bounds))
@@ -182,7 +182,7 @@ def _plan(layout: Layout, shape: Shape) -> _Plan:
     outer = math.prod(shape[:axis]) // before
     inner = length // outer // shape[axis]
     if axis == first and source.outer == 1:
-        # The nearest bounds between rows: as little as may be changes rank.
+        # Round bounds to rows, so that as few elements as possible change rank.
         offsets = [(bound + inner // 2) // inner for bound in source.bounds]
         counts = tuple(b - a for a, b in pairwise(offsets))
     else:
@@ -199,8 +199,8 @@ def _divides_evenly(n: int, size: int) -> bool:
     return -(-n // size) * size <= 1.25 * n
 
 
-def _group(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
-    """Return the group of the split axis: the product before it, its own, and what ranks hold."""
+def _group_of_split(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
+    """Return the split axis's group: the product before it, its own, and the ranks' elements."""
     split = layout.split
     assert split is not None
     old = [1, *accumulate(layout.shape, operator.mul)]
@@ -216,8 +216,8 @@ def _group(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
     return begin, length, _Periodic(outer, tuple(n * scale for n in layout.offsets))
 
 
-def _candidates(shape: Shape, before: int, length: int) -> list[int]:
-    """Return the axes of the new shape that make up the group, less those of length 1."""
+def _axes_of_group(shape: Shape, before: int, length: int) -> list[int]:
+    """Return the axes of the new shape that form the group, without those of length 1."""
     axes = []
     product = 1
     for axis, n in enumerate(shape):
@@ -230,33 +230,33 @@ def _candidates(shape: Shape, before: int, length: int) -> list[int]:
 # ---------------------------------------------------------------------- the exchange
 
 
-def _below(part: _Periodic, rank: int, position: int) -> int:
+def _count_before(part: _Periodic, rank: int, position: int) -> int:
     """Return how many elements `rank` holds before `position` on the merged axis."""
     low, high = part.bounds[rank], part.bounds[rank + 1]
     rows, rest = divmod(position, part.bounds[-1])
     return rows * (high - low) + min(max(rest - low, 0), high - low)
 
 
-def _move(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -> Tensor:
-    """Exchange parts of axis 1 of `t`: one all-to-all. In one of the two there is one row."""
+def _exchange(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -> Tensor:
+    """Exchange parts of axis 1 of `t` by one all-to-all; source or target has a single row."""
     me, size = comm.rank, comm.size
     whole, cut = (source, target) if source.outer == 1 else (target, source)
     spans = list(pairwise(whole.bounds))
 
     def common(interval: int, part: int) -> tuple[int, int]:
-        """Return which of its elements the rank `part` shares with the rank `interval`."""
+        """Return which elements of the rank `part` fall into the rank `interval`."""
         begin, end = spans[interval]
-        return _below(cut, part, begin), _below(cut, part, end)
+        return _count_before(cut, part, begin), _count_before(cut, part, end)
 
     if source.outer == 1:
-        pieces = [_select(t, *spans[me], target, rank) for rank in range(size)]
+        pieces = [_elements_for(t, *spans[me], target, rank) for rank in range(size)]
         lengths = [b - a for a, b in (common(rank, me) for rank in range(size))]
     else:
         bounds = [common(rank, me) for rank in range(size)]
         pieces = [t.narrow(1, a, b - a) for a, b in bounds]
         lengths = [b - a for a, b in (common(me, rank) for rank in range(size))]
     own = pieces[me]
-    pieces[me] = own.narrow(1, 0, 0)  # what stays is not sent
+    pieces[me] = own.narrow(1, 0, 0)  # a rank sends itself nothing
     lengths[me] = 0
     received = all_to_all(pieces, [(t.shape[0], n, t.shape[2]) for n in lengths], comm)
     received[me] = own
@@ -265,11 +265,11 @@ def _move(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -
     return _interleave(received, *spans[me], source)
 
 
-def _rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
+def _cut_at_rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
     """Cut ``[begin, end)`` at multiples of `row`.
 
-    Returns the interval of the row that it begins in, the number of whole rows, and how far
-    it reaches into the row that it ends in.
+    Returns the interval within its first row, the number of whole rows, and how far it
+    reaches into its last row.
     """
     first, last = -(-begin // row), end // row
     if first > last:
@@ -277,10 +277,10 @@ def _rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
     return row - (first * row - begin), row, last - first, end - last * row
 
 
-def _select(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tensor:
-    """Return, of the elements ``[begin, end)`` on axis 1 of `t`, those that are `rank`'s."""
+def _elements_for(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tensor:
+    """Return those of the elements ``[begin, end)`` on axis 1 of `t` that belong to `rank`."""
     row, low, high = part.bounds[-1], part.bounds[rank], part.bounds[rank + 1]
-    a, b, rows, rest = _rows(begin, end, row)
+    a, b, rows, rest = _cut_at_rows(begin, end, row)
     middle = t.narrow(1, b - a, rows * row)
     pieces = [
         _within(t.narrow(1, 0, b - a), a, b, low, high),
@@ -291,14 +291,14 @@ def _select(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tens
 
 
 def _within(t: Tensor, begin: int, end: int, low: int, high: int) -> Tensor:
-    """Return the elements ``[low, high)`` of a stretch of a row that holds ``[begin, end)``."""
+    """Return the elements ``[low, high)`` of a row, of which `t` holds ``[begin, end)``."""
     first, last = overlap(begin, end, low, high)
     return t.narrow(1, first - begin if last > first else 0, last - first)
 
 
 def _interleave(parts: Sequence[Tensor], begin: int, end: int, source: _Periodic) -> Tensor:
-    """Put the ranks' parts of ``[begin, end)`` in order: row by row, in each rank by rank."""
-    a, b, rows, _ = _rows(begin, end, source.bounds[-1])
+    """Put the ranks' parts of ``[begin, end)`` in order: by row, then by rank."""
+    a, b, rows, _ = _cut_at_rows(begin, end, source.bounds[-1])
     heads, middles, tails = [], [], []
     for part, (low, high) in zip(parts, pairwise(source.bounds), strict=True):
         first, last = overlap(a, b, low, high)

@@ -150,7 +150,7 @@ def _arg_extreme(kind: _Extreme, x: Array, axis: int | None, keepdims: bool) -> 
 
 
 def _comparable(t: Tensor) -> Tensor:
-    """Return a tensor of the same order that torch's kernels take."""
+    """Return a tensor of the same order, of a dtype that torch's kernels take."""
     if t.dtype is torch.bool:
         return t.view(torch.uint8)
     return t if t.dtype is torch.uint8 or t.dtype not in INTEGER.all else order_keys(t)[0]
@@ -395,7 +395,7 @@ class _Queries:
     def answers(self) -> Tensor:
         """Return the places of this rank's queries."""
         places = self._places()
-        # What x1's dtype cannot hold lies before or after all of it.
+        # Queries outside the range of x1's dtype belong before or after all of it.
         if self.low is not None and self.high is not None:
             places = places.masked_fill(self.low, 0).masked_fill(self.high, self.first.shape[0])
         return places
@@ -420,7 +420,7 @@ class _Queries:
         return self._routed()
 
     def _routed(self) -> Tensor:
-        """Ask the ranks whose shards of `x1` the queries fall into."""
+        """Send each query to the rank whose shard of `x1` it falls into, and the answer back."""
         comm, counts = self.comm, self.first.counts
         owners = [r for r, n in enumerate(counts) if n]
         filled = Layout.of((len(owners),), 0, tuple(int(n > 0) for n in counts), comm)
@@ -441,7 +441,7 @@ class _Queries:
         return torch.empty_like(came).index_copy_(0, order, came)
 
     def _round_the_ring(self) -> Tensor:
-        """Show every shard of `x1` to every rank, one after the other."""
+        """Pass the shards of `x1` round the ranks, which look their queries up in each of them."""
         comm, run = self.comm, self.run.contiguous()
         places = searchsorted_local(run, self.values, self.side)
         for step in range(1, comm.size):

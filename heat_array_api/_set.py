@@ -159,8 +159,8 @@ def _distinct_values(t: Tensor) -> Tensor:
 # ---------------------------------------------------------------------- all ranks
 
 
-def _meeting(values: Tensor, layout: Layout) -> Route:
-    """Return the route on which the ranks' sorted distinct values meet their equals."""
+def _route_to_equals(values: Tensor, layout: Layout) -> Route:
+    """Return the route that brings equal values of all ranks to one rank."""
     comm = layout.comm
     total = sum(counts_of(values.shape[0], comm))
     targets = [total * r // comm.size for r in range(1, comm.size)]
@@ -172,8 +172,8 @@ def _send(route: Route, t: Tensor) -> Tensor:
     return route.forward([t])[0]
 
 
-def _spread(n: int, layout: Layout) -> Layout:
-    """Return the layout of results of which this rank holds `n`: one small allgather."""
+def _layout_of_found(n: int, layout: Layout) -> Layout:
+    """Return the layout of results; this rank holds `n` of them. One small allgather."""
     counts = counts_of(n, layout.comm)
     return Layout.of((sum(counts),), 0, counts, layout.comm)
 
@@ -190,7 +190,7 @@ def _flat_indices(local: Tensor, layout: Layout) -> Tensor:
 def _unique(
     x: Array, want_indices: bool, want_inverse: bool, want_counts: bool
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
-    """Return values, indices, inverse and counts of the distinct elements, as far as wanted."""
+    """Return the distinct values, and their indices, inverse and counts as far as wanted."""
     layout = x._layout
     local = _distinct(x._local.detach().reshape(-1))
     if layout.split is None or layout.comm.size == 1:
@@ -201,17 +201,17 @@ def _unique(
             Array(local.values, found), Array(local.first, found), inverse,
             Array(local.counts, found),
         )  # fmt: skip
-    route = _meeting(local.values, layout)
+    route = _route_to_equals(local.values, layout)
     values = _send(route, local.values)
     first = None
-    # Equal values meet in the order of the ranks. That is the order of their indices only
+    # Equal values arrive in the order of the ranks, which is the order of their indices only
     # if the array is split along its first axis of more than one element.
     assert layout.split is not None
     in_order = math.prod(layout.shape[: layout.split]) == 1
     if want_indices or not in_order:
         first = _send(route, _flat_indices(local.first, layout))
     met = _distinct(values, in_order, None if in_order else first)
-    found = _spread(met.values.shape[0], layout)
+    found = _layout_of_found(met.values.shape[0], layout)
     indices = inverse_indices = counts = None
     if want_indices and first is not None:
         indices = Array(take_last(first, met.first), found)
@@ -322,8 +322,8 @@ def unique_values(x: Array, /) -> Array:
     if layout.split is None or layout.comm.size == 1:
         split = None if layout.split is None else 0
         return Array(values, Layout.balanced((values.shape[0],), split, layout.comm))
-    met = _distinct_values(_send(_meeting(values, layout), values))
-    return Array(met, _spread(met.shape[0], layout))
+    met = _distinct_values(_send(_route_to_equals(values, layout), values))
+    return Array(met, _layout_of_found(met.shape[0], layout))
 
 
 # ---------------------------------------------------------------------- isin
@@ -405,14 +405,14 @@ def _isin_local(values: Tensor, members: Tensor) -> Tensor:
 
 
 def _isin_split(values: Tensor, members: Tensor, layout: Layout) -> Tensor:
-    """As `_isin_local`, of the members on all ranks: the distinct values of both meet."""
+    """Tell which of `values` are among the members of all ranks, both split."""
     asked = _distinct(values)
     known = _distinct_values(members)
     both = torch.cat([asked.values, known])
     order = argsort_keys(order_keys(both), runs=True)
     is_member = order >= asked.values.shape[0]
     run = take_last(both, order)
-    route = _meeting(run, layout)
+    route = _route_to_equals(run, layout)
     came = _send(route, run)
     (marks,) = route.forward([is_member.view(torch.uint8)])
     met = _distinct(came, runs=True)

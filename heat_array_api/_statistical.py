@@ -317,11 +317,11 @@ def _scan(
     neutral = 0 if op == "sum" else 1
     if layout.split == axis and layout.comm.size > 1:
         empty = t.shape[axis] == 0
-        if empty:  # on the tape still
+        if empty:  # stays on the tape
             total = torch.sum(local, dim=axis, keepdim=True) + neutral
         else:
             total = local.narrow(axis, t.shape[axis] - 1, 1)
-        before = _before(total, op, axis, layout.comm)
+        before = _combined_before(total, op, axis, layout.comm)
         local = add(local, before) if op == "sum" else local * before
     if include_initial:
         local, layout = _with_initial(local, layout, axis, neutral)
@@ -339,7 +339,7 @@ def cumsum(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
     >>> print(xp.cumsum(xp.asarray([[1, 2], [3, 4]], split=0)))
     [ 1  3  6 10]
     """
-    return cumulative_sum(_checked("cumsum", x, axis, dtype), axis=axis, dtype=dtype)
+    return cumulative_sum(_flat_without_axis("cumsum", x, axis, dtype), axis=axis, dtype=dtype)
 
 
 @filled_in(**_RUNNING)
@@ -353,11 +353,11 @@ def cumprod(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
     >>> print(xp.cumprod(xp.asarray([[1, 2], [3, 4]], split=0)))
     [ 1  2  6 24]
     """
-    return cumulative_prod(_checked("cumprod", x, axis, dtype), axis=axis, dtype=dtype)
+    return cumulative_prod(_flat_without_axis("cumprod", x, axis, dtype), axis=axis, dtype=dtype)
 
 
-def _checked(func: str, x: Array, axis: int | None, dtype: Any) -> Array:
-    """Return `x`, flattened where no axis is named; errors name `func`."""
+def _flat_without_axis(func: str, x: Array, axis: int | None, dtype: Any) -> Array:
+    """Return `x`, flattened if `axis` is None; errors name `func`."""
     check_array(func, "x", x)
     if dtype is not None:
         to_torch_dtype(dtype, func)
@@ -366,7 +366,7 @@ def _checked(func: str, x: Array, axis: int | None, dtype: Any) -> Array:
     return x if axis is not None or x.ndim == 1 else reshape(x, (-1,))
 
 
-def _before(total: Tensor, op: str, axis: int, comm: Communicator) -> Tensor:
+def _combined_before(total: Tensor, op: str, axis: int, comm: Communicator) -> Tensor:
     """Combine the totals of the ranks before this one, along an axis of length 1."""
     if not tracked(total):
         return exscan(total, op, comm)
@@ -417,7 +417,7 @@ def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdims: bool) -> Array:
-    """Reduce by the kernel; `identity` says which of the dtype's `limits` leaves others alone."""
+    """Reduce by the kernel; `identity` is the index of its neutral element in `limits`."""
     check_array(func, "x", x, ORDERED)
     axes = normalize_axes(func, axis, x.ndim)
     if 0 in [x.shape[i] for i in axes]:
@@ -444,14 +444,14 @@ def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """
     x = as_floating("mean", x)
     axes = normalize_axes("mean", axis, x.ndim)
-    total = reduction("mean", sum_over, _wide(x), axes, keepdims, combine="sum")
+    total = reduction("mean", sum_over, _halves_as_float32(x), axes, keepdims, combine="sum")
     n = math.prod(x.shape[i] for i in axes)
     return Array(
         cast(total._local / n if n else total._local * math.nan, x._local.dtype), total._layout
     )
 
 
-def _wide(x: Array) -> Array:
+def _halves_as_float32(x: Array) -> Array:
     """Return float16 and bfloat16 as float32, whose sums do not overflow."""
     half = x._local.dtype in HALVES
     return Array(x._local.float(), x._layout) if half else x
@@ -497,7 +497,7 @@ def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool
     wide = cast(t, torch.float32) if real in HALVES else t
     n = math.prod(x.shape[i] for i in plan.axes)
     squares = squared_distances(wide, plan, n, keepdims)
-    # No elements left to divide by: the sign of infinity or NaN is NumPy's, 0/0 or x/0.
+    # Without degrees of freedom the result is NumPy's: 0/0 or x/0.
     divisor = n - correction
     result = squares / divisor if divisor > 0 else squares * (math.nan if n == 0 else math.inf)
     return Array(cast(result, real), plan.result)
@@ -530,13 +530,13 @@ def std(
 
 
 def _nan_axes(func: str, x: Array, axis: Axis, dtype: Any = None) -> Shape:
-    """Return the axes to reduce; errors name `func`, not what it is made of."""
+    """Return the axes to reduce; errors name `func`, not the functions that it calls."""
     if dtype is not None:
         to_torch_dtype(dtype, func)
     return normalize_axes(func, axis, check_array(func, "x", x).ndim)
 
 
-def _filled(x: Array, value: float) -> Array:
+def _replace_nan(x: Array, value: float) -> Array:
     """Return `x` with `value` for NaN; `x` itself if its dtype has no NaN."""
     if not _has_nan(x):
         return x
@@ -548,12 +548,12 @@ def _has_nan(x: Array) -> bool:
     return x._local.dtype in FLOATING.all
 
 
-def _wanted(x: Array, dtype: Any) -> Array:
-    """Return `x` in the dtype in which the caller wants the moments, if any."""
+def _converted(x: Array, dtype: Any) -> Array:
+    """Return `x` converted to `dtype`, if one is given."""
     return x if dtype is None else astype(x, dtype, copy=False)
 
 
-def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
+def _count_numbers(x: Array, axis: Axis, keepdims: bool) -> Array:
     """Return how many elements are not NaN, in the real dtype of `x`."""
     n = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
     real = x._local.real.dtype if x._local.dtype in COMPLEX.all else x._local.dtype
@@ -572,7 +572,7 @@ def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool 
     5.0
     """
     axis = _nan_axes("nansum", x, axis, dtype)
-    return sum(_filled(x, 0.0), axis=axis, dtype=dtype, keepdims=keepdims)
+    return sum(_replace_nan(x, 0.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @filled_in(**_SUM)
@@ -587,7 +587,7 @@ def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool
     8.0
     """
     axis = _nan_axes("nanprod", x, axis, dtype)
-    return prod(_filled(x, 1.0), axis=axis, dtype=dtype, keepdims=keepdims)
+    return prod(_replace_nan(x, 1.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 @filled_in(**_EXTREMUM, reduced=_IF_NAN)
@@ -620,7 +620,7 @@ def nanmin(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
 
 def _nan_extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: bool) -> Array:
     result: Array = reduce(
-        _filled(x, identity) if x._local.dtype in REAL_FLOATING.all else x,
+        _replace_nan(x, identity) if x._local.dtype in REAL_FLOATING.all else x,
         axis=axis,
         keepdims=keepdims,
     )
@@ -642,11 +642,13 @@ def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool
     2.5
     """
     axis = _nan_axes("nanmean", x, axis, dtype)
-    x = _wanted(x, dtype)
+    x = _converted(x, dtype)
     if not _has_nan(x):
         return mean(x, axis=axis, keepdims=keepdims)
-    wide = _wide(x)
-    result = divide(nansum(wide, axis=axis, keepdims=keepdims), _count(wide, axis, keepdims))
+    wide = _halves_as_float32(x)
+    result = divide(
+        nansum(wide, axis=axis, keepdims=keepdims), _count_numbers(wide, axis, keepdims)
+    )
     return Array(result._local.to(x._local.dtype), result._layout)
 
 
@@ -672,13 +674,13 @@ def nanvar(
     """
     axis = _nan_axes("nanvar", x, axis, dtype)
     correction = degrees("nanvar", correction, ddof)
-    x = _wanted(x, dtype)
+    x = _converted(x, dtype)
     if not _has_nan(x):
         return var(x, axis=axis, correction=correction, keepdims=keepdims)
-    wide = _wide(x)
+    wide = _halves_as_float32(x)
     distance = absolute(subtract(wide, nanmean(wide, axis=axis, keepdims=True)))
     squares = nansum(square(distance), axis=axis, keepdims=keepdims)
-    left = _count(wide, axis, keepdims)
+    left = _count_numbers(wide, axis, keepdims)
     freedom = torch.where(left._local > correction, left._local - correction, math.nan)
     return Array((squares._local / freedom).to(x._local.real.dtype), squares._layout)
 
@@ -705,7 +707,7 @@ def nanstd(
     """
     axis = _nan_axes("nanstd", x, axis, dtype)
     correction = degrees("nanstd", correction, ddof)
-    x = _wanted(x, dtype)
+    x = _converted(x, dtype)
     if not _has_nan(x):
         return std(x, axis=axis, correction=correction, keepdims=keepdims)
     variance = nanvar(x, axis=axis, correction=correction, keepdims=keepdims)
@@ -744,7 +746,7 @@ def _nan_arg(
     func: str, find: Any, identity: float, x: Array, axis: int | None, keepdims: bool
 ) -> Array:
     axes = _nan_axes(func, x, axis)
-    result: Array = find(_filled(x, identity), axis=axis, keepdims=keepdims)
+    result: Array = find(_replace_nan(x, identity), axis=axis, keepdims=keepdims)
     if _has_nan(x) and bool(any_(all_(isnan(x), axis=axes))):
         raise ValueError(f"{func}: along axis {axis} all elements are NaN somewhere")
     return result
@@ -762,7 +764,7 @@ def nancumsum(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Arr
     [1. 1. 5.]
     """
     _nan_axes("nancumsum", x, axis, dtype)
-    return cumsum(_filled(x, 0.0), axis=axis, dtype=dtype)
+    return cumsum(_replace_nan(x, 0.0), axis=axis, dtype=dtype)
 
 
 @filled_in(**_RUNNING)
@@ -777,4 +779,4 @@ def nancumprod(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Ar
     [2. 2. 8.]
     """
     _nan_axes("nancumprod", x, axis, dtype)
-    return cumprod(_filled(x, 1.0), axis=axis, dtype=dtype)
+    return cumprod(_replace_nan(x, 1.0), axis=axis, dtype=dtype)

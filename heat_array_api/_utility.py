@@ -185,7 +185,7 @@ def gradient(
 
 
 def _distances(f: Array, axis: int, step: Any) -> Array:
-    """Return the distances of the samples along an axis: one, where all are equal."""
+    """Return the distances of the samples along an axis, or a single one if all are equal."""
     n = f.shape[axis]
     places = step if isinstance(step, Array) else np.asarray(step)
     if places.ndim and places.shape != (n,):
@@ -219,12 +219,12 @@ def _slopes(f: Array, axis: int, distances: Array, edge_order: int) -> Array:
     slopes = diff(f, axis=axis) / distances
     before, after = rows(distances, None, -1), rows(distances, 1, None)
     low, high = rows(slopes, None, -1), rows(slopes, 1, None)
-    if distances.shape[axis] == 1:  # the element between does not count, be it NaN
+    if distances.shape[axis] == 1:  # the element between does not count, not even a NaN
         inside = (rows(f, 2, None) - rows(f, None, -2)) / (2 * distances)
     else:
         inside = (after * low + before * high) / (before + after)
     first, last = rows(slopes, None, 1), rows(slopes, -1, None)
-    if edge_order == 2:  # the parabola's slope goes on with the change of the slopes
+    if edge_order == 2:  # continue the slope of the parabola
         bend = (high - low) / (before + after)
         first = first - rows(bend, None, 1) * rows(distances, None, 1)
         last = last + rows(bend, -1, None) * rows(distances, -1, None)

@@ -96,7 +96,7 @@ def _windowed(x: Array, length: int, axis: int) -> Array:
 
 @lru_cache(maxsize=1024)
 def _plan_windows(layout: Layout, length: int) -> tuple[Fetch, tuple[int, ...]]:
-    """Return which rows each rank needs, and how many windows begin in its shard."""
+    """Return the rows that each rank needs, and how many windows begin in its shard."""
     axis = layout.split
     assert axis is not None
     last = layout.shape[axis] + 1 - length

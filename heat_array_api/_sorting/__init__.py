@@ -12,7 +12,6 @@ numbers, which the standard does not order, have NumPy's order: by real, then by
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from torch import Tensor
@@ -21,10 +20,8 @@ from .._comm.recording import breaks
 from .._core.array import Array
 from .._core.docstrings import filled_in
 from .._core.dtypes import ANY
-from .._core.layout import Shape, normalize_axis
+from .._core.layout import normalize_axis
 from .._core.lift import check_array
-from .._manipulation import expand_dims, permute_dims
-from .._reshape import reshape
 from .local import argsort_last, sort_last
 from .samplesort import argsort_split, sort_split
 
@@ -75,8 +72,8 @@ def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool 
     axis = normalize_axis("sort", axis, x.ndim)
     if layout.split == axis and layout.comm.size > 1:
         return Array(sort_split(x._local, layout, descending), layout)
-    rows = _last(x._local, axis)
-    return Array(_back(sort_last(rows, descending), axis), layout)
+    rows = to_last_axis(x._local, axis)
+    return Array(_from_last_axis(sort_last(rows, descending), axis), layout)
 
 
 @breaks
@@ -96,36 +93,15 @@ def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bo
     axis = normalize_axis("argsort", axis, x.ndim)
     if layout.split == axis and layout.comm.size > 1:
         return Array(argsort_split(x._local, layout, descending), layout)
-    rows = _last(x._local, axis)
-    return Array(_back(argsort_last(rows, descending), axis), layout)
+    rows = to_last_axis(x._local, axis)
+    return Array(_from_last_axis(argsort_last(rows, descending), axis), layout)
 
 
-def _last(t: Tensor, axis: int) -> Tensor:
-    """Return `t` with `axis` moved to the end, contiguous."""
+def to_last_axis(t: Tensor, axis: int) -> Tensor:
+    """Return `t` with an axis moved to the end, contiguous."""
     return t.movedim(axis, -1).contiguous()
 
 
-def _back(t: Tensor, axis: int) -> Tensor:
-    """Undo the move of `_last`."""
+def _from_last_axis(t: Tensor, axis: int) -> Tensor:
+    """Undo `to_last_axis`."""
     return t.movedim(-1, axis)
-
-
-# ---------------------------------------------------------------------- median
-
-
-def as_last_axis(x: Array, axes: Shape) -> Array:
-    """Return the array with some axes made one, the last, of which the order is left open.
-
-    The split axis comes first among them, so that nothing is sent.
-    """
-    kept = [i for i in range(x.ndim) if i not in axes]
-    merged = sorted(axes, key=lambda i: i != x.split)
-    n = math.prod(x.shape[i] for i in axes)
-    return reshape(permute_dims(x, (*kept, *merged)), (*(x.shape[i] for i in kept), n))
-
-
-def with_axes(x: Array, axes: Shape, before: int = 0) -> Array:
-    """Return a reduced array with axes of length 1 where `axes` were, after `before` others."""
-    for axis in sorted(axes):
-        x = expand_dims(x, axis=axis + before)
-    return x
