@@ -24,6 +24,7 @@ from . import _elementwise as _elementwise
 from . import _indexing as _indexing
 from . import _linalg as _linalg
 from . import _manipulation as _manipulation
+from . import _padding as _padding
 from . import _quantile as _quantile
 from . import _repr as _repr
 from . import _reshape as _reshape
@@ -64,6 +65,7 @@ from ._indexing import take, take_along_axis
 from ._linalg import *
 from ._manipulation import *
 from ._options import get_options, set_options
+from ._padding import *
 from ._quantile import *
 from ._repr import to_string
 from ._reshape import *
@@ -118,6 +120,7 @@ __all__ += _einsum.__all__
 __all__ += _elementwise.__all__
 __all__ += _linalg.__all__
 __all__ += _manipulation.__all__
+__all__ += _padding.__all__
 __all__ += _quantile.__all__
 __all__ += _reshape.__all__
 __all__ += _searching.__all__

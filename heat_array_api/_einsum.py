@@ -1,8 +1,8 @@
-"""Sums of products over named axes, `einsum`: a composite of products, sums and permutations.
+"""`einsum`, as a composite of products, sums and permutations.
 
-Every operand is first reduced to distinct axes (diagonals, sums over axes that no one
-else has); then two operands at a time become one, by `multiply` or by the stack of matrix
-products that `contract_axes` makes of them.
+Every operand is first reduced to distinct axes (diagonals, and sums over axes that no other
+operand has). Then two operands at a time become one, by `multiply` or by the batch of matrix
+products that `_linalg.contract_axes` makes of them.
 """
 
 from __future__ import annotations
@@ -36,35 +36,41 @@ class _Term(NamedTuple):
 
 
 def einsum(subscripts: str, /, *operands: Array) -> Array:
-    """Sum of products over named axes (Einstein's convention), as `numpy.einsum`.
+    """Sum products over named axes (Einstein's convention; NumPy's `einsum`).
 
     Parameters
     ----------
     subscripts : str
-        One letter for each axis, terms separated by commas: ``"ij,jk->ik"``. Without ``->``
-        the result has the letters that occur once, in alphabetical order. ``...`` stands for
-        any number of leading axes, which broadcast. A letter repeated in one term takes the
-        diagonal. Blanks are ignored.
+        One letter for each axis, terms separated by commas: ``"ij,jk->ik"``. Without ``->`` the
+        result has the letters that occur once, in alphabetical order. ``...`` stands for any number
+        of leading axes, which broadcast. A letter repeated in one term takes the diagonal. Blanks
+        are ignored.
     *operands : Array
-        One for each term, any layouts; dtypes numeric. Booleans beside numbers count as 0 and 1.
+        One for each term, in any layout; numeric. Booleans beside numbers count as 0 and 1.
 
     Returns
     -------
     Array
-        The axes that stand after the arrow, of the promoted dtype.
+        With the axes named after the arrow, of the promoted dtype. More than two operands are
+        combined pair by pair, first the pair whose product is smallest compared with its factors.
+        Each pair is split, and sends, as `matmul` does if axes are summed, else as `multiply`. A
+        sum over the split axis of one operand is one allreduce; diagonals and permutations send
+        nothing.
 
     Raises
     ------
     ValueError
-        If `subscripts` cannot be read, does not fit the operands' axes, or a letter's axes
-        differ in length.
+        If `subscripts` cannot be read or does not fit the operands' axes, or the axes of a
+        letter differ in length.
+    TypeError
+        If an operand is not numeric.
 
-    Notes
-    -----
-    Beyond the standard. More than two operands are combined pair by pair, that pair first
-    whose product is smallest beside its factors. Split and messages of each pair are those
-    of `matmul` where axes are summed, those of `multiply` where not; a sum over a split axis
-    of one operand is one allreduce; diagonals and permutations send nothing.
+    Examples
+    --------
+    >>> x = xp.asarray([[1, 2], [3, 4]], split=0)
+    >>> print(xp.einsum("ij,kj->ik", x, x))
+    [[ 5 11]
+     [11 25]]
     """
     arrays = _operands(subscripts, operands)
     labels, output = _parse(subscripts, [x.ndim for x in arrays])
@@ -190,7 +196,7 @@ def _distinct(term: _Term, extents: dict[str, int]) -> _Term:
 def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
     """Return the term without its axes of length 1 whose name is longer elsewhere.
 
-    An axis of length 1 multiplies all of a longer one alike, as if it were not there.
+    Leaving out such an axis changes nothing: it multiplies all elements of the longer one alike.
     """
     x, labels = term
     gone = [i for i, name in enumerate(labels) if x.shape[i] != extents[name]]
@@ -198,7 +204,7 @@ def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
         return term
     layout = x._layout
     if layout.split in gone:
-        # One rank holds all of it: spread it along the longest axis that stays.
+        # One rank holds all elements: spread them along the longest axis that is kept.
         x = redistribute(x, layout.split_off(gone))
     target = x._layout.drop(*gone)
     local = x._local.reshape(target.local_shape)
@@ -207,7 +213,7 @@ def _drop_broadcast(term: _Term, extents: dict[str, int]) -> _Term:
 
 
 def _diagonal(x: Array, first: int, second: int) -> Array:
-    """Return the diagonal of two axes of equal length, in the place of `first`: no message."""
+    """Return the diagonal of two axes of equal length as axis `first`. Sends nothing."""
     layout = x._layout
     local = x._local
     split = layout.split
@@ -234,12 +240,12 @@ def _sum_out(term: _Term, needed: set[str]) -> _Term:
 
 
 def _needed(others: list[_Term], output: Labels) -> set[str]:
-    """Return the names that must outlive a pair: those of the other terms and of the result."""
+    """Return the names still needed after a pair: those of the other terms and the result."""
     return set(output).union(*(term.labels for term in others))
 
 
 def _cheapest_pair(terms: list[_Term], output: Labels, extents: dict[str, int]) -> tuple[int, int]:
-    """Return the pair whose product is smallest beside its factors (the first on a tie)."""
+    """Return the pair whose product is smallest compared with its factors (or the first)."""
 
     def growth(pair: tuple[int, int]) -> int:
         two = [terms[i] for i in pair]
@@ -271,9 +277,9 @@ def _combine(one: _Term, two: _Term, needed: set[str]) -> _Term:
 
 
 def _multiply(one: _Term, two: _Term, labels: Labels) -> _Term:
-    """Return the product of two terms, the axes of one of which the other has, too."""
+    """Return the product of two terms; one of them has all axes of the other."""
     fewer, more = sorted((one, two), key=lambda term: len(term.labels))
-    # The names that only `more` has lead, so `fewer` broadcasts against the rest.
+    # Names that only `more` has come first, so that `fewer` broadcasts.
     order = (
         *(n for n in labels if n not in fewer.labels),
         *(n for n in labels if n in fewer.labels),

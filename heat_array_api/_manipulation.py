@@ -1,9 +1,11 @@
-"""Manipulation functions of the standard that move axes or join arrays.
+"""Manipulation functions: move axes, join arrays, move and repeat rows.
 
-The others are in `_reshape` (other shapes) and `_rearrange` (rows moved or repeated).
+The standard's chapter "Manipulation Functions", without the functions that change the shape
+(`_reshape`), and NumPy's `transpose`.
 
 Where only axes move, the split follows its axis, the result is a view of the shards, and
-nothing is sent.
+nothing is sent. Functions that move rows (slices along an axis) work locally off the split axis;
+along it, one all-to-all sends the rows that change rank (`_core.fetch`).
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ from torch import Tensor
 from ._comm.recording import breaks
 from ._core.array import Array, common_communicator
 from ._core.collectives import counts_of, shard
+from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import INTEGER, on_bits, promote
 from ._core.fetch import (
     Fetch,
     Interval,
     Segment,
     arrange,
-    arrange_locally,
     fetch_intervals,
     join,
     plan_fetch,
@@ -43,7 +45,6 @@ __all__ = [
     "expand_dims",
     "flip",
     "moveaxis",
-    "pad",
     "permute_dims",
     "repeat",
     "roll",
@@ -57,7 +58,17 @@ __all__ = [
 
 # ---------------------------------------------------------------------- axes
 
+_VIEW: Final = f"""Returns
+-------
+Array
+    A view of the shards; the split follows its axis. Sends nothing.
 
+{SHARED["raises"]}
+ValueError
+    If the axes are not all different, too few or too many."""
+
+
+@filled_in(view=_VIEW)
 def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     """Return the array with its axes in another order.
 
@@ -68,29 +79,22 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     axes : sequence of int
         A permutation of the axes: axis i of the result is axis ``axes[i]`` of `x`.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+    {view}
 
-    Raises
-    ------
-    ValueError
-        If `axes` is no permutation of the axes.
-    IndexError
-        If an axis is out of range.
-
-    Notes
-    -----
-    The standard: "Manipulation Functions", permute_dims.
+    Examples
+    --------
+    >>> x = xp.zeros((2, 3, 4), split=1)
+    >>> y = xp.permute_dims(x, (1, 2, 0))
+    >>> y.shape, y.split
+    ((3, 4, 2), 0)
     """
     check_array("permute_dims", "x", x)
-    order = _order("permute_dims", x.ndim, as_ints("permute_dims", "axes", axes))
+    order = _permutation("permute_dims", x.ndim, as_ints("permute_dims", "axes", axes))
     return permuted(x, order)
 
 
 @lru_cache(maxsize=4096)
-def _order(func: str, ndim: int, axes: Shape) -> Shape:
+def _permutation(func: str, ndim: int, axes: Shape) -> Shape:
     """Return a permutation of the axes, counted from the front."""
     order = tuple(normalize_axis(func, axis, ndim, "axes") for axis in axes)
     if len(order) != ndim or len(set(order)) != ndim:
@@ -98,55 +102,50 @@ def _order(func: str, ndim: int, axes: Shape) -> Shape:
     return order
 
 
+@filled_in(view=_VIEW)
 def transpose(x: Array, /, axes: Sequence[int] | None = None) -> Array:
-    """Return the array with its axes in another order, reversed by default, as NumPy's.
+    """Return the array with its axes in another order, by default reversed (NumPy's `transpose`).
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     axes : sequence of int, optional
-        A permutation of the axes.
+        A permutation of the axes, as for `permute_dims`.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+    {view}
+
+    Examples
+    --------
+    >>> xp.transpose(xp.zeros((2, 3, 4), split=0)).split
+    2
     """
     check_array("transpose", "x", x)
     given = range(x.ndim)[::-1] if axes is None else axes
-    return permuted(x, _order("transpose", x.ndim, as_ints("transpose", "axes", given)))
+    return permuted(x, _permutation("transpose", x.ndim, as_ints("transpose", "axes", given)))
 
 
+@filled_in(view=_VIEW)
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int], /) -> Array:
-    """Return the array with some axes moved to other positions, the others in their order.
+    """Return the array with some axes moved to other positions; the others keep their order.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     source, destination : int or sequence of int
-        Axes of `x`, and where each of them goes; equally many, none twice.
+        Axes of `x`, and their positions in the result: equally many, all different.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+    {view}
 
-    Raises
-    ------
-    ValueError
-        If an axis is named twice, or `source` and `destination` differ in number.
-    IndexError
-        If an axis is out of range.
-
-    Notes
-    -----
-    The standard: "Manipulation Functions", moveaxis.
+    Examples
+    --------
+    >>> xp.moveaxis(xp.zeros((2, 3, 4), split=0), 0, -1).shape
+    (3, 4, 2)
     """
     check_array("moveaxis", "x", x)
-    origins = _distinct("source", as_ints("moveaxis", "source", source), x.ndim)
-    goals = _distinct("destination", as_ints("moveaxis", "destination", destination), x.ndim)
+    origins = _distinct_axes("source", as_ints("moveaxis", "source", source), x.ndim)
+    goals = _distinct_axes("destination", as_ints("moveaxis", "destination", destination), x.ndim)
     if len(origins) != len(goals):
         raise ValueError(
             f"moveaxis: source names {len(origins)} axes, destination {len(goals)}; "
@@ -158,7 +157,7 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
     return permuted(x, tuple(order))
 
 
-def _distinct(name: str, axes: Shape, ndim: int) -> Shape:
+def _distinct_axes(name: str, axes: Shape, ndim: int) -> Shape:
     """Return axes counted from the front, in the order given."""
     result = tuple(normalize_axis("moveaxis", axis, ndim, name) for axis in axes)
     if len(set(result)) != len(result):
@@ -166,6 +165,7 @@ def _distinct(name: str, axes: Shape, ndim: int) -> Shape:
     return result
 
 
+@filled_in(view=_VIEW)
 def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     """Return the array with new axes of length 1.
 
@@ -173,24 +173,15 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     ----------
     x : Array
         Any layout and dtype.
-    axis : int or tuple of int
-        Where the new axes are in the result.
+    axis : int or tuple of int, optional
+        The positions of the new axes in the result; by default the first.
 
-    Returns
-    -------
-    Array
-        A view of the shards; the split follows its axis. Nothing is sent.
+    {view}
 
-    Raises
-    ------
-    IndexError
-        If an axis is out of range.
-    ValueError
-        If an axis is named twice.
-
-    Notes
-    -----
-    The standard: "Manipulation Functions", expand_dims (2025.12: tuples of axes).
+    Examples
+    --------
+    >>> xp.expand_dims(xp.arange(4, split=0), axis=(0, 2)).shape
+    (1, 4, 1)
     """
     check_array("expand_dims", "x", x)
     axes, layout = _expanded(x._layout, as_ints("expand_dims", "axis", axis))
@@ -210,6 +201,7 @@ def _expanded(layout: Layout, axis: Shape) -> tuple[Shape, Layout]:
     return axes, layout.insert(*axes)
 
 
+@filled_in()
 def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     """Return the array without some axes of length 1.
 
@@ -218,26 +210,23 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     x : Array
         Any layout and dtype.
     axis : int or tuple of int
-        Axes of length 1.
+        The axes to remove.
 
     Returns
     -------
     Array
-        A view of the shards; the split follows its axis. If the split axis itself goes, the
-        result is split evenly along the longest other axis, or, if it has one element,
-        replicated.
+        A view of the shards; the split follows its axis. Sends nothing, unless the split axis
+        itself is removed: the result is then split along the longest other axis, by one
+        all-to-all, or, if it has one element, replicated, by one allgather.
 
-    Raises
-    ------
+    {raises}
     ValueError
         If an axis has another length than 1, or is named twice.
-    IndexError
-        If an axis is out of range.
 
-    Notes
-    -----
-    Messages: none, unless the split axis goes: then one all-to-all, or one allgather of
-    the single element. The standard: "Manipulation Functions", squeeze.
+    Examples
+    --------
+    >>> xp.squeeze(xp.zeros((1, 4, 1), split=1), axis=(0, 2)).shape
+    (4,)
     """
     check_array("squeeze", "x", x)
     axes, source, layout = _squeezed(x._layout, as_ints("squeeze", "axis", axis))
@@ -248,7 +237,7 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
 
 @lru_cache(maxsize=4096)
 def _squeezed(layout: Layout, axis: Shape) -> tuple[Shape, Layout, Layout]:
-    """Return the axes that go, the layout in which they go locally, and that of the result."""
+    """Return the axes to remove, the layout for removing them locally, and the result's."""
     axes = normalize_axes("squeeze", axis, layout.ndim)
     for i in axes:
         if layout.shape[i] != 1:
@@ -261,10 +250,9 @@ def _squeezed(layout: Layout, axis: Shape) -> tuple[Shape, Layout, Layout]:
 
 
 def _off_axes(layout: Layout, axes: Shape) -> Layout:
-    """Return a layout that is not split along `axes`: the same one, if it is not.
+    """Return the layout, split off `axes`: evenly along the longest other axis.
 
-    Else split evenly along the longest other axis; where the others have one element in
-    all, replicated: no bigger than a rank's share.
+    It is replicated instead if the other axes have one element in all.
     """
     if layout.split not in axes:
         return layout
@@ -276,35 +264,33 @@ def _off_axes(layout: Layout, axes: Shape) -> Layout:
 # ---------------------------------------------------------------------- joining
 
 
+@filled_in()
 def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
     """Join arrays along an axis.
 
     Parameters
     ----------
     arrays : sequence of Array
-        Any layouts; equal shapes but for `axis`. Dtypes are promoted.
-    axis : int or None
-        Where to join; None: flatten the arrays first.
+        Of any layouts; their shapes may differ along `axis` only. Dtypes are promoted.
+    axis : int or None, optional
+        The axis along which to join; None flattens the arrays first, as `reshape` does.
 
     Returns
     -------
     Array
-        Replicated if all arrays are. Else split as the one with most bytes among those that
-        are not (the first on a tie): with even counts if that is along `axis`, otherwise
-        with its counts.
+        Replicated if all arrays are. Otherwise split as the largest split array (in bytes; the
+        first on a tie): evenly if that is along `axis`, else with that array's counts. One
+        all-to-all for all arrays together sends the rows that change rank, if there are any;
+        replicated arrays are sliced locally.
 
-    Raises
-    ------
+    {raises}
     ValueError
-        If there are no arrays, or their shapes differ off `axis`.
-    IndexError
-        If `axis` is out of range.
+        If there are no arrays, or their shapes do not match.
 
-    Notes
-    -----
-    Messages: one all-to-all for all arrays together, of the rows that change rank; none if
-    there are none. Replicated arrays are sliced locally. ``axis=None``: also the messages
-    of `reshape`. The standard: "Manipulation Functions", concat.
+    Examples
+    --------
+    >>> print(xp.concat([xp.arange(3, split=0), xp.arange(2)]))
+    [0 1 2 0 1]
     """
     operands = _operands("concat", arrays)
     if axis is None:
@@ -372,11 +358,11 @@ def _plan_concat(
     requested: list[list[Interval]] = [[] for _ in range(comm.size)]
     sources = []
     for k, layout in enumerate(layouts):
-        # Along `axis` each operand makes its own rows of the result, along others all rows.
+        # Each operand has some rows of the result if it is split along `axis`, else all rows.
         start, end = (ends[k], ends[k + 1]) if split == axis else (0, result.shape[split])
         spans = [overlap(start, end, a, b) for a, b in pairwise(result.offsets)]
         for mine, (a, b) in zip(requested, spans, strict=True):
-            # Along others even no rows have the operand's length along `axis`.
+            # Off `axis` even an empty interval counts: it has the operand's length along `axis`.
             if a < b or split != axis or not mine:
                 mine.append(Interval(k, a - start, b - start))
         here = tuple(b - a for a, b in spans)
@@ -400,33 +386,34 @@ def _common_axis(layouts: Sequence[Layout], axis: int) -> int:
     return axis
 
 
+@filled_in()
 def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     """Join arrays of one shape along a new axis.
 
     Parameters
     ----------
     arrays : sequence of Array
-        Any layouts; equal shapes. Dtypes are promoted.
-    axis : int
-        Where the new axis is in the result.
+        Of any layouts and of equal shapes. Dtypes are promoted.
+    axis : int, optional
+        The position of the new axis in the result; by default the first.
 
     Returns
     -------
     Array
-        Replicated if all arrays are. Else with the split and counts of the one with most
-        bytes among those that are not; the split follows its axis.
+        Replicated if all arrays are. Otherwise with the split (following its axis) and the counts
+        of the largest split array (in bytes; the first on a tie). Sends nothing if all split
+        arrays have that layout; otherwise one all-to-all for all arrays together.
 
-    Raises
-    ------
+    {raises}
     ValueError
         If there are no arrays, or their shapes differ.
-    IndexError
-        If `axis` is out of range.
 
-    Notes
-    -----
-    Messages: none if the layouts are equal or one is replicated; else one all-to-all for
-    all arrays together. The standard: "Manipulation Functions", stack.
+    Examples
+    --------
+    >>> x = xp.arange(3, split=0)
+    >>> print(xp.stack([x, x + 10]))
+    [[ 0  1  2]
+     [10 11 12]]
     """
     operands = _operands("stack", arrays)
     shape = operands[0].shape
@@ -439,33 +426,32 @@ def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
     return _concat([expand_dims(x, axis) for x in operands], axis)
 
 
+@filled_in()
 def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
     """Return the slices of the array along an axis.
 
     Parameters
     ----------
     x : Array
-        Any layout and dtype, of one axis or more.
-    axis : int
-        The axis that goes.
+        Any layout and dtype, not 0-d.
+    axis : int, optional
+        The axis to remove; by default the first.
 
     Returns
     -------
     tuple of Array
-        As many as the axis is long: views of the shards; the split follows its axis. If it
-        is `axis` that is split, they are split evenly along the longest other axis; where
-        the slices have one element each, they are replicated.
+        One for each position along `axis`: views of the shards; the split follows its axis. Sends
+        nothing, unless `axis` is the split axis: the slices are then split along their longest
+        axis, by one all-to-all for all of them, or, if each has one element, replicated, by one
+        allgather.
 
-    Raises
-    ------
-    IndexError
-        If `axis` is out of range.
+    {raises}
 
-    Notes
-    -----
-    Messages: none, unless `axis` is split: then one all-to-all for all slices together, or
-    one allgather where the slices have one element each: n replicated scalars are what the
-    caller asks for. The standard: "Manipulation Functions", unstack.
+    Examples
+    --------
+    >>> first, second = xp.unstack(xp.asarray([[1, 2, 3], [4, 5, 6]], split=1))
+    >>> print(second)
+    [4 5 6]
     """
     check_array("unstack", "x", x)
     source, each, axis = _unstacked(x._layout, axis)
@@ -475,36 +461,37 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
 
 @lru_cache(maxsize=4096)
 def _unstacked(layout: Layout, axis: int) -> tuple[Layout, Layout, int]:
-    """Return the layout in which slices are local, that of each, and the axis from the front."""
+    """Return the layout in which slices are local, that of each slice, and the axis >= 0."""
     axis = normalize_axis("unstack", axis, layout.ndim)
     source = _off_axes(layout, (axis,))
     return source, source.drop(axis), axis
 
 
+@filled_in()
 def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
-    """Return the array with the order of elements reversed along axes.
+    """Return the array with the order of its elements reversed along axes.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     axis : int or tuple of int, optional
-        The axes to reverse; None: all.
+        The axes to reverse; by default all.
 
     Returns
     -------
     Array
-        With the layout of `x`.
+        With the layout of `x`. Sends nothing if the split axis is not reversed; otherwise one
+        all-to-all of the rows that change rank.
 
-    Raises
-    ------
-    IndexError
-        If an axis is out of range.
+    {raises}
+    ValueError
+        If an axis is named twice.
 
-    Notes
-    -----
-    Messages: none if the split axis keeps its order, else one all-to-all of the rows that
-    change rank. The standard: "Manipulation Functions", flip.
+    Examples
+    --------
+    >>> print(xp.flip(xp.arange(4, split=0)))
+    [3 2 1 0]
     """
     check_array("flip", "x", x)
     layout = x._layout
@@ -520,6 +507,7 @@ def flip(x: Array, /, *, axis: int | Sequence[int] | None = None) -> Array:
     return Array(on_bits(torch.flip, t, dims=axes), layout)
 
 
+@filled_in()
 def roll(
     x: Array,
     /,
@@ -527,36 +515,34 @@ def roll(
     *,
     axis: int | Sequence[int] | None = None,
 ) -> Array:
-    """Return the array with elements moved along axes; what leaves at one end enters at the other.
+    """Return the array with elements shifted along axes, entering again at the other end.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     shift : int or tuple of int
-        By how many places, towards higher indices.
+        How many places to shift, towards higher indices.
     axis : int or tuple of int, optional
-        Along which axes: as many as shifts, or one of the two is a single number for all
-        of the other. An axis named twice is rolled twice. None: along the flattened array.
+        The axes to shift along: as many as shifts, or one of the two is a single number that
+        counts for all of the other. An axis named twice is shifted twice. By default the array is
+        flattened, shifted, and given its shape again.
 
     Returns
     -------
     Array
-        With the layout of `x`; for ``axis=None`` possibly another split, where `x` is not
-        split along its first axis (see `reshape`).
+        With the layout of `x`. Sends nothing if the split axis is not shifted; otherwise one
+        all-to-all of the rows that change rank. Without `axis` also the messages of two
+        `reshape`, and the split may differ if `x` is not split along its first axis.
 
-    Raises
-    ------
-    IndexError
-        If an axis is out of range.
+    {raises}
     ValueError
         If there are several shifts and another number of axes.
 
-    Notes
-    -----
-    Messages: none if the split axis is not rolled, else one all-to-all of the rows that
-    change rank. ``axis=None``: also those of two `reshape`. The standard: "Manipulation
-    Functions", roll.
+    Examples
+    --------
+    >>> print(xp.roll(xp.arange(5, split=0), 2))
+    [3 4 0 1 2]
     """
     check_array("roll", "x", x)
     if axis is None:
@@ -576,7 +562,7 @@ def roll(
 def _shifts(
     shift: int | Sequence[int], axis: int | Sequence[int], layout: Layout
 ) -> dict[int, int]:
-    """Return the shift of each axis that moves, in ``(0, length)``."""
+    """Return the shifts, in ``(0, length)``, of the axes that are shifted at all."""
     by = as_ints("roll", "shift", shift)
     axes = [normalize_axis("roll", i, layout.ndim) for i in as_ints("roll", "axis", axis)]
     if len(by) == 1:
@@ -595,6 +581,7 @@ def _shifts(
 # ---------------------------------------------------------------------- repetition
 
 
+@filled_in()
 def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | None = None) -> Array:
     """Repeat each element a number of times.
 
@@ -602,32 +589,29 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
     ----------
     x : Array
         Any layout and dtype.
-    repeats : int or Array of int
-        How often: one number for all rows, or one per row along `axis` (an array of one
-        axis and any layout, a NumPy array or a sequence).
+    repeats : int, Array of int or sequence of int
+        One number for all rows, or one for each row along `axis`, in any layout.
     axis : int, optional
-        Along which axis; None: flatten the array first.
+        The axis to repeat along; by default the array is flattened first, as `reshape` does.
 
     Returns
     -------
     Array
-        Split as `x`: every rank holds the copies of its own rows.
+        Split as `x`: every rank holds the copies of its own rows. Sends nothing if `repeats` is
+        a number or replicated. Otherwise one all-to-all brings `repeats` to the layout of `x`
+        (one allgather, if `x` is not split along `axis`) and one allgather of an integer from
+        each rank gives the counts.
 
-    Raises
-    ------
-    IndexError
-        If `axis` is out of range.
+    {raises}
     TypeError
-        If `repeats` is not of integers.
+        If `repeats` does not consist of integers.
     ValueError
-        If `repeats` has another length than the axis, or is negative somewhere.
+        If `repeats` is negative somewhere, or its length is neither 1 nor that of the axis.
 
-    Notes
-    -----
-    Messages: none if `repeats` is a number or replicated. Else `repeats` is brought to the
-    layout of `x` (one all-to-all of it, or one allgather if `x` is not split along `axis`)
-    and one small allgather completes the new layout. ``axis=None``: also those of
-    `reshape`. The standard: "Manipulation Functions", repeat.
+    Examples
+    --------
+    >>> print(xp.repeat(xp.arange(3, split=0), [1, 2, 3]))
+    [0 1 1 2 2 2]
     """
     check_array("repeat", "x", x)
     if axis is None:
@@ -649,7 +633,7 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
 @breaks
 def _repeat_unevenly(x: Array, per_row: Array, axis: int) -> Array:
     layout = x._layout
-    numbers, counts = _repeats_here(per_row, layout, axis)
+    numbers, counts = _local_repeats(per_row, layout, axis)
     t = on_bits(torch.repeat_interleave, x._local, repeats=numbers, dim=axis)
     return Array(t, layout.with_length(axis, sum(counts), counts))
 
@@ -678,8 +662,8 @@ def _repeats(x: Array, repeats: Any) -> int | Array:
     return int(repeats.item()) if repeats.size == 1 and repeats.ndim <= 1 else repeats
 
 
-def _repeats_here(repeats: Array, layout: Layout, axis: int) -> tuple[Tensor, Shape]:
-    """Return the repeats of this rank's rows, and every rank's number of rows in the result."""
+def _local_repeats(repeats: Array, layout: Layout, axis: int) -> tuple[Tensor, Shape]:
+    """Return the repeats of this rank's rows, and how many rows each rank then has."""
     comm = layout.comm
     target = (
         Layout.of(repeats.shape, 0, layout.counts, comm)
@@ -710,24 +694,25 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     x : Array
         Any layout and dtype.
     repetitions : tuple of int
-        The number of copies along each axis; the shorter one of it and the shape is
-        extended by ones in front.
+        The number of copies along each axis. The shorter one of it and the shape is extended by
+        ones in front.
 
     Returns
     -------
     Array
-        Split as `x`; with even counts if there are several copies along the split axis.
+        Split as `x`. Sends nothing if there is one copy along the split axis; otherwise the
+        result is split evenly, by one all-to-all that sends each rank every row that it needs once.
 
     Raises
     ------
     ValueError
         If a number of copies is negative.
 
-    Notes
-    -----
-    Messages: none if there is one copy along the split axis, else one all-to-all in which
-    each rank gets each row that it needs once. The standard: "Manipulation Functions",
-    tile.
+    Examples
+    --------
+    >>> print(xp.tile(xp.arange(3, split=0), (2, 2)))
+    [[0 1 2 0 1 2]
+     [0 1 2 0 1 2]]
     """
     check_array("tile", "x", x)
     copies = as_ints("tile", "repetitions", repetitions)
@@ -778,130 +763,3 @@ def _plan_tile(layout: Layout, offsets: Shape) -> Fetch:
         else:
             requested.append([Interval(0, first, n), Interval(0, 0, first + length - n)])
     return plan_fetch([layout], axis, requested)
-
-
-# ---------------------------------------------------------------------- padding
-
-_MODES: Final = ("constant", "edge", "reflect", "symmetric", "wrap")
-
-
-def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Array:
-    """Return the array with rows added at the ends of its axes, as NumPy's ``pad``.
-
-    Parameters
-    ----------
-    x : Array
-        Any layout and dtype.
-    pad_width : int or sequence
-        How many rows: ``((before_0, after_0), ...)`` for each axis, ``(before, after)``
-        for all axes, or one int for all ends.
-    mode : {"constant", "edge", "reflect", "symmetric", "wrap"}
-        What they hold: `constant_values`; the last row; the mirror image without and with
-        the last row; the other end.
-    constant_values : scalar or sequence
-        In the forms of `pad_width`.
-
-    Returns
-    -------
-    Array
-        Split as `x`; with even counts if the split axis grows.
-
-    Raises
-    ------
-    ValueError
-        If a width is negative or does not fit the axes, the mode is unknown, or an empty
-        axis is to be padded from its own rows.
-
-    Notes
-    -----
-    Messages: none if the split axis does not grow, else one all-to-all of the rows that
-    change rank.
-    """
-    check_array("pad", "x", x)
-    widths = _widths(pad_width, x.ndim)
-    if mode not in _MODES:
-        raise ValueError(f"pad: mode is {mode!r}; expected one of {', '.join(_MODES)}")
-    values = _per_end("constant_values", constant_values, x.ndim) if mode == "constant" else None
-    for axis, (before, after) in enumerate(widths):
-        if not before and not after:
-            continue
-        if values is None:
-            x = _pad_rows(x, axis, before, after, mode)
-        else:
-            x = _pad_constant(x, axis, (before, after), values[axis])
-    return Array(x._local.view_as(x._local), x._layout)
-
-
-def _per_end(name: str, value: Any, ndim: int) -> Any:
-    """Return `value` as one pair for each axis."""
-    if ndim == 0:
-        return []
-    try:
-        return np.broadcast_to(np.asarray(value), (ndim, 2)).tolist()
-    except ValueError:
-        raise ValueError(
-            f"pad: {name} is {value!r}; expected a scalar, a pair, or a pair for each of the "
-            f"{ndim} axes"
-        ) from None
-
-
-def _widths(pad_width: Any, ndim: int) -> list[Shape]:
-    widths = _per_end("pad_width", pad_width, ndim)
-    pairs = [as_ints("pad", "pad_width", pair) for pair in widths]
-    if any(n < 0 for pair in pairs for n in pair):
-        raise ValueError(f"pad: pad_width is {pad_width!r}; expected 0 or more rows")
-    return pairs
-
-
-def _pad_constant(x: Array, axis: int, widths: Shape, values: Sequence[complex]) -> Array:
-    layout = x._layout
-    t = x._local
-    # One element each, expanded.
-    ends = [torch.tensor(value, dtype=t.dtype, device=t.device) for value in values]
-    if layout.split == axis:
-        whole = layout.split_along(None)
-        layouts = [whole.with_length(axis, n) for n in widths]
-        rows = [Array(end.expand(to.shape), to) for end, to in zip(ends, layouts, strict=True)]
-        return concat([rows[0], x, rows[1]], axis=axis)
-    first, last = (
-        end.expand(resized(t.shape, axis, n)) for end, n in zip(ends, widths, strict=True)
-    )
-    result = layout.with_length(axis, layout.shape[axis] + sum(widths))
-    return Array(torch.cat([first, t, last], dim=axis), result)
-
-
-def _pad_rows(x: Array, axis: int, before: int, after: int, mode: str) -> Array:
-    layout = x._layout
-    n = layout.shape[axis]
-    if n == 0:
-        raise ValueError(f"pad: axis {axis} is empty; mode {mode!r} has no rows to pad it with")
-    segments = _segments(n, before, after, mode)
-    result = layout.with_length(axis, before + n + after)
-    if layout.split == axis:
-        return Array(arrange(x._local, layout, result, segments), result)
-    return Array(arrange_locally(x._local, axis, segments), result)
-
-
-def _segments(n: int, before: int, after: int, mode: str) -> tuple[Segment, ...]:
-    """Return the runs of rows that a padded axis of `n` rows is made of."""
-    if mode == "edge" or (mode == "reflect" and n == 1):
-        runs = [Segment(0, before, 0), Segment(0, n, 1), Segment(n - 1, after, 0)]
-        return tuple(run for run in runs if run.length)
-    if mode == "wrap":
-        turns = [Segment(0, n, 1)]
-    elif mode == "symmetric":
-        turns = [Segment(0, n, 1), Segment(n - 1, n, -1)]
-    else:
-        turns = [Segment(0, n - 1, 1), Segment(n - 1, n - 1, -1)]
-    # The axis is a window of the periodic continuation of these turns.
-    period = sum(turn.length for turn in turns)
-    position = -(-before // period) * -period
-    runs = []
-    while position < n + after:
-        for start, length, step in turns:
-            low = max(position, -before)
-            high = min(position + length, n + after)
-            if high > low:
-                runs.append(Segment(start + step * (low - position), high - low, step))
-            position += length
-    return tuple(runs)

@@ -1,7 +1,8 @@
-"""Quantiles, as NumPy's: beyond the standard, because xarray and others look for them.
+"""Quantiles and the median, as NumPy's, which xarray and other libraries use.
 
-The array is sorted along the reduced axes, which are made one first, and the elements on
-either side of each quantile are taken: composites, differentiable as `sort` is.
+The reduced axes are merged into one and sorted, and the elements on either side of each
+quantile are taken: composites, differentiable as `sort` is. Only the median over the split
+axis needs no sorted array: `_sorting.samplesort.find_cuts` finds its elements.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from torch import Tensor
 from ._comm.recording import breaks
 from ._core.array import Array
 from ._core.collectives import preduce
+from ._core.docstrings import filled_in
 from ._core.dtypes import ORDERED, REAL_FLOATING, to_torch_dtype
-from ._core.layout import Axis, Layout, normalize_axes, normalize_axis
+from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis
 from ._core.lift import as_floating, check_array
 from ._core.redistribute import redistribute, resplit
 from ._core.tape import tracked
 from ._elementwise import isnan, logical_not
 from ._indexing.read import take, take_along_axis
-from ._manipulation import moveaxis
+from ._manipulation import expand_dims, moveaxis, permute_dims
 from ._reshape import reshape
 from ._searching import where
-from ._sorting import _last, as_last_axis, sort, with_axes
+from ._sorting import sort, to_last_axis
 from ._sorting.local import from_raw_keys, raw_keys, sort_keys, sort_last
 from ._sorting.samplesort import find_cuts
 from ._statistical import sum as sum_
@@ -39,7 +41,7 @@ Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 # Hyndman and Fan (1996), "Sample quantiles in statistical packages": the constants (alpha,
-# beta) of the continuous definitions, of which the place is q (n + 1 - alpha - beta) + alpha - 1.
+# beta) of the continuous definitions, whose position is q (n + 1 - alpha - beta) + alpha - 1.
 _CONTINUOUS: Final[dict[str, tuple[float, float]]] = {
     "linear": (1.0, 1.0),
     "lower": (1.0, 1.0),
@@ -57,75 +59,89 @@ _CONTINUOUS: Final[dict[str, tuple[float, float]]] = {
 _ROUNDED: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
     "lower": torch.floor,
     "higher": torch.ceil,
-    "nearest": torch.round,  # a half to the even place, as NumPy's
+    "nearest": torch.round,  # a half to the even position, as NumPy does
 }
 
 
+_QUANTILE: Final = """Parameters
+----------
+x : Array
+    Real, in any layout; integers and booleans count as the default real dtype.
+q : float, sequence or array
+    Probabilities from 0 to 1, the same on every rank.
+{axis}
+method : str, optional
+    "linear", "lower", "higher", "midpoint", "nearest", or another of NumPy's continuous ones:
+    "interpolated_inverted_cdf", "hazen", "weibull", "median_unbiased", "normal_unbiased"
+    (Hyndman and Fan (1996), "Sample quantiles in statistical packages").
+{keepdims}
+
+Returns
+-------
+Array
+    The axes of `q` come first. Of the dtype of `x` if `q` is a number, otherwise promoted
+    with that of `q`.
+    {reduced}
+
+Raises
+------
+TypeError
+    If `q` is not numeric.
+ValueError
+    If a probability is not in [0, 1], or the method is unknown."""
+
+_REDUCED: Final = """Split as `x`, and nothing is sent, if the split axis is kept. Otherwise, if
+there are at least as many other elements as ranks, one all-to-all splits `x` along its longest
+other axis, and the result is split along it; if not, the result is replicated, and the ranks
+"""
+
+_MEDIAN: Final = {
+    "x": "Real, in any layout; integers and booleans count as the default real dtype.",
+    "result": "Of the dtype of `x`.",
+    "reduced": f"""{_REDUCED}find the middle elements by small allreduces, or sort `x` together
+if the median is differentiated.""",
+}
+
+_NAN_MEDIAN: Final = _MEDIAN | {"reduced": f"{_REDUCED}sort `x` together (see `sort`)."}
+
+
+# ---------------------------------------------------------------------- quantiles
+
+
 @breaks
+@filled_in(rest=_QUANTILE, reduced=_NAN_MEDIAN["reduced"])
 def quantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
-    """Quantiles over axes.
+    """Return quantiles over axes; NaN where there is a NaN or no element.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real (integers and booleans as the default real dtype).
-    q : float, sequence or array
-        Probabilities from 0 to 1, the same on every rank.
-    axis : int or tuple of int, optional
-        All elements by default.
-    method : str
-        "linear", "lower", "higher", "midpoint", "nearest", or another of NumPy's continuous ones:
-        "interpolated_inverted_cdf", "hazen", "weibull", "median_unbiased", "normal_unbiased".
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {rest}
 
-    Returns
-    -------
-    Array
-        The axes of `q` come first. NaN where there is a NaN or no element. Dtype of `x` for a
-        number `q`, as NumPy promotes `x` with `q` else. Split as `x`; over the split axis:
-        replicated where it is no bigger than one rank's share of `x`, else split.
-
-    Raises
-    ------
-    ValueError
-        If a probability is not in [0, 1], or the method is unknown.
-
-    Notes
-    -----
-    Messages: none if the split axis is kept. Else those of `sort`, and of taking some elements;
-    where there are at least as many other elements as ranks, one all-to-all of `x`, which splits
-    it along its longest other axis.
+    Examples
+    --------
+    >>> print(xp.quantile(xp.asarray([3.0, 1.0, 2.0, 5.0], split=0), [0.0, 0.5]))
+    [1.  2.5]
     """
     return _quantile("quantile", x, q, axis, method, keepdims)
 
 
 @breaks
+@filled_in(rest=_QUANTILE, reduced=_NAN_MEDIAN["reduced"])
 def nanquantile(
     x: Array, /, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False
 ) -> Array:
-    """Quantiles over axes of what is not NaN; NaN where all are. As `quantile` otherwise.
+    """Return quantiles over axes of the elements that are not NaN; NaN where all are.
 
-    Messages: one reduction more, which counts.
+    One reduction counts these elements first.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanquantile(xp.asarray([3.0, xp.nan, 2.0, 4.0], split=0), 0.25))
+    2.5
     """
     return _quantile("nanquantile", x, q, axis, method, keepdims, skips_nan=True)
-
-
-@breaks
-def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Median over axes of what is not NaN; NaN where all are. Messages as for `nanquantile`."""
-    check_array("nanmedian", "x", x, ORDERED)
-    if x._local.dtype not in REAL_FLOATING.all:
-        return median(x, axis=axis, keepdims=keepdims)
-    axes = normalize_axes("nanmedian", axis, x.ndim)
-    lines = _movable(as_last_axis(x, axes))
-    n = _counts(lines)
-    middle = torch.stack([(n._local - 1) // 2, n._local // 2], dim=-1)
-    t = _elements(lines, Array(middle, _with_last(n, 2)))._local
-    result = Array(mean_of(t[..., 0], t[..., 1]), n._layout)
-    return with_axes(result, axes) if keepdims else result
 
 
 def _quantile(
@@ -137,45 +153,42 @@ def _quantile(
         raise ValueError(f"{func}: method is {method!r}; expected one of {known}")
     axes = normalize_axes(func, axis, x.ndim)
     probabilities, dtype = _probabilities(func, q, x)
-    lines = _movable(as_last_axis(x, axes))
+    lines = _with_whole_lines(_merge_last(x, axes))
     at = torch.from_numpy(probabilities.reshape(-1)).to(x._local.device)
     if skips_nan or lines.shape[-1] == 0:
-        result = _of_each_line(lines, at, method, dtype)
+        result = _quantiles_of_numbers(lines, at, method, dtype)
     else:
-        result = _of_equal_lines(lines, at, method, dtype)
+        result = _quantiles_of_all(lines, at, method, dtype)
     result = moveaxis(result, -1, 0)
-    result = with_axes(result, axes, 1) if keepdims else result
+    result = _with_axes(result, axes, 1) if keepdims else result
     return reshape(result, (*probabilities.shape, *result.shape[1:]))
 
 
-def _of_each_line(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
-    """Return the quantiles, on a last axis, of what is not NaN in each line."""
-    n = _counts(lines)
-    low, high, weight = _places(at, n._local[..., None], method)
-    k = at.shape[0]
-    found = _elements(lines, Array(torch.cat([low, high], dim=-1), _with_last(n, 2 * k)))
-    t = found._local
-    return Array(_between(t[..., :k], t[..., k:], weight, dtype), _with_last(n, k))
-
-
-def _of_equal_lines(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
-    """Return the quantiles of lines without or with NaN, which stays NaN, on a last axis."""
+def _quantiles_of_all(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
+    """Return the quantiles of each line, on a last axis; NaN where the line has a NaN."""
     n = lines.shape[-1]
     low, high, weight = _places(at, torch.tensor(n, device=at.device), method)
     places = torch.cat([low, high, torch.full_like(low[:1], n - 1)])
     index = Array(places, Layout.replicated(tuple(places.shape), lines.comm))
     found = take(sort(lines, axis=-1), index, axis=-1)
-    if found.split == found.ndim - 1:  # of few lines
+    if found.split == found.ndim - 1:  # few lines
         found = resplit(found, None)
     k = at.shape[0]
     t = found._local
-    result = _between(t[..., :k], t[..., k : 2 * k], weight, dtype)
+    result = _interpolate(t[..., :k], t[..., k : 2 * k], weight, dtype)
     last = t[..., 2 * k :]
     result = torch.where(last != last, math.nan, result)
-    return Array(result, _with_last(Array(last[..., 0], _without_last(found)), k))
+    return Array(result, found._layout.with_length(found.ndim - 1, k))
 
 
-# ---------------------------------------------------------------------- parts
+def _quantiles_of_numbers(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
+    """Return the quantiles of the elements of each line that are not NaN, on a last axis."""
+    n = _count_numbers(lines)
+    low, high, weight = _places(at, n._local[..., None], method)
+    k = at.shape[0]
+    found = _take_from_sorted(lines, Array(torch.cat([low, high], dim=-1), _with_last(n, 2 * k)))
+    t = found._local
+    return Array(_interpolate(t[..., :k], t[..., k:], weight, dtype), _with_last(n, k))
 
 
 def _probabilities(func: str, q: Any, x: Array) -> tuple[np.ndarray[Any, Any], torch.dtype]:
@@ -191,42 +204,12 @@ def _probabilities(func: str, q: Any, x: Array) -> tuple[np.ndarray[Any, Any], t
     return values.astype(np.float64), dtype
 
 
-def _movable(lines: Array) -> Array:
-    """Return the lines split along another axis than theirs, where there are enough of them."""
-    layout = lines._layout
-    last = layout.ndim - 1
-    if layout.split != last or math.prod(layout.shape[:-1]) < layout.comm.size:
-        return lines
-    if layout.comm.size == 1:
-        return lines
-    return redistribute(lines, layout.split_off((last,)))
-
-
-def _counts(lines: Array) -> Array:
-    """Return how many elements of each line are not NaN."""
-    return sum_(logical_not(isnan(lines)), axis=-1)
-
-
-def _elements(lines: Array, index: Array) -> Array:
-    """Return elements of the sorted lines, at places that differ from line to line."""
-    last = lines.shape[-1] - 1
-    if last < 0:
-        empty = torch.full(index._local.shape, math.nan, dtype=lines._local.dtype)
-        return Array(empty.to(index._local.device), index._layout)
-    clipped = torch.clamp(index._local, 0, last)
-    ordered = sort(lines, axis=-1)
-    if lines.split != lines.ndim - 1:
-        return Array(torch.take_along_dim(ordered._local, clipped, dim=-1), index._layout)
-    found = take_along_axis(ordered, Array(clipped, index._layout), axis=-1)
-    return redistribute(found, index._layout)  # of few lines: replicated as the index is
-
-
 def _places(q: torch.Tensor, n: torch.Tensor, method: str) -> Places:
-    """Return the places on either side of each quantile of `n` elements, and the upper's weight."""
+    """Return the positions around each quantile of `n` elements, and the upper one's weight."""
     alpha, beta = _CONTINUOUS[method]
-    n = n.to(torch.float64)  # an integer tensor and a number would make float32
+    n = n.to(torch.float64)  # otherwise an integer tensor and a number make float32
     last = torch.clamp(n - 1, min=0.0)
-    # The first exactly so, since it may be rounded up or down.
+    # Exact for "linear", because the position may be rounded up or down.
     linear = alpha == beta == 1
     place = q * (n - 1) if linear else n * q + (alpha + q * (1 - alpha - beta)) - 1
     place = torch.minimum(torch.clamp(place, min=0.0), last)
@@ -240,77 +223,77 @@ def _places(q: torch.Tensor, n: torch.Tensor, method: str) -> Places:
     return low.to(torch.int64), high.to(torch.int64), weight
 
 
-def _between(
+def _interpolate(
     low: torch.Tensor, high: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Interpolate, from the nearer end, so that the result is monotonic in the weight."""
+    """Interpolate from the nearer end, so that the result is monotonic in the weight."""
     wide = torch.promote_types(dtype, torch.float32)
     a, b, t = low.to(wide), high.to(wide), weight.to(wide)
-    distance = torch.where((t == 0) | (a == b), 0.0, b - a)  # of infinities none
+    distance = torch.where((t == 0) | (a == b), 0.0, b - a)  # equal infinities have no distance
     return torch.where(t < 0.5, a + distance * t, b - distance * (1 - t)).to(dtype)
 
 
-def _with_last(x: Array, n: int) -> Layout:
-    """Return the layout of `x` with one more axis, the last."""
-    return x._layout.insert(x.ndim, length=n)
-
-
-def _without_last(x: Array) -> Layout:
-    """Return the layout of `x`, not split along its last axis, without that."""
-    return x._layout.drop(x.ndim - 1)
+# ---------------------------------------------------------------------- medians
 
 
 @breaks
+@filled_in(**_MEDIAN)
 def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
-    """Median over axes: the middle element, or the mean of the two middle ones.
+    """Return the median over axes, the middle element or the mean of both; NaN if one is NaN.
 
-    Beyond the standard; values as NumPy's.
+    {reduction}
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real (integers and booleans as the default real dtype).
-    axis : int or tuple of int, optional
-        All elements by default.
-    keepdims : bool
-        Keep the reduced axes with length 1.
-
-    Returns
-    -------
-    Array
-        NaN where there is a NaN or no element. Over the split axis: replicated, or split
-        along another axis where that would be more than one rank's share of `x`.
-
-    Notes
-    -----
-    Messages: none if the split axis is kept. Else no data travels: each rank sorts its
-    shard, and the search for splitters (`_samplesort`) finds the middle elements by some
-    small allreduces; where there are at least as many other elements as ranks, one
-    all-to-all of `x` first, which splits it along its longest other axis. While it is being
-    differentiated: those of `sort`, and of taking the middle elements.
+    Examples
+    --------
+    >>> print(xp.median(xp.asarray([3.0, 1.0, 2.0, 5.0], split=0)))
+    2.5
     """
     x = as_floating("median", check_array("median", "x", x, ORDERED))
     if axis is not None and not isinstance(axis, int):
         axes = normalize_axes("median", axis, x.ndim)
-        result = median(as_last_axis(x, axes), axis=-1)
-        return with_axes(result, axes) if keepdims else result
+        result = median(_merge_last(x, axes), axis=-1)
+        return _with_axes(result, axes) if keepdims else result
     layout = x._layout
     shape = tuple(1 for _ in x.shape) if keepdims else ()
     if tracked(x._local) and layout.split is not None and layout.comm.size > 1:
         if axis is None:
-            return reshape(_median_of_sorted(reshape(x, (-1,)), 0, keepdims), shape)
-        return _median_of_sorted(x, normalize_axis("median", axis, x.ndim), keepdims)
+            return reshape(_median_by_sorting(reshape(x, (-1,)), 0, keepdims), shape)
+        return _median_by_sorting(x, normalize_axis("median", axis, x.ndim), keepdims)
     if axis is None:
         if layout.split is None or layout.comm.size == 1:
-            values = _middle(sort_last(x._local.reshape(1, -1)))
+            values = _median_of_sorted_rows(sort_last(x._local.reshape(1, -1)))
         else:
-            values = _median_split([x._local.reshape(-1)], layout.size, layout)
+            values = _median_over_ranks([x._local.reshape(-1)], layout.size, layout)
         return Array(values.view(shape), Layout.replicated(shape, layout.comm))
     axis = normalize_axis("median", axis, x.ndim)
     return _median_along(x, axis, keepdims)
 
 
-def _median_of_sorted(x: Array, axis: int, keepdims: bool) -> Array:
+@breaks
+@filled_in(**_NAN_MEDIAN)
+def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Return the median over axes of the elements that are not NaN; NaN where all are.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nanmedian(xp.asarray([3.0, xp.nan, 2.0, 4.0], split=0)))
+    3.0
+    """
+    check_array("nanmedian", "x", x, ORDERED)
+    if x._local.dtype not in REAL_FLOATING.all:
+        return median(x, axis=axis, keepdims=keepdims)
+    axes = normalize_axes("nanmedian", axis, x.ndim)
+    lines = _with_whole_lines(_merge_last(x, axes))
+    n = _count_numbers(lines)
+    middle = torch.stack([(n._local - 1) // 2, n._local // 2], dim=-1)
+    t = _take_from_sorted(lines, Array(middle, _with_last(n, 2)))._local
+    result = Array(_mean_of_two(t[..., 0], t[..., 1]), n._layout)
+    return _with_axes(result, axes) if keepdims else result
+
+
+def _median_by_sorting(x: Array, axis: int, keepdims: bool) -> Array:
     """Return the median as a function of the sorted array, which is differentiable."""
     n = x.shape[axis]
     ordered = sort(x, axis=axis)
@@ -336,35 +319,29 @@ def _median_along(x: Array, axis: int, keepdims: bool) -> Array:
         layout = layout.split_off((axis,))
         x = redistribute(x, layout)
     result = layout.drop(axis, keepdims=keepdims)
-    rows = _last(x._local, axis)
+    rows = to_last_axis(x._local, axis)
     if layout.split == axis and layout.comm.size > 1:
         if not layout.nonempty:
             return Array(x._local.new_full(result.shape, math.nan), result)
         each = list(rows.reshape(lines, layout.count).unbind(0))
-        return Array(_median_split(each, n, layout).view(result.shape), result)
-    values = _middle(sort_last(rows))
+        return Array(_median_over_ranks(each, n, layout).view(result.shape), result)
+    values = _median_of_sorted_rows(sort_last(rows))
     return Array(values.unsqueeze(axis) if keepdims else values, result)
 
 
-def mean_of(low: Tensor, high: Tensor) -> Tensor:
-    """Return the mean of the two middle elements, as NumPy rounds it."""
-    wide = torch.float32 if low.dtype.itemsize == 2 else low.dtype
-    return ((low.to(wide) + high.to(wide)) / 2).to(low.dtype)
-
-
-def _middle(rows: Tensor) -> Tensor:
+def _median_of_sorted_rows(rows: Tensor) -> Tensor:
     """Return the medians of sorted rows (along the last axis)."""
     n = rows.shape[-1]
     if n == 0:
         return rows.new_full(rows.shape[:-1], math.nan)
     high = rows[..., n // 2]
-    values = high.clone() if n % 2 else mean_of(rows[..., n // 2 - 1], high)
+    values = high.clone() if n % 2 else _mean_of_two(rows[..., n // 2 - 1], high)
     last = rows[..., -1]
     return torch.where(last != last, last, values)
 
 
-def _median_split(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
-    """Return the medians of rows of `n` elements, each held in parts by all ranks: replicated."""
+def _median_over_ranks(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
+    """Return the replicated medians of rows of `n` elements that are split over all ranks."""
     comm = layout.comm
     dtype, device = rows[0].dtype, rows[0].device
     if n == 0:
@@ -372,7 +349,7 @@ def _median_split(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
     runs = [sort_keys(raw_keys(row.contiguous())) for row in rows]
     places = [n // 2] if n % 2 else [n // 2 - 1, n // 2]
     cuts = find_cuts([(run,) for run in runs], places, n, comm)
-    # The element at a place is the least of those that the ranks have after their cuts.
+    # The element at a position is the least element behind the cuts of all ranks.
     greatest = torch.iinfo(torch.int64).max
     keys = torch.tensor(
         [
@@ -385,9 +362,71 @@ def _median_split(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
     keys[:, -1] = ~keys[:, -1]
     ordered = from_raw_keys(keys.to(runs[0].dtype), dtype).to(device)
     last = ordered[:, -1]
-    values = ordered[:, 0] if n % 2 else mean_of(ordered[:, 0], ordered[:, 1])
+    values = ordered[:, 0] if n % 2 else _mean_of_two(ordered[:, 0], ordered[:, 1])
     return torch.where(last != last, last, values)
 
 
 def _last_key(run: Tensor) -> int:
     return int(run[-1]) if run.shape[0] else torch.iinfo(torch.int64).min
+
+
+def _mean_of_two(low: Tensor, high: Tensor) -> Tensor:
+    """Return the mean of the two middle elements, as NumPy rounds it."""
+    wide = torch.float32 if low.dtype.itemsize == 2 else low.dtype
+    return ((low.to(wide) + high.to(wide)) / 2).to(low.dtype)
+
+
+# ---------------------------------------------------------------------- merged axes
+
+
+def _merge_last(x: Array, axes: Shape) -> Array:
+    """Return the array with axes merged into a last one, in any order of the elements.
+
+    The split axis comes first among them, so that nothing is sent.
+    """
+    kept = [i for i in range(x.ndim) if i not in axes]
+    merged = sorted(axes, key=lambda i: i != x.split)
+    n = math.prod(x.shape[i] for i in axes)
+    return reshape(permute_dims(x, (*kept, *merged)), (*(x.shape[i] for i in kept), n))
+
+
+def _with_axes(x: Array, axes: Shape, before: int = 0) -> Array:
+    """Return a reduced array with axes of length 1 where `axes` were, behind `before` others."""
+    for axis in sorted(axes):
+        x = expand_dims(x, axis=axis + before)
+    return x
+
+
+def _with_whole_lines(lines: Array) -> Array:
+    """Return the lines split along another axis than the last, if there are enough lines."""
+    layout = lines._layout
+    last = layout.ndim - 1
+    if layout.split != last or math.prod(layout.shape[:-1]) < layout.comm.size:
+        return lines
+    if layout.comm.size == 1:
+        return lines
+    return redistribute(lines, layout.split_off((last,)))
+
+
+def _count_numbers(lines: Array) -> Array:
+    """Return how many elements of each line are not NaN."""
+    return sum_(logical_not(isnan(lines)), axis=-1)
+
+
+def _take_from_sorted(lines: Array, index: Array) -> Array:
+    """Return elements of the sorted lines, at positions that differ from line to line."""
+    last = lines.shape[-1] - 1
+    if last < 0:
+        empty = torch.full(index._local.shape, math.nan, dtype=lines._local.dtype)
+        return Array(empty.to(index._local.device), index._layout)
+    clipped = torch.clamp(index._local, 0, last)
+    ordered = sort(lines, axis=-1)
+    if lines.split != lines.ndim - 1:
+        return Array(torch.take_along_dim(ordered._local, clipped, dim=-1), index._layout)
+    found = take_along_axis(ordered, Array(clipped, index._layout), axis=-1)
+    return redistribute(found, index._layout)  # few lines: replicated as the index is
+
+
+def _with_last(x: Array, n: int) -> Layout:
+    """Return the layout of `x` with an additional last axis of length `n`."""
+    return x._layout.insert(x.ndim, length=n)

@@ -1,10 +1,13 @@
-"""Other shapes of the same elements: `reshape` (row-major), and `broadcast_to`.
+"""Functions that give the same elements another shape: `reshape` (row-major) and `broadcast_to`.
 
-To reshape, both shapes are cut into groups of axes with equal products: ``(4, 6, 5)`` into
+The standard's chapter "Manipulation Functions"; the rest of it is in `_manipulation`.
+
+`reshape` cuts both shapes into groups of axes with equal products: ``(4, 6, 5)`` into
 ``(24, 5)`` has the groups ``4 * 6 = 24`` and ``5 = 5``. Only the group of the split axis
-matters. Seen as one merged axis, each rank's part of it is periodic: an interval of a row,
-the same in each of the `outer` rows. Where the split axis leads its group there is one row,
-and the data is where the result needs it if the bounds fall between the result's rows.
+matters. On the axis that the group merges into, the elements of a rank are periodic: an
+interval of a row, the same in each of `outer` rows. If the split axis is the first of its
+group, there is one row, and elements stay where they are if the bounds between ranks fall
+between rows of the result.
 """
 
 from __future__ import annotations
@@ -31,40 +34,39 @@ __all__ = ["broadcast_arrays", "broadcast_shapes", "broadcast_to", "reshape"]
 
 
 def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Array:
-    """Return the elements in row-major order in another shape.
+    """Return the elements, in row-major order, in another shape.
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     shape : tuple of int
-        The new shape, with as many elements; one entry may be -1, "what is left".
+        The new shape, of equally many elements; one entry may be -1, which is then inferred.
     copy : bool, optional
-        True: always copy. False: never copy. None: copy only if need be; what is later written
-        into the result then goes through to `x` where NumPy's result would be a view of it.
+        True: always copy. False: never copy. By default: copy only if needed; where NumPy's
+        result would be a view, writing into the result then also writes into `x`.
 
     Returns
     -------
     Array
-        Replicated if `x` is. Else, among the axes that the split axis becomes, the split is
-        on the first one where no element then changes rank (whatever the counts); otherwise
-        on the first that divides about evenly (no rank a quarter above its share), or the
-        longest. Counts stay close to those of `x` where the rows keep their order, or are
-        balanced.
+        Replicated if `x` is. Otherwise split along one of the axes that the split axis becomes:
+        the first one, if then no element changes rank; else the first that divides about evenly
+        (no rank a quarter above its share), or the longest. Counts stay close to those of `x` where
+        rows keep their order, otherwise they are balanced. Sends nothing if no element changes
+        rank; otherwise one all-to-all (two, if the split axis neither was the first of its group
+        of axes nor is so in the result). ``copy=False`` sends a small allgather to agree.
 
     Raises
     ------
     ValueError
-        If `shape` has another number of elements, or `copy` is False and they must be
-        copied or moved.
+        If `shape` has another number of elements, or `copy` is False and elements must be
+        copied or sent.
 
-    Notes
-    -----
-    Messages: none if the split axis leads its group of axes and the ranks' bounds fall
-    between rows of the result; else one all-to-all. Two if the split axis neither led its
-    group nor leads it in the result, because the first axis there does not divide evenly.
-    ``copy=False`` costs a small allgather to agree on the outcome.
-    The standard: "Manipulation Functions", reshape.
+    Examples
+    --------
+    >>> print(xp.reshape(xp.arange(6, split=0), (2, -1)))
+    [[0 1 2]
+     [3 4 5]]
     """
     check_array("reshape", "x", x)
     result = _reshaped(x, _plan(x._layout, as_ints("reshape", "shape", shape)), copy)
@@ -85,20 +87,20 @@ def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:
     t = x._local
     shard_shape = plan.result.local_shape
     if copy is False:
-        return Array(_view(t, layout, plan.result), plan.result)
+        return Array(_view_or_raise(t, layout, plan.result), plan.result)
     if plan.hops:
         first = plan.hops[0]
         low, high = first.bounds[layout.comm.rank : layout.comm.rank + 2]
         moved = t.reshape(plan.before, first.outer * (high - low), plan.after)
         for source, target in pairwise(plan.hops):
-            moved = _move(moved, source, target, layout.comm)
+            moved = _exchange(moved, source, target, layout.comm)
         return Array(moved.reshape(shard_shape), plan.result)
     if copy:
         return Array(t.clone(memory_format=torch.contiguous_format).view(shard_shape), plan.result)
     return Array(t.reshape(shard_shape), plan.result)
 
 
-def _view(t: Tensor, layout: Layout, result: Layout) -> Tensor:
+def _view_or_raise(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     """Return a view of `t` as a shard of `result`, or raise on all ranks if one needs a copy."""
     try:
         view = t.view(result.local_shape)
@@ -118,7 +120,7 @@ def _view(t: Tensor, layout: Layout, result: Layout) -> Tensor:
 
 
 class _Periodic(NamedTuple):
-    """Which elements of a merged axis every rank holds: an interval of each row.
+    """The elements of a merged axis that each rank holds: an interval of each row.
 
     The axis is `outer` rows of length ``bounds[-1]``; rank r holds
     ``[bounds[r], bounds[r + 1])`` of each of them.
@@ -129,13 +131,13 @@ class _Periodic(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How a reshape goes: decided once for a layout and a shape, from metadata alone."""
+    """The plan of a reshape, made once for a layout and a shape from metadata alone."""
 
     result: Layout
     before: int = 1  # the product of the axes before the group of the split axis
     after: int = 1
-    hops: tuple[_Periodic, ...] = ()  # from ... to: one all-to-all between neighbours
-    gathers: bool = False  # a single element becomes 0-d, hence replicated
+    hops: tuple[_Periodic, ...] = ()  # one all-to-all from each to the next
+    gathers: bool = False  # a single element becomes 0-d and replicated
 
     @property
     def moves(self) -> bool:
@@ -143,7 +145,7 @@ class _Plan(NamedTuple):
         return bool(self.hops) or (self.gathers and self.result.comm.size > 1)
 
 
-def _complete(layout: Layout, shape: Shape) -> Shape:
+def _complete_shape(layout: Layout, shape: Shape) -> Shape:
     """Return `shape` with its -1 filled in; raise if it does not fit."""
     holes = sum(n == -1 for n in shape)
     known = math.prod(n for n in shape if n != -1)
@@ -157,7 +159,7 @@ def _complete(layout: Layout, shape: Shape) -> Shape:
 
 @lru_cache(maxsize=4096)
 def _plan(layout: Layout, shape: Shape) -> _Plan:
-    shape = _complete(layout, shape)
+    shape = _complete_shape(layout, shape)
     comm, split = layout.comm, layout.split
     if split is None:
         return _Plan(Layout.replicated(shape, comm))
@@ -169,8 +171,8 @@ def _plan(layout: Layout, shape: Shape) -> _Plan:
         return _Plan(Layout.balanced(shape, 0, comm))
     if layout.size == 1:
         return _Plan(Layout.of(shape, 0, layout.counts, comm))
-    before, length, source = _group(layout, shape)
-    first, *others = _candidates(shape, before, length)
+    before, length, source = _group_of_split(layout, shape)
+    first, *others = _axes_of_group(shape, before, length)
     inner = length // shape[first]
     if source.outer == 1 and not any(bound % inner for bound in source.bounds):
         counts = tuple((b - a) // inner for a, b in pairwise(source.bounds))
@@ -182,7 +184,7 @@ def _plan(layout: Layout, shape: Shape) -> _Plan:
     outer = math.prod(shape[:axis]) // before
     inner = length // outer // shape[axis]
     if axis == first and source.outer == 1:
-        # The nearest bounds between rows: as little as may be changes rank.
+        # Round bounds to rows, so that as few elements as possible change rank.
         offsets = [(bound + inner // 2) // inner for bound in source.bounds]
         counts = tuple(b - a for a, b in pairwise(offsets))
     else:
@@ -199,8 +201,8 @@ def _divides_evenly(n: int, size: int) -> bool:
     return -(-n // size) * size <= 1.25 * n
 
 
-def _group(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
-    """Return the group of the split axis: the product before it, its own, and what ranks hold."""
+def _group_of_split(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
+    """Return the split axis's group: the product before it, its own, and the ranks' elements."""
     split = layout.split
     assert split is not None
     old = [1, *accumulate(layout.shape, operator.mul)]
@@ -216,8 +218,8 @@ def _group(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
     return begin, length, _Periodic(outer, tuple(n * scale for n in layout.offsets))
 
 
-def _candidates(shape: Shape, before: int, length: int) -> list[int]:
-    """Return the axes of the new shape that make up the group, less those of length 1."""
+def _axes_of_group(shape: Shape, before: int, length: int) -> list[int]:
+    """Return the axes of the new shape that form the group, without those of length 1."""
     axes = []
     product = 1
     for axis, n in enumerate(shape):
@@ -230,33 +232,33 @@ def _candidates(shape: Shape, before: int, length: int) -> list[int]:
 # ---------------------------------------------------------------------- the exchange
 
 
-def _below(part: _Periodic, rank: int, position: int) -> int:
+def _count_before(part: _Periodic, rank: int, position: int) -> int:
     """Return how many elements `rank` holds before `position` on the merged axis."""
     low, high = part.bounds[rank], part.bounds[rank + 1]
     rows, rest = divmod(position, part.bounds[-1])
     return rows * (high - low) + min(max(rest - low, 0), high - low)
 
 
-def _move(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -> Tensor:
-    """Exchange parts of axis 1 of `t`: one all-to-all. In one of the two there is one row."""
+def _exchange(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -> Tensor:
+    """Exchange parts of axis 1 of `t` by one all-to-all; source or target has a single row."""
     me, size = comm.rank, comm.size
     whole, cut = (source, target) if source.outer == 1 else (target, source)
     spans = list(pairwise(whole.bounds))
 
     def common(interval: int, part: int) -> tuple[int, int]:
-        """Return which of its elements the rank `part` shares with the rank `interval`."""
+        """Return which elements of the rank `part` fall into the rank `interval`."""
         begin, end = spans[interval]
-        return _below(cut, part, begin), _below(cut, part, end)
+        return _count_before(cut, part, begin), _count_before(cut, part, end)
 
     if source.outer == 1:
-        pieces = [_select(t, *spans[me], target, rank) for rank in range(size)]
+        pieces = [_elements_for(t, *spans[me], target, rank) for rank in range(size)]
         lengths = [b - a for a, b in (common(rank, me) for rank in range(size))]
     else:
         bounds = [common(rank, me) for rank in range(size)]
         pieces = [t.narrow(1, a, b - a) for a, b in bounds]
         lengths = [b - a for a, b in (common(me, rank) for rank in range(size))]
     own = pieces[me]
-    pieces[me] = own.narrow(1, 0, 0)  # what stays is not sent
+    pieces[me] = own.narrow(1, 0, 0)  # a rank sends itself nothing
     lengths[me] = 0
     received = all_to_all(pieces, [(t.shape[0], n, t.shape[2]) for n in lengths], comm)
     received[me] = own
@@ -265,11 +267,11 @@ def _move(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -
     return _interleave(received, *spans[me], source)
 
 
-def _rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
+def _cut_at_rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
     """Cut ``[begin, end)`` at multiples of `row`.
 
-    Returns the interval of the row that it begins in, the number of whole rows, and how far
-    it reaches into the row that it ends in.
+    Returns the interval within its first row, the number of whole rows, and how far it
+    reaches into its last row.
     """
     first, last = -(-begin // row), end // row
     if first > last:
@@ -277,10 +279,10 @@ def _rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
     return row - (first * row - begin), row, last - first, end - last * row
 
 
-def _select(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tensor:
-    """Return, of the elements ``[begin, end)`` on axis 1 of `t`, those that are `rank`'s."""
+def _elements_for(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tensor:
+    """Return those of the elements ``[begin, end)`` on axis 1 of `t` that belong to `rank`."""
     row, low, high = part.bounds[-1], part.bounds[rank], part.bounds[rank + 1]
-    a, b, rows, rest = _rows(begin, end, row)
+    a, b, rows, rest = _cut_at_rows(begin, end, row)
     middle = t.narrow(1, b - a, rows * row)
     pieces = [
         _within(t.narrow(1, 0, b - a), a, b, low, high),
@@ -291,14 +293,14 @@ def _select(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tens
 
 
 def _within(t: Tensor, begin: int, end: int, low: int, high: int) -> Tensor:
-    """Return the elements ``[low, high)`` of a stretch of a row that holds ``[begin, end)``."""
+    """Return the elements ``[low, high)`` of a row, of which `t` holds ``[begin, end)``."""
     first, last = overlap(begin, end, low, high)
     return t.narrow(1, first - begin if last > first else 0, last - first)
 
 
 def _interleave(parts: Sequence[Tensor], begin: int, end: int, source: _Periodic) -> Tensor:
-    """Put the ranks' parts of ``[begin, end)`` in order: row by row, in each rank by rank."""
-    a, b, rows, _ = _rows(begin, end, source.bounds[-1])
+    """Put the ranks' parts of ``[begin, end)`` in order: by row, then by rank."""
+    a, b, rows, _ = _cut_at_rows(begin, end, source.bounds[-1])
     heads, middles, tails = [], [], []
     for part, (low, high) in zip(parts, pairwise(source.bounds), strict=True):
         first, last = overlap(a, b, low, high)
@@ -315,21 +317,27 @@ def _interleave(parts: Sequence[Tensor], begin: int, end: int, source: _Periodic
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
-    """Return the shape that shapes broadcast to: ``()`` for none of them.
+    """Return the shape that shapes broadcast to, ``()`` without arguments.
 
     Parameters
     ----------
     *shapes : tuple of int
         Any number of shapes.
 
+    Returns
+    -------
+    tuple of int
+        By the standard's rules ("Broadcasting").
+
     Raises
     ------
     ValueError
-        If they do not broadcast together.
+        If the shapes do not broadcast together.
 
-    Notes
-    -----
-    The standard: "Broadcasting", and "Manipulation Functions", broadcast_shapes.
+    Examples
+    --------
+    >>> xp.broadcast_shapes((3, 1), (4,))
+    (3, 4)
     """
     return broadcast_shape("broadcast_shapes", *(tuple(shape) for shape in shapes))
 
@@ -345,16 +353,19 @@ def broadcast_arrays(*arrays: Array) -> tuple[Array, ...]:
     Returns
     -------
     tuple of Array
-        Each as of `broadcast_to`, with the messages said there; their layouts may differ.
+        The results of `broadcast_to`, split as described there, with its messages for each array;
+        their layouts may differ.
 
     Raises
     ------
     ValueError
         If the shapes do not broadcast together.
 
-    Notes
-    -----
-    The standard: "Manipulation Functions", broadcast_arrays.
+    Examples
+    --------
+    >>> x, y = xp.broadcast_arrays(xp.arange(3, split=0), xp.zeros((2, 1)))
+    >>> x.shape, y.shape
+    ((2, 3), (2, 3))
     """
     for i, x in enumerate(arrays):
         check_array("broadcast_arrays", f"arrays[{i}]", x)
@@ -373,25 +384,26 @@ def broadcast_to(x: Array, /, shape: int | Sequence[int]) -> Array:
     x : Array
         Any layout and dtype.
     shape : tuple of int
-        What `x` broadcasts to.
+        The shape of the result.
 
     Returns
     -------
     Array
-        A view (of stride 0) of the shards; the split follows its axis. Where a split axis
-        of length 1 becomes longer, the result is split evenly: along that axis if it is
-        then the longest of those that `x` has, else along the longest of the others.
+        A view of the shards; the split follows its axis. Sends nothing, unless a split axis of
+        length 1 becomes longer: if it then is the longest axis that `x` has, one allgather
+        of `x` (a row of the result), and the result is split along it; otherwise one all-to-all,
+        and the result is split along the longest of the others.
 
     Raises
     ------
     ValueError
         If `x` does not broadcast to `shape`.
 
-    Notes
-    -----
-    Messages: none, unless a split axis of length 1 becomes longer: then one allgather of
-    `x` (which one rank holds; a row of the result) or one all-to-all, respectively. The
-    standard: "Manipulation Functions", broadcast_to.
+    Examples
+    --------
+    >>> print(xp.broadcast_to(xp.arange(3, split=0), (2, 3)))
+    [[0 1 2]
+     [0 1 2]]
     """
     check_array("broadcast_to", "x", x)
     layout = x._layout

@@ -1,15 +1,15 @@
-"""Searching functions (the standard's chapter "Searching Functions"), and bincount.
+"""Searching functions, the standard's chapter of that name, and NumPy's `bincount`.
 
-Reductions over the split axis leave a replicated result, by two small allreduces
-(`argmax`, `argmin`) or one; where the result would be bigger than one rank's share of the
-operand, the operand is first split along a kept axis (`_op.plan_reduction`).
+Reductions over the split axis leave a replicated result, unless it would be bigger than one
+rank's share of the operand: the operand is then split along a kept axis first
+(`_core.lift.plan_reduction`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from ._core.collectives import (
     ring_shift,
     shard,
 )
+from ._core.docstrings import filled_in
 from ._core.dtypes import (
     ANY,
     BOOL,
@@ -50,43 +51,57 @@ __all__ = ["argmax", "argmin", "bincount", "count_nonzero", "nonzero", "searchso
 NOWHERE = torch.iinfo(torch.int64).max
 
 
+_EXTREMUM: Final = """Parameters
+----------
+x : Array
+    Real or boolean; any layout.
+axis : int, optional
+    The axis to search along; by default the array counts as flattened (row-major).
+{keepdims}
+
+Returns
+-------
+Array
+    int64. Split as `x` if the split axis is kept: sends nothing. Otherwise replicated, by two
+    allreduces of the result (values, then indices); if that would be more than one rank's share
+    of `x`, one all-to-all splits `x` along its longest kept axis first, and the result is split.
+
+Raises
+------
+IndexError
+    If `axis` is out of range.
+ValueError
+    If there are no elements to choose from."""
+
+
 # ---------------------------------------------------------------------- extremes
 
 
+@filled_in(rest=_EXTREMUM)
 def argmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first maximum along an axis.
+    """Return the index of the first maximum along an axis; the first NaN counts as the maximum.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real or boolean.
-    axis : int, optional
-        Without it: the index into the flattened array (row-major).
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {rest}
 
-    Returns
-    -------
-    Array
-        int64. The first NaN counts as the maximum, as in NumPy. Replicated where the split
-        axis is reduced, else split as before.
-
-    Raises
-    ------
-    ValueError
-        If the reduced axes have no elements.
-
-    Notes
-    -----
-    Messages: none if the split axis is kept; else two allreduces of the result (values,
-    then candidate indices), after one all-to-all of `x` where the result is bigger than one
-    rank's share of it.
+    Examples
+    --------
+    >>> print(xp.argmax(xp.asarray([[1, 5, 2], [7, 0, 7]], split=0), axis=1))
+    [1 0]
     """
     return _arg_extreme(_ARGMAX, x, axis, keepdims)
 
 
+@filled_in(rest=_EXTREMUM)
 def argmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first minimum along an axis; otherwise as `argmax` (NaN first, too)."""
+    """Return the index of the first minimum along an axis; the first NaN counts as the minimum.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.argmin(xp.asarray([3, 1, 2, 1], split=0)))
+    1
+    """
     return _arg_extreme(_ARGMIN, x, axis, keepdims)
 
 
@@ -135,7 +150,7 @@ def _arg_extreme(kind: _Extreme, x: Array, axis: int | None, keepdims: bool) -> 
 
 
 def _comparable(t: Tensor) -> Tensor:
-    """Return a tensor of the same order that torch's kernels take."""
+    """Return a tensor of the same order, of a dtype that torch's kernels take."""
     if t.dtype is torch.bool:
         return t.view(torch.uint8)
     return t if t.dtype is torch.uint8 or t.dtype not in INTEGER.all else order_keys(t)[0]
@@ -180,22 +195,16 @@ def _count(t: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
     return counts
 
 
+@filled_in(x="Any layout and dtype.", result="int64.")
 def count_nonzero(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Count the elements that are not zero (NaN is not).
+    """Count the elements that are not zero over axes; NaN is not zero.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout and dtype.
-    axis : int or tuple of int, optional
-        All axes by default.
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {reduction}
 
-    Returns
-    -------
-    Array
-        int64. Layout and messages: those of `sum`.
+    Examples
+    --------
+    >>> print(xp.count_nonzero(xp.asarray([3, 0, 2, 0], split=0)))
+    2
     """
     check_array("count_nonzero", "x", x, ANY)
     return reduction("count_nonzero", _count, x, axis, keepdims, combine="sum")
@@ -203,7 +212,7 @@ def count_nonzero(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> 
 
 @breaks
 def nonzero(x: Array, /) -> tuple[Array, ...]:
-    """Indices of the elements that are not zero, in row-major order.
+    """Return the indices of the elements that are not zero, in row-major order.
 
     Parameters
     ----------
@@ -213,18 +222,21 @@ def nonzero(x: Array, /) -> tuple[Array, ...]:
     Returns
     -------
     tuple of Array
-        For each axis of `x` an int64 array of the indices along it. If `x` is split: split
-        along axis 0, each rank holding the indices of its rows (uneven); else replicated.
+        For each axis of `x` the indices along it, int64, with one axis. Replicated if `x` is, and
+        nothing is sent. Otherwise split along axis 0: each rank holds the indices of its rows, and
+        one allgather of an integer from each rank gives the counts; if `x` is not split along its
+        first axis, one all-to-all of `x` first does that.
 
     Raises
     ------
     ValueError
         If `x` is 0-d.
 
-    Notes
-    -----
-    Messages: one small allgather of counts; if the split axis is not the first, before it
-    one all-to-all that makes it the first.
+    Examples
+    --------
+    >>> rows, columns = xp.nonzero(xp.asarray([[0, 1], [2, 0]], split=0))
+    >>> print(rows, columns)
+    [0 1] [1 0]
     """
     check_array("nonzero", "x", x, ANY)
     if x.ndim == 0:
@@ -254,16 +266,29 @@ def where(
     Parameters
     ----------
     condition : Array
-        dtype bool; any layout.
-    x1, x2 : Array or scalar
-        Taken where `condition` is True, and where it is False. They promote, and all three
-        broadcast. Without both of them: ``nonzero(condition)``, as in NumPy.
+        Boolean; any layout.
+    x1, x2 : Array or scalar, optional
+        The elements to take where `condition` is True, and where it is False. Their dtypes are
+        promoted, and all three arrays broadcast. Without both: ``nonzero(condition)``, as in NumPy.
 
     Returns
     -------
     Array
-        The layout of the operand with the most bytes. Messages: those of an elementwise
-        function.
+        Of the promoted dtype, with the layout of the largest operand (in bytes). Sends nothing if
+        the split operands have one layout; otherwise one all-to-all for each of the others.
+
+    Raises
+    ------
+    TypeError
+        If `condition` is not boolean, or only one of `x1` and `x2` is given.
+    ValueError
+        If the shapes do not broadcast together.
+
+    Examples
+    --------
+    >>> x = xp.arange(5, split=0)
+    >>> print(xp.where(x > 2, x, -1))
+    [-1 -1 -1  3  4]
     """
     if type(condition) is Array and type(x1) is Array and type(x2) is Array:
         c, t1, t2 = condition._local, x1._local, x2._local
@@ -301,26 +326,37 @@ def searchsorted(
     Parameters
     ----------
     x1 : Array
-        One-dimensional, ascending (NaN last), any layout.
+        Of one axis, ascending (NaN last), in any layout.
     x2 : Array or scalar
         Any shape and layout.
-    side : {"left", "right"}
+    side : {"left", "right"}, optional
         Before or after the elements of `x1` that are equal.
     sorter : Array, optional
-        Integers that sort `x1`.
+        The indices that sort `x1`, if it is not sorted.
 
     Returns
     -------
     Array
-        int64; shape and layout of `x2`. Integers of any two dtypes compare exactly.
+        int64, with the shape and layout of `x2`. Integers of any two dtypes compare exactly.
+        Sends nothing if `x1` is replicated; one allreduce of the result if only `x2` is. If both
+        are split, one allgather of the smaller one if it is no bigger than one rank's share of the
+        other (and one allreduce of the result if that is `x2`).
+        Otherwise two all-to-alls send the queries to the ranks that hold their part of `x1`, and
+        the answers back; if that would give a rank four times its share of the queries, the shards
+        of `x1` are passed round a ring instead.
 
-    Notes
-    -----
-    Messages: none if `x1` is replicated; one allreduce of the result if only `x2` is. If
-    both are split: one gather of `x1`, or of `x2`, where it is no bigger than one rank's
-    share of the other; else the queries go to the ranks whose part of `x1` they fall into
-    and the answers back, two all-to-alls, or, where that would give a rank four times its
-    share of the queries, the shards of `x1` go round the ring.
+    Raises
+    ------
+    TypeError
+        If `sorter` does not consist of integers.
+    ValueError
+        If `x1` has several axes, `sorter` another shape, or `side` is unknown.
+
+    Examples
+    --------
+    >>> x = xp.asarray([1, 3, 3, 5], split=0)
+    >>> print(xp.searchsorted(x, xp.asarray([0, 3, 6]), side="right"))
+    [0 3 4]
     """
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side is {side!r}; expected 'left' or 'right'")
@@ -359,7 +395,7 @@ class _Queries:
     def answers(self) -> Tensor:
         """Return the places of this rank's queries."""
         places = self._places()
-        # What x1's dtype cannot hold lies before or after all of it.
+        # Queries outside the range of x1's dtype belong before or after all of it.
         if self.low is not None and self.high is not None:
             places = places.masked_fill(self.low, 0).masked_fill(self.high, self.first.shape[0])
         return places
@@ -384,7 +420,7 @@ class _Queries:
         return self._routed()
 
     def _routed(self) -> Tensor:
-        """Ask the ranks whose shards of `x1` the queries fall into."""
+        """Send each query to the rank whose shard of `x1` it falls into, and the answer back."""
         comm, counts = self.comm, self.first.counts
         owners = [r for r, n in enumerate(counts) if n]
         filled = Layout.of((len(owners),), 0, tuple(int(n > 0) for n in counts), comm)
@@ -405,7 +441,7 @@ class _Queries:
         return torch.empty_like(came).index_copy_(0, order, came)
 
     def _round_the_ring(self) -> Tensor:
-        """Show every shard of `x1` to every rank, one after the other."""
+        """Pass the shards of `x1` round the ranks, which look their queries up in each of them."""
         comm, run = self.comm, self.run.contiguous()
         places = searchsorted_local(run, self.values, self.side)
         for step in range(1, comm.size):
@@ -420,34 +456,34 @@ class _Queries:
 
 @breaks
 def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> Array:
-    """Count how often each non-negative integer occurs.
-
-    Beyond the standard; values as NumPy's.
+    """Count how often each non-negative integer occurs (NumPy's `bincount`).
 
     Parameters
     ----------
     x : Array
-        One-dimensional, of integers or booleans; any layout.
+        Of one axis and of integers or booleans; any layout.
     weights : Array, optional
-        Shape of `x`: what each element adds instead of 1.
-    minlength : int
+        Of the shape of `x`: what each element adds instead of 1.
+    minlength : int, optional
         The least length of the result.
 
     Returns
     -------
     Array
-        int64, or float64 with `weights`. Replicated if it is no bigger than one rank's share
-        of `x`, else split along axis 0.
+        int64, or float64 with `weights`. Sends nothing if `x` is replicated, as is the result.
+        Otherwise one allreduce of two integers, and one allreduce of the result, which is
+        replicated, or, if it is bigger than one rank's share of `x`, one reduce-scatter, and it is
+        split. `weights` of another layout take one all-to-all more.
 
     Raises
     ------
     ValueError
-        If an element is negative: on every rank.
+        If an element is negative (on every rank), `x` has several axes, or `weights` another shape.
 
-    Notes
-    -----
-    Messages: if `x` is split one small allreduce of the extremes, and one allreduce or
-    reduce-scatter of the result; `weights` of another layout are redistributed.
+    Examples
+    --------
+    >>> print(xp.bincount(xp.asarray([1, 1, 3, 0], split=0)))
+    [1 2 0 1]
     """
     check_array("bincount", "x", x, INTEGER_OR_BOOL)
     if x.ndim != 1:

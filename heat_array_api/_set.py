@@ -1,21 +1,20 @@
-"""Set functions (the standard's chapter "Set Functions").
+"""Set functions, the standard's chapter of that name.
 
-Each rank reduces its shard to its distinct values; these, not the data, travel. The exact
-splitters of `_samplesort`, drawn between values and not through them, bring equal values
-of different ranks together, and give every rank its share of all distinct values whatever
-their distribution (one value that fills the array is one element from each rank). No full
-copy is made: results of a split operand are split, with the counts that arise; those of a
-replicated one are replicated.
+Each rank reduces its shard to its distinct values; these, not the data, are sent. The exact
+splitters of `_sorting.samplesort`, which here never separate equal values, bring the equal
+values of all ranks to one rank, and give each rank its share of the distinct values, however
+they are distributed. Nothing is gathered: results of a split operand are split, with the
+counts that arise; those of a replicated one are replicated.
 
-Values are sorted. Each NaN is a value of its own; -0.0 and 0.0 are one value, represented
-by its first occurrence; complex numbers have NumPy's order. Indices are into the flattened
-array (row-major) and name first occurrences.
+Values are sorted. Each NaN is a value of its own; -0.0 and 0.0 are one value, represented by its
+first occurrence; complex numbers have NumPy's order. Indices refer to the flattened array
+(row-major) and to first occurrences.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from ._comm.recording import breaks, may_break
 from ._comm.trace import note
 from ._core.array import Array
 from ._core.collectives import counts_of, gather, preduce
+from ._core.docstrings import filled_in
 from ._core.dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote
 from ._core.layout import Layout
 from ._core.lift import Scalar, as_operands, cast, check_array
@@ -54,7 +54,19 @@ __all__ = [
 
 
 class UniqueAllResult(NamedTuple):
-    """What `unique_all` returns."""
+    """The result of `unique_all`.
+
+    Attributes
+    ----------
+    values, indices, inverse_indices, counts : Array
+        The distinct elements; where each occurs first; which of them each element is; how many
+        of each there are.
+
+    Examples
+    --------
+    >>> print(xp.unique_all(xp.asarray([3, 1, 3], split=0)).indices)
+    [1 0]
+    """
 
     values: Array
     indices: Array
@@ -63,14 +75,36 @@ class UniqueAllResult(NamedTuple):
 
 
 class UniqueCountsResult(NamedTuple):
-    """What `unique_counts` returns."""
+    """The result of `unique_counts`.
+
+    Attributes
+    ----------
+    values, counts : Array
+        The distinct elements, and how many of each there are.
+
+    Examples
+    --------
+    >>> print(xp.unique_counts(xp.asarray([3, 1, 3], split=0)).counts)
+    [1 2]
+    """
 
     values: Array
     counts: Array
 
 
 class UniqueInverseResult(NamedTuple):
-    """What `unique_inverse` returns."""
+    """The result of `unique_inverse`.
+
+    Attributes
+    ----------
+    values, inverse_indices : Array
+        The distinct elements, and which of them each element is.
+
+    Examples
+    --------
+    >>> print(xp.unique_inverse(xp.asarray([3, 1, 3], split=0)).inverse_indices)
+    [1 0 1]
+    """
 
     values: Array
     inverse_indices: Array
@@ -125,8 +159,8 @@ def _distinct_values(t: Tensor) -> Tensor:
 # ---------------------------------------------------------------------- all ranks
 
 
-def _meeting(values: Tensor, layout: Layout) -> Route:
-    """Return the route on which the ranks' sorted distinct values meet their equals."""
+def _route_to_equals(values: Tensor, layout: Layout) -> Route:
+    """Return the route that brings equal values of all ranks to one rank."""
     comm = layout.comm
     total = sum(counts_of(values.shape[0], comm))
     targets = [total * r // comm.size for r in range(1, comm.size)]
@@ -138,8 +172,8 @@ def _send(route: Route, t: Tensor) -> Tensor:
     return route.forward([t])[0]
 
 
-def _spread(n: int, layout: Layout) -> Layout:
-    """Return the layout of results of which this rank holds `n`: one small allgather."""
+def _layout_of_found(n: int, layout: Layout) -> Layout:
+    """Return the layout of results; this rank holds `n` of them. One small allgather."""
     counts = counts_of(n, layout.comm)
     return Layout.of((sum(counts),), 0, counts, layout.comm)
 
@@ -156,7 +190,7 @@ def _flat_indices(local: Tensor, layout: Layout) -> Tensor:
 def _unique(
     x: Array, want_indices: bool, want_inverse: bool, want_counts: bool
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
-    """Return values, indices, inverse and counts of the distinct elements, as far as wanted."""
+    """Return the distinct values, and their indices, inverse and counts as far as wanted."""
     layout = x._layout
     local = _distinct(x._local.detach().reshape(-1))
     if layout.split is None or layout.comm.size == 1:
@@ -167,17 +201,17 @@ def _unique(
             Array(local.values, found), Array(local.first, found), inverse,
             Array(local.counts, found),
         )  # fmt: skip
-    route = _meeting(local.values, layout)
+    route = _route_to_equals(local.values, layout)
     values = _send(route, local.values)
     first = None
-    # Equal values meet in the order of the ranks. That is the order of their indices only
+    # Equal values arrive in the order of the ranks, which is the order of their indices only
     # if the array is split along its first axis of more than one element.
     assert layout.split is not None
     in_order = math.prod(layout.shape[: layout.split]) == 1
     if want_indices or not in_order:
         first = _send(route, _flat_indices(local.first, layout))
     met = _distinct(values, in_order, None if in_order else first)
-    found = _spread(met.values.shape[0], layout)
+    found = _layout_of_found(met.values.shape[0], layout)
     indices = inverse_indices = counts = None
     if want_indices and first is not None:
         indices = Array(take_last(first, met.first), found)
@@ -191,26 +225,38 @@ def _unique(
     return Array(met.values, found), indices, inverse_indices, counts
 
 
+_UNIQUE: Final = """Parameters
+----------
+x : Array
+    Any shape, layout and dtype. Each NaN is a value of its own; -0.0 and 0.0 are one value.
+
+Returns
+-------
+{type}
+    The values have the dtype of `x` and ascend; everything else is int64. All have one axis; only
+    the inverse has the shape and layout of `x`. Replicated if `x` is, and nothing is sent;
+    otherwise split along axis 0, with the counts that arise. Small messages agree on counts and
+    on splitters; one all-to-all each sends the ranks' distinct values, their indices and counts,
+    and the inverse back, as far as they are needed.
+
+Raises
+------
+TypeError
+    If `x` is not an Array."""
+
+
 @breaks
+@filled_in(rest=_UNIQUE, type="UniqueAllResult")
 def unique_all(x: Array, /) -> UniqueAllResult:
-    """Distinct elements, their first places, which of them each element is, and their counts.
+    """Return the distinct elements, their first indices, which one each element is, and counts.
 
-    Parameters
-    ----------
-    x : Array
-        Any shape, layout and dtype.
+    {rest}
 
-    Returns
-    -------
-    UniqueAllResult
-        ``values`` (dtype of `x`), ``indices`` and ``counts`` (int64): one-dimensional,
-        replicated if `x` is, else split along axis 0 (uneven); ``inverse_indices`` (int64):
-        shape and layout of `x`.
-
-    Notes
-    -----
-    Messages, if `x` is split: small ones for counts and splitters; all-to-alls of the
-    ranks' distinct values, of their indices and their counts, and of the answers back.
+    Examples
+    --------
+    >>> found = xp.unique_all(xp.asarray([3, 1, 3], split=0))
+    >>> print(found.values, found.indices, found.inverse_indices, found.counts)
+    [1 3] [1 0] [1 0 1] [1 2]
     """
     check_array("unique_all", "x", x, ANY)
     values, indices, inverse, counts = _unique(x, True, True, True)
@@ -221,8 +267,18 @@ def unique_all(x: Array, /) -> UniqueAllResult:
 
 
 @breaks
+@filled_in(rest=_UNIQUE, type="UniqueCountsResult")
 def unique_counts(x: Array, /) -> UniqueCountsResult:
-    """Distinct elements and how many of each there are; as `unique_all`."""
+    """Return the distinct elements, and how many of each there are.
+
+    {rest}
+
+    Examples
+    --------
+    >>> values, counts = xp.unique_counts(xp.asarray([3, 1, 3], split=0))
+    >>> print(values, counts)
+    [1 3] [1 2]
+    """
     check_array("unique_counts", "x", x, ANY)
     values, _, _, counts = _unique(x, False, False, True)
     assert counts is not None
@@ -230,8 +286,18 @@ def unique_counts(x: Array, /) -> UniqueCountsResult:
 
 
 @breaks
+@filled_in(rest=_UNIQUE, type="UniqueInverseResult")
 def unique_inverse(x: Array, /) -> UniqueInverseResult:
-    """Distinct elements and, for each element, which of them it is; as `unique_all`."""
+    """Return the distinct elements, and which of them each element is.
+
+    {rest}
+
+    Examples
+    --------
+    >>> values, inverse = xp.unique_inverse(xp.asarray([3, 1, 3], split=0))
+    >>> print(values, inverse)
+    [1 3] [1 0 1]
+    """
     check_array("unique_inverse", "x", x, ANY)
     values, _, inverse, _ = _unique(x, False, True, False)
     assert inverse is not None
@@ -239,16 +305,25 @@ def unique_inverse(x: Array, /) -> UniqueInverseResult:
 
 
 @breaks
+@filled_in(rest=_UNIQUE, type="Array")
 def unique_values(x: Array, /) -> Array:
-    """Distinct elements, sorted; as `unique_all`. One all-to-all of the ranks' distinct values."""
+    """Return the distinct elements, sorted.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.unique_values(xp.asarray([3, 1, 3], split=0)))
+    [1 3]
+    """
     check_array("unique_values", "x", x, ANY)
     layout = x._layout
     values = _distinct_values(x._local.detach().reshape(-1))
     if layout.split is None or layout.comm.size == 1:
         split = None if layout.split is None else 0
         return Array(values, Layout.balanced((values.shape[0],), split, layout.comm))
-    met = _distinct_values(_send(_meeting(values, layout), values))
-    return Array(met, _spread(met.shape[0], layout))
+    met = _distinct_values(_send(_route_to_equals(values, layout), values))
+    return Array(met, _layout_of_found(met.shape[0], layout))
 
 
 # ---------------------------------------------------------------------- isin
@@ -263,28 +338,35 @@ def isin(
     assume_unique: bool = False,
     invert: bool = False,
 ) -> Array:
-    """Tell, for each element of `x1`, whether `x2` has it.
+    """Tell for each element of `x1` whether `x2` contains it.
 
     Parameters
     ----------
     x1, x2 : Array or scalar
-        Any shapes and layouts; `x2` may be a list. NaN is in nothing. Integers of any two dtypes
-        compare exactly.
-    assume_unique : bool
-        Accepted for the standard's sake; it changes nothing.
-    invert : bool
-        Tell whether `x2` lacks it.
+        Any shapes and layouts; `x2` may be a list or a tuple. NaN is equal to nothing. Integers of
+        any two dtypes compare exactly.
+    assume_unique : bool, optional
+        Accepted, as the standard has it; it changes nothing.
+    invert : bool, optional
+        Tell whether `x2` does not contain the element.
 
     Returns
     -------
     Array
-        bool; shape and layout of `x1`.
+        Boolean, with the shape and layout of `x1`. Sends nothing if `x2` is replicated; one
+        allgather of `x2` if it is no bigger than one rank's share of `x1`; one allreduce of the
+        result if `x1` is replicated. Otherwise all-to-alls send the distinct values of both to
+        where they meet, and the answers back.
 
-    Notes
-    -----
-    Messages: none if `x2` is replicated; one gather of `x2` if it is no bigger than one
-    rank's share of `x1`; one allreduce of the result if `x1` is replicated; else all-to-alls
-    of the distinct values of both and of the answers back.
+    Raises
+    ------
+    TypeError
+        If neither is an Array, or their dtypes do not promote.
+
+    Examples
+    --------
+    >>> print(xp.isin(xp.arange(5, split=0), [1, 3]))
+    [False  True False  True False]
     """
     listed = np.asarray(x2) if isinstance(x2, (list, tuple)) else x2
     x1, x2 = as_operands("isin", x1, listed)
@@ -323,14 +405,14 @@ def _isin_local(values: Tensor, members: Tensor) -> Tensor:
 
 
 def _isin_split(values: Tensor, members: Tensor, layout: Layout) -> Tensor:
-    """As `_isin_local`, of the members on all ranks: the distinct values of both meet."""
+    """Tell which of `values` are among the members of all ranks, both split."""
     asked = _distinct(values)
     known = _distinct_values(members)
     both = torch.cat([asked.values, known])
     order = argsort_keys(order_keys(both), runs=True)
     is_member = order >= asked.values.shape[0]
     run = take_last(both, order)
-    route = _meeting(run, layout)
+    route = _route_to_equals(run, layout)
     came = _send(route, run)
     (marks,) = route.forward([is_member.view(torch.uint8)])
     met = _distinct(came, runs=True)

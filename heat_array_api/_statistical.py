@@ -1,23 +1,25 @@
-"""Statistical functions (the standard's chapter "Statistical Functions").
+"""Statistical functions: sums, products, extrema, moments, running sums, and versions without NaN.
 
-A reduction over the split axis is a local reduction and one allreduce of the result,
-which is then replicated and bitwise equal on all ranks; over other axes the result stays
-split and nothing is sent. Where the result would be bigger than one rank's share of the
-operand, the operand is first split along a kept axis (`_op.plan_reduction`).
+The standard's chapter "Statistical Functions", and NumPy's functions that skip NaN and its
+`cumsum` and `cumprod`, which xarray and other libraries use.
+
+A reduction over the split axis is a local reduction and one allreduce of the result, which is
+then replicated and bitwise equal on all ranks (`_core.lift.reduction`). The functions that skip
+NaN are composites: they replace NaN by the reduction's identity, or do not count it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from ._comm.communicator import Communicator
-from ._comm.recording import SMALL, capturing
 from ._core.array import Array
-from ._core.collectives import exscan, gather, preduce, pvary
+from ._core.collectives import exscan, gather, pvary
+from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import (
     COMPLEX,
     FLOATING,
@@ -33,7 +35,8 @@ from ._core.dtypes import (
 )
 from ._core.kernels import add, root_of_sum
 from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis, resized
-from ._core.lift import ReductionPlan, as_floating, cast, check_array, plan_reduction, reduction
+from ._core.lift import as_floating, cast, check_array, plan_reduction, reduction
+from ._core.moments import squared_distances, sum_over
 from ._core.redistribute import move
 from ._core.tape import tracked
 from ._data_type import astype
@@ -70,11 +73,107 @@ __all__ = [
 ]
 
 
+# ---------------------------------------------------------------------- texts of docstrings
+
+_DTYPE: Final = """dtype : dtype, optional
+    Of the result; by default int64 or uint64 for integers and booleans, else that of `x`.
+{keepdims}"""
+
+_SUM: Final = {"x": "Numeric or boolean.", "options": _DTYPE, "result": "Of dtype `dtype`."}
+
+_SCAN: Final = """Parameters
+----------
+x : Array
+    Numeric.
+axis : int, optional
+    {axis}
+dtype : dtype, optional
+    Of the result; by default int64 or uint64 for integers, else that of `x`.
+{options}
+
+Returns
+-------
+Array
+    Split as `x`. Sends nothing, or, if `axis` is the split axis, one exscan of the shards'
+    totals; without `axis` also the messages of `reshape`.
+
+{raises}"""
+
+_CUMULATIVE: Final = {
+    "axis": "The axis to run along; may be omitted if there is only one.",
+    "options": """include_initial : bool, optional
+    Begin with the value for no elements: one more element along `axis`, on the first rank.""",
+    "raises": f"""{SHARED["raises"]}
+ValueError
+    If `x` is 0-d, or has several axes and `axis` is omitted.""",
+    "rest": _SCAN.replace("; without `axis` also the messages of `reshape`", ""),
+}
+
+_RUNNING: Final = {
+    "axis": "The axis to run along; by default the array is flattened first, as `reshape` does.",
+    "rest": _SCAN.replace("{options}\n", ""),
+}
+
+_EXTREMUM: Final = {
+    "x": "Real or boolean.",
+    "result": "Of the dtype of `x`.",
+    "raises": f"""{SHARED["raises"]}
+ValueError
+    If there are no elements to choose from.""",
+}
+
+_MOMENT: Final = {
+    "x": "Integers and booleans count as the default real dtype.",
+    "result": "NaN where there are no elements.",
+}
+
+_SPREAD: Final = {
+    "x": _MOMENT["x"],
+    "options": """correction : float, optional
+    The degrees of freedom to subtract from the number of elements n: the sum of squared distances
+    is divided by ``n - correction``. By default 0; 1 gives the unbiased estimate.
+{keepdims}
+ddof : float, optional
+    NumPy's name for `correction`.""",
+    "result": """Real: of complex numbers, the squared absolute distances count. NaN or infinity
+where `correction` leaves nothing to divide by.""",
+    "reduced": f"{SHARED['reduced']}\nTwo such reductions, one after the other.",
+}
+
+_IF_NAN: Final = f"{SHARED['reduced']}\nTwo such reductions, if the dtype of `x` has NaN."
+
+_FLOAT_DTYPE: Final = """dtype : dtype, optional
+    Of the sums and the result; by default that of `x`, if it is floating-point.
+{keepdims}"""
+
+_NAN_MOMENT: Final = _MOMENT | {"options": _FLOAT_DTYPE, "reduced": _IF_NAN}
+
+_NAN_SPREAD: Final = _SPREAD | {
+    "options": _FLOAT_DTYPE.replace("{keepdims}", _SPREAD["options"]),
+    "reduced": _IF_NAN.replace("Two", "Four"),
+}
+
+_INDEX: Final = """Parameters
+----------
+x : Array
+    Real or boolean.
+axis : int, optional
+    The axis to search along; by default the array counts as flattened (row-major).
+{keepdims}
+
+Returns
+-------
+Array
+    int64. Split as for `argmax`, with the same messages and, if the dtype of `x` has NaN, one
+    small allreduce that looks for slices of NaN only.
+
+Raises
+------
+ValueError
+    If there are no elements to choose from, or a slice has NaN only: on every rank."""
+
+
 # ---------------------------------------------------------------------- local kernels
-
-
-def _sum(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
-    return torch.sum(t, dim=axes, keepdim=keepdims) if axes else t.view_as(t)
 
 
 def _prod(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
@@ -131,31 +230,32 @@ def _from_accumulator(t: Tensor, target: torch.dtype) -> Tensor:
 # ---------------------------------------------------------------------- sums and products
 
 
+@filled_in(**_SUM)
 def sum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Sum over axes.
+    """Sum over axes; the sum of no elements is 0.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype numeric or boolean.
-    axis : int or tuple of int, optional
-        All axes by default.
-    dtype : dtype, optional
-        Of the sum; by default the default integer dtype (int64, uint64) for integers,
-        else that of `x`.
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {reduction}
 
-    Returns
-    -------
-    Array
-        Layout and messages: see the module's notes. The sum of no elements is 0.
+    Examples
+    --------
+    >>> x = xp.arange(6, split=0)
+    >>> print(xp.sum(x))
+    15
     """
-    return _accumulate("sum", _sum, x, axis, dtype, keepdims)
+    return _accumulate("sum", sum_over, x, axis, dtype, keepdims)
 
 
+@filled_in(**_SUM)
 def prod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Multiply over axes; the product of no elements is 1. As `sum` otherwise."""
+    """Multiply over axes; the product of no elements is 1.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.prod(xp.arange(1, 5, split=0)))
+    24
+    """
     return _accumulate("prod", _prod, x, axis, dtype, keepdims)
 
 
@@ -168,35 +268,35 @@ def _accumulate(func: str, kernel: Any, x: Array, axis: Axis, dtype: Any, keepdi
     return Array(_from_accumulator(result._local, target), result._layout)
 
 
+@filled_in(**_CUMULATIVE)
 def cumulative_sum(
     x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Array:
-    """Running sums along an axis.
+    """Compute the running sums along an axis.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype numeric.
-    axis : int, optional
-        May be omitted for one axis only.
-    dtype : dtype, optional
-        As for `sum`.
-    include_initial : bool
-        Begin with 0: one more element along `axis`, held by the first rank.
+    {rest}
 
-    Returns
-    -------
-    Array
-        Split as `x`. Messages: one exscan of the shards' totals if `axis` is the split
-        axis, else none.
+    Examples
+    --------
+    >>> print(xp.cumulative_sum(xp.arange(1, 5, split=0), include_initial=True))
+    [ 0  1  3  6 10]
     """
     return _scan("cumulative_sum", torch.cumsum, "sum", x, axis, dtype, include_initial)
 
 
+@filled_in(**_CUMULATIVE)
 def cumulative_prod(
     x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Array:
-    """Running products along an axis; parameters, layout and messages as for `cumulative_sum`."""
+    """Compute the running products along an axis.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.cumulative_prod(xp.arange(1, 5, split=0)))
+    [ 1  2  6 24]
+    """
     return _scan("cumulative_prod", torch.cumprod, "prod", x, axis, dtype, include_initial)
 
 
@@ -217,29 +317,47 @@ def _scan(
     neutral = 0 if op == "sum" else 1
     if layout.split == axis and layout.comm.size > 1:
         empty = t.shape[axis] == 0
-        if empty:  # on the tape still
+        if empty:  # stays on the tape
             total = torch.sum(local, dim=axis, keepdim=True) + neutral
         else:
             total = local.narrow(axis, t.shape[axis] - 1, 1)
-        before = _before(total, op, axis, layout.comm)
+        before = _combined_before(total, op, axis, layout.comm)
         local = add(local, before) if op == "sum" else local * before
     if include_initial:
         local, layout = _with_initial(local, layout, axis, neutral)
     return Array(_from_accumulator(local, target), layout)
 
 
+@filled_in(**_RUNNING)
 def cumsum(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running sums, as NumPy's: of the flattened array without `axis`; see `cumulative_sum`."""
-    return cumulative_sum(_checked("cumsum", x, axis, dtype), axis=axis, dtype=dtype)
+    """Compute the running sums along an axis, or of the flattened array (NumPy's `cumsum`).
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.cumsum(xp.asarray([[1, 2], [3, 4]], split=0)))
+    [ 1  3  6 10]
+    """
+    return cumulative_sum(_flat_without_axis("cumsum", x, axis, dtype), axis=axis, dtype=dtype)
 
 
+@filled_in(**_RUNNING)
 def cumprod(x: Array, /, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running products, as NumPy's: of the flattened array without `axis`."""
-    return cumulative_prod(_checked("cumprod", x, axis, dtype), axis=axis, dtype=dtype)
+    """Compute the running products along an axis, or of the flattened array (NumPy's `cumprod`).
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.cumprod(xp.asarray([[1, 2], [3, 4]], split=0)))
+    [ 1  2  6 24]
+    """
+    return cumulative_prod(_flat_without_axis("cumprod", x, axis, dtype), axis=axis, dtype=dtype)
 
 
-def _checked(func: str, x: Array, axis: int | None, dtype: Any) -> Array:
-    """Return `x`, flattened where no axis is named; errors name `func`."""
+def _flat_without_axis(func: str, x: Array, axis: int | None, dtype: Any) -> Array:
+    """Return `x`, flattened if `axis` is None; errors name `func`."""
     check_array(func, "x", x)
     if dtype is not None:
         to_torch_dtype(dtype, func)
@@ -248,7 +366,7 @@ def _checked(func: str, x: Array, axis: int | None, dtype: Any) -> Array:
     return x if axis is not None or x.ndim == 1 else reshape(x, (-1,))
 
 
-def _before(total: Tensor, op: str, axis: int, comm: Communicator) -> Tensor:
+def _combined_before(total: Tensor, op: str, axis: int, comm: Communicator) -> Tensor:
     """Combine the totals of the ranks before this one, along an axis of length 1."""
     if not tracked(total):
         return exscan(total, op, comm)
@@ -270,33 +388,36 @@ def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tup
 # ---------------------------------------------------------------------- extrema
 
 
+@filled_in(**_EXTREMUM)
 def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Maximum over axes; NaN where any element is NaN.
+    """Return the maximum over axes; NaN if an element is NaN.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; dtype real (boolean too). The reduced axes must not be empty.
-    axis : int or tuple of int, optional
-        All axes by default.
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {reduction}
 
-    Returns
-    -------
-    Array
-        Layout and messages: see the module's notes.
+    Examples
+    --------
+    >>> print(xp.max(xp.asarray([[1, 5], [3, 4]], split=0), axis=0))
+    [3 5]
     """
     return _extreme("max", _max, 0, x, axis, keepdims)
 
 
+@filled_in(**_EXTREMUM)
 def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Minimum over axes; NaN where any element is NaN. As `max` otherwise."""
+    """Return the minimum over axes; NaN if an element is NaN.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.min(xp.asarray([[1, 5], [3, 4]], split=0), axis=1))
+    [1 3]
+    """
     return _extreme("min", _min, 1, x, axis, keepdims)
 
 
 def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdims: bool) -> Array:
-    """Reduce by the kernel; `identity` says which of the dtype's `limits` leaves others alone."""
+    """Reduce by the kernel; `identity` is the index of its neutral element in `limits`."""
     check_array(func, "x", x, ORDERED)
     axes = normalize_axes(func, axis, x.ndim)
     if 0 in [x.shape[i] for i in axes]:
@@ -310,33 +431,30 @@ def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdi
 # ---------------------------------------------------------------------- moments
 
 
+@filled_in(**_MOMENT)
 def mean(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Arithmetic mean over axes.
+    """Return the arithmetic mean over axes.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; integers are averaged as the default real dtype.
-    axis : int or tuple of int, optional
-        All axes by default.
-    keepdims : bool
-        Keep the reduced axes with length 1.
+    {reduction}
 
-    Returns
-    -------
-    Array
-        NaN where there are no elements. Layout and messages as for `sum`.
+    Examples
+    --------
+    >>> print(xp.mean(xp.arange(4, split=0)))
+    1.5
     """
     x = as_floating("mean", x)
     axes = normalize_axes("mean", axis, x.ndim)
-    # float16 sums overflow where the mean does not: sum in float32.
-    half = x._local.dtype in HALVES
-    wide = Array(x._local.to(torch.float32), x._layout) if half else x
-    total = reduction("mean", _sum, wide, axes, keepdims, combine="sum")
+    total = reduction("mean", sum_over, _halves_as_float32(x), axes, keepdims, combine="sum")
     n = math.prod(x.shape[i] for i in axes)
     return Array(
         cast(total._local / n if n else total._local * math.nan, x._local.dtype), total._layout
     )
+
+
+def _halves_as_float32(x: Array) -> Array:
+    """Return float16 and bfloat16 as float32, whose sums do not overflow."""
+    half = x._local.dtype in HALVES
+    return Array(x._local.float(), x._layout) if half else x
 
 
 def degrees(func: str, correction: float, ddof: float | None) -> float:
@@ -346,6 +464,7 @@ def degrees(func: str, correction: float, ddof: float | None) -> float:
     return float(correction if ddof is None else ddof)
 
 
+@filled_in(**_SPREAD)
 def var(
     x: Array,
     /,
@@ -355,32 +474,17 @@ def var(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Variance over axes: the sum of squared distances from the mean, over ``n - correction``.
+    """Return the variance over axes: the mean squared distance from the mean.
 
-    Parameters
-    ----------
-    x : Array
-        Any layout; integers as the default real dtype; of complex numbers, the squared
-        absolute distances.
-    axis : int or tuple of int, optional
-        All axes by default.
-    correction : float
-        Degrees of freedom to subtract; 1 gives the unbiased estimate.
-    keepdims : bool
-        Keep the reduced axes with length 1.
-    ddof : float, optional
-        NumPy's name for `correction`.
+    The two-pass algorithm of Chan, Golub and LeVeque (1983), "Algorithms for computing the sample
+    variance"; compiled functions combine the moments of the ranks instead, by one allreduce.
 
-    Returns
-    -------
-    Array
-        Real. Layout as for `sum`; messages over the split axis: two allreduces, one in compiled
-        functions.
+    {reduction}
 
-    References
-    ----------
-    Chan, Golub, LeVeque (1983), "Algorithms for computing the sample variance": the two-pass
-    algorithm; in compiled functions, the ranks' moments are combined.
+    Examples
+    --------
+    >>> print(xp.var(xp.arange(4, split=0)))
+    1.25
     """
     return _variance("var", x, axis, degrees("var", correction, ddof), keepdims)
 
@@ -392,81 +496,14 @@ def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool
     real = t.real.dtype if t.is_complex() else t.dtype
     wide = cast(t, torch.float32) if real in HALVES else t
     n = math.prod(x.shape[i] for i in plan.axes)
-    squares = _squared_distances(wide, plan, n, keepdims)
-    # No elements left to divide by: the sign of infinity or NaN is NumPy's, 0/0 or x/0.
+    squares = squared_distances(wide, plan, n, keepdims)
+    # Without degrees of freedom the result is NumPy's: 0/0 or x/0.
     divisor = n - correction
     result = squares / divisor if divisor > 0 else squares * (math.nan if n == 0 else math.inf)
     return Array(cast(result, real), plan.result)
 
 
-def _squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
-    """Return the sum over the plan's axes of the squared distances from the global mean."""
-    if capturing() and n and plan.axes and not t.is_complex() and _moments_are_few(t, plan):
-        return _squares_by_moments(t, plan, n, keepdims)
-    mean = _sum(t, plan.axes, True)
-    if plan.combines:
-        mean = pvary(preduce(mean, "sum", plan.result.comm), plan.result.comm)
-    squares = _squares_about(t, mean / (n or 1), plan.axes, keepdims)
-    return preduce(squares, "sum", plan.result.comm) if plan.combines else squares
-
-
-def _moments_are_few(t: Tensor, plan: ReductionPlan) -> bool:
-    """Return whether those of all ranks fit into a small message."""
-    per_rank = 2 * math.prod(plan.result.shape) * t.itemsize
-    return not plan.combines or plan.result.comm.size * per_rank <= SMALL
-
-
-def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
-    """Return the same from the ranks' own means and squared distances: one allreduce.
-
-    Compiled code has them from one pass over the elements, with their sum; eagerly they are slow.
-    """
-    if t.numel():
-        count = math.prod(t.shape[i] for i in plan.axes)
-        variance, mean = torch.var_mean(t, dim=plan.axes, correction=0, keepdim=True)
-        moments = torch.stack([mean, variance * count])
-    else:  # zeros, on the tape as on other ranks
-        moments = torch.stack([_sum(t, plan.axes, True)] * 2)
-    squares = _combined(moments, plan, n) if plan.combines else moments[1]
-    return squares if keepdims else squares.squeeze(plan.axes)
-
-
-def _combined(moments: Tensor, plan: ReductionPlan, n: int) -> Tensor:
-    """Return the squared distances of all ranks from the mean of all (Chan et al.'s update)."""
-    comm = plan.result.comm
-    before, after = comm.rank, comm.size - comm.rank - 1
-    zeros = [moments.new_zeros((k, *moments.shape)) for k in (before, after)]
-    everyone = preduce(torch.cat([zeros[0], moments[None], zeros[1]]), "sum", comm)
-    means, squares = everyone[:, 0], everyone[:, 1]
-    rows = plan.source.shape[plan.source.split or 0]
-    weights = torch.tensor(plan.source.counts, dtype=means.dtype, device=means.device) * (n // rows)
-    weights = weights.reshape(-1, *[1] * (means.ndim - 1))
-    mean = torch.sum(weights * means, 0) / n
-    return torch.sum(squares + weights * (means - mean) ** 2, 0)
-
-
-# Elements whose temporaries stay in a core's cache.
-_BLOCK = 1 << 17
-
-
-def _squares_about(t: Tensor, center: Tensor, axes: Shape, keepdims: bool) -> Tensor:
-    """Return the sum over `axes` of ``abs(t - center) ** 2``, block by block.
-
-    The blocks keep the differences in cache: 20 times faster than `torch.var` on the
-    first axis of a tall matrix, whose running moments do not vectorise.
-    """
-    if t.numel() <= _BLOCK or capturing():
-        distance = torch.abs(t - center)
-        return _sum(distance * distance, axes, keepdims)
-    blocks = t.split(_BLOCK * t.shape[0] // t.numel() or 1)  # type: ignore[no-untyped-call]
-    if 0 in axes:
-        parts = [_squares_about(block, center, axes, keepdims) for block in blocks]
-        return torch.sum(torch.stack(parts), dim=0)
-    centers = center.split(blocks[0].shape[0])  # type: ignore[no-untyped-call]
-    pairs = zip(blocks, centers, strict=True)
-    return torch.cat([_squares_about(block, c, axes, keepdims) for block, c in pairs])
-
-
+@filled_in(**_SPREAD)
 def std(
     x: Array,
     /,
@@ -476,53 +513,114 @@ def std(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Standard deviation over axes: the square root of `var`. As `var` otherwise."""
+    """Return the standard deviation over axes: the square root of `var`.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.std(xp.asarray([1.0, 3.0, 5.0], split=0), correction=1))
+    2.0
+    """
     variance = _variance("std", x, axis, degrees("std", correction, ddof), keepdims)
     return Array(root_of_sum(variance._local), variance._layout)
 
 
+# ---------------------------------------------------------------------- without NaN
+
+
 def _nan_axes(func: str, x: Array, axis: Axis, dtype: Any = None) -> Shape:
-    """Return the axes to reduce; errors name `func`, not what it is made of."""
+    """Return the axes to reduce; errors name `func`, not the functions that it calls."""
     if dtype is not None:
         to_torch_dtype(dtype, func)
     return normalize_axes(func, axis, check_array(func, "x", x).ndim)
 
 
-def _filled(x: Array, value: float) -> Array:
-    """Return `x` with `value` for NaN."""
+def _replace_nan(x: Array, value: float) -> Array:
+    """Return `x` with `value` for NaN; `x` itself if its dtype has no NaN."""
+    if not _has_nan(x):
+        return x
     return Array(torch.where(torch.isnan(x._local), value, x._local), x._layout)
 
 
 def _has_nan(x: Array) -> bool:
-    """Return whether the dtype has NaN at all."""
+    """Return whether the dtype of `x` has NaN."""
     return x._local.dtype in FLOATING.all
 
 
+def _converted(x: Array, dtype: Any) -> Array:
+    """Return `x` converted to `dtype`, if one is given."""
+    return x if dtype is None else astype(x, dtype, copy=False)
+
+
+def _count_numbers(x: Array, axis: Axis, keepdims: bool) -> Array:
+    """Return how many elements are not NaN, in the real dtype of `x`."""
+    n = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
+    real = x._local.real.dtype if x._local.dtype in COMPLEX.all else x._local.dtype
+    return Array(n._local.to(real), n._layout)
+
+
+@filled_in(**_SUM)
 def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Sum over axes, NaN as 0. As `sum` otherwise."""
+    """Sum over axes; NaN counts as 0.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nansum(xp.asarray([1.0, xp.nan, 4.0], split=0)))
+    5.0
+    """
     axis = _nan_axes("nansum", x, axis, dtype)
-    return sum(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return sum(_replace_nan(x, 0.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
+@filled_in(**_SUM)
 def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Multiply over axes, NaN as 1. As `prod` otherwise."""
+    """Multiply over axes; NaN counts as 1.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nanprod(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    8.0
+    """
     axis = _nan_axes("nanprod", x, axis, dtype)
-    return prod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return prod(_replace_nan(x, 1.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
+@filled_in(**_EXTREMUM, reduced=_IF_NAN)
 def nanmax(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Maximum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
+    """Return the maximum over axes of the elements that are not NaN; NaN where all are.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nanmax(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    4.0
+    """
     return _nan_extreme(max, -math.inf, x, _nan_axes("nanmax", x, axis), keepdims)
 
 
+@filled_in(**_EXTREMUM, reduced=_IF_NAN)
 def nanmin(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Minimum over axes without NaN; NaN where all are NaN. Messages: two reductions."""
+    """Return the minimum over axes of the elements that are not NaN; NaN where all are.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nanmin(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    2.0
+    """
     return _nan_extreme(min, math.inf, x, _nan_axes("nanmin", x, axis), keepdims)
 
 
 def _nan_extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: bool) -> Array:
     result: Array = reduce(
-        _filled(x, identity) if x._local.dtype in REAL_FLOATING.all else x,
+        _replace_nan(x, identity) if x._local.dtype in REAL_FLOATING.all else x,
         axis=axis,
         keepdims=keepdims,
     )
@@ -532,38 +630,29 @@ def _nan_extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: b
     return Array(torch.where(void._local, math.nan, result._local), result._layout)
 
 
-def _wanted(x: Array, dtype: Any) -> Array:
-    """Return `x` in the dtype in which the caller wants the moments, if any."""
-    return x if dtype is None else astype(x, dtype, copy=False)
-
-
+@filled_in(**_NAN_MOMENT)
 def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """Mean over axes of what is not NaN; NaN where all are. Messages: two reductions.
+    """Return the mean over axes of the elements that are not NaN.
 
-    `dtype`, as NumPy has it, is that of the sums and the result.
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nanmean(xp.asarray([1.0, xp.nan, 4.0], split=0)))
+    2.5
     """
     axis = _nan_axes("nanmean", x, axis, dtype)
-    x = _wanted(x, dtype)
+    x = _converted(x, dtype)
     if not _has_nan(x):
         return mean(x, axis=axis, keepdims=keepdims)
-    wide = _wide(x)
-    result = divide(nansum(wide, axis=axis, keepdims=keepdims), _count(wide, axis, keepdims))
+    wide = _halves_as_float32(x)
+    result = divide(
+        nansum(wide, axis=axis, keepdims=keepdims), _count_numbers(wide, axis, keepdims)
+    )
     return Array(result._local.to(x._local.dtype), result._layout)
 
 
-def _wide(x: Array) -> Array:
-    """Return float16 and bfloat16 as float32, whose sums do not overflow."""
-    half = x._local.dtype in HALVES
-    return Array(x._local.float(), x._layout) if half else x
-
-
-def _count(x: Array, axis: Axis, keepdims: bool) -> Array:
-    """Return how many elements are not NaN, in the real dtype of `x`."""
-    n = sum(logical_not(isnan(x)), axis=axis, keepdims=keepdims)
-    real = x._local.real.dtype if x._local.dtype in COMPLEX.all else x._local.dtype
-    return Array(n._local.to(real), n._layout)
-
-
+@filled_in(**_NAN_SPREAD)
 def nanvar(
     x: Array,
     /,
@@ -574,23 +663,29 @@ def nanvar(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Variance over axes of what is not NaN; NaN where too few are left.
+    """Return the variance over axes of the elements that are not NaN.
 
-    Messages: four reductions. `ddof` is NumPy's name for `correction`; `dtype` as for `nanmean`.
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nanvar(xp.asarray([1.0, xp.nan, 5.0], split=0)))
+    4.0
     """
     axis = _nan_axes("nanvar", x, axis, dtype)
     correction = degrees("nanvar", correction, ddof)
-    x = _wanted(x, dtype)
+    x = _converted(x, dtype)
     if not _has_nan(x):
         return var(x, axis=axis, correction=correction, keepdims=keepdims)
-    wide = _wide(x)
+    wide = _halves_as_float32(x)
     distance = absolute(subtract(wide, nanmean(wide, axis=axis, keepdims=True)))
     squares = nansum(square(distance), axis=axis, keepdims=keepdims)
-    left = _count(wide, axis, keepdims)
+    left = _count_numbers(wide, axis, keepdims)
     freedom = torch.where(left._local > correction, left._local - correction, math.nan)
     return Array((squares._local / freedom).to(x._local.real.dtype), squares._layout)
 
 
+@filled_in(**_NAN_SPREAD)
 def nanstd(
     x: Array,
     /,
@@ -601,36 +696,49 @@ def nanstd(
     keepdims: bool = False,
     ddof: float | None = None,
 ) -> Array:
-    """Standard deviation over axes of what is not NaN: the square root of `nanvar`."""
+    """Return the standard deviation over axes of the elements that are not NaN.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.nanstd(xp.asarray([1.0, xp.nan, 5.0], split=0)))
+    2.0
+    """
     axis = _nan_axes("nanstd", x, axis, dtype)
     correction = degrees("nanstd", correction, ddof)
-    x = _wanted(x, dtype)
+    x = _converted(x, dtype)
     if not _has_nan(x):
         return std(x, axis=axis, correction=correction, keepdims=keepdims)
     variance = nanvar(x, axis=axis, correction=correction, keepdims=keepdims)
     return Array(root_of_sum(variance._local), variance._layout)
 
 
-# ---------------------------------------------------------------------- indices and running sums
-
-
+@filled_in(rest=_INDEX)
 def nanargmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first maximum along an axis, without NaN.
+    """Return the index of the first maximum along an axis, NaN not counted.
 
-    Raises
-    ------
-    ValueError
-        On all ranks, where all elements are NaN.
+    {rest}
 
-    Notes
-    -----
-    Layout as for `argmax`; messages too, and two reductions that look for rows of NaN only.
+    Examples
+    --------
+    >>> print(xp.nanargmax(xp.asarray([1.0, xp.nan, 5.0], split=0)))
+    2
     """
     return _nan_arg("nanargmax", argmax, -math.inf, x, axis, keepdims)
 
 
+@filled_in(rest=_INDEX)
 def nanargmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
-    """Index of the first minimum along an axis, without NaN. As `nanargmax` otherwise."""
+    """Return the index of the first minimum along an axis, NaN not counted.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nanargmin(xp.asarray([xp.nan, 1.0, 5.0], split=0)))
+    1
+    """
     return _nan_arg("nanargmin", argmin, math.inf, x, axis, keepdims)
 
 
@@ -638,19 +746,37 @@ def _nan_arg(
     func: str, find: Any, identity: float, x: Array, axis: int | None, keepdims: bool
 ) -> Array:
     axes = _nan_axes(func, x, axis)
-    result: Array = find(_filled(x, identity) if _has_nan(x) else x, axis=axis, keepdims=keepdims)
+    result: Array = find(_replace_nan(x, identity), axis=axis, keepdims=keepdims)
     if _has_nan(x) and bool(any_(all_(isnan(x), axis=axes))):
         raise ValueError(f"{func}: along axis {axis} all elements are NaN somewhere")
     return result
 
 
+@filled_in(**_RUNNING)
 def nancumsum(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running sums, NaN as 0. As `cumsum` otherwise."""
+    """Compute the running sums along an axis, or of the flattened array; NaN counts as 0.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nancumsum(xp.asarray([1.0, xp.nan, 4.0], split=0)))
+    [1. 1. 5.]
+    """
     _nan_axes("nancumsum", x, axis, dtype)
-    return cumsum(_filled(x, 0.0) if _has_nan(x) else x, axis=axis, dtype=dtype)
+    return cumsum(_replace_nan(x, 0.0), axis=axis, dtype=dtype)
 
 
+@filled_in(**_RUNNING)
 def nancumprod(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Array:
-    """Running products, NaN as 1. As `cumprod` otherwise."""
+    """Compute the running products along an axis, or of the flattened array; NaN counts as 1.
+
+    {rest}
+
+    Examples
+    --------
+    >>> print(xp.nancumprod(xp.asarray([2.0, xp.nan, 4.0], split=0)))
+    [2. 2. 8.]
+    """
     _nan_axes("nancumprod", x, axis, dtype)
-    return cumprod(_filled(x, 1.0) if _has_nan(x) else x, axis=axis, dtype=dtype)
+    return cumprod(_replace_nan(x, 1.0), axis=axis, dtype=dtype)

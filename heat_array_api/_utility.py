@@ -1,14 +1,15 @@
-"""Utility functions (the standard's chapter of that name), and NumPy's ufuncs on our arrays."""
+"""Utility functions, the standard's chapter of that name, and NumPy's `gradient`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ._core.array import Array
+from ._core.docstrings import filled_in
 from ._core.layout import Axis, Shape, normalize_axes, normalize_axis
 from ._core.lift import as_floating, check_array, reduction
 from ._creation import asarray
@@ -16,6 +17,9 @@ from ._manipulation import concat
 from ._reshape import reshape
 
 __all__ = ["all", "any", "diff", "gradient"]
+
+
+_TRUTH: Final = {"x": "Any layout and dtype.", "result": "Boolean."}
 
 
 def _truth(torch_kernel: Any) -> Any:
@@ -38,14 +42,32 @@ def _as_bool(x: Array) -> Array:
     return Array(x._local.to(torch.bool), x._layout)
 
 
+@filled_in(**_TRUTH)
 def any(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether any element is nonzero (NaN is), over axes. Layout and messages as for `sum`."""
+    """Tell whether any element is nonzero, over axes; NaN is nonzero.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.any(xp.asarray([[0, 0], [0, 2]], split=0), axis=0))
+    [False  True]
+    """
     x = _as_bool(check_array("any", "x", x))
     return reduction("any", _any, x, axis, keepdims, combine="max")
 
 
+@filled_in(**_TRUTH)
 def all(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether all elements are nonzero (NaN is), over axes. Layout and messages as for `sum`."""
+    """Tell whether all elements are nonzero, over axes; NaN is nonzero.
+
+    {reduction}
+
+    Examples
+    --------
+    >>> print(xp.all(xp.asarray([1.0, xp.nan, 2.0], split=0)))
+    True
+    """
     x = _as_bool(check_array("all", "x", x))
     return reduction("all", _all, x, axis, keepdims, combine="min")
 
@@ -59,23 +81,36 @@ def diff(
     prepend: Array | None = None,
     append: Array | None = None,
 ) -> Array:
-    """Differences of neighbours along an axis, `n` times over.
+    """Return the differences of neighbours along an axis, `n` times over.
 
     Parameters
     ----------
     x : Array
-        Any layout; dtype numeric (boolean: whether neighbours differ).
-    n : int
-        How many times to take differences; 0 returns `x`.
-    axis : int
+        Any layout; numeric or boolean (whether neighbours differ).
+    n : int, optional
+        How many times to take differences; 0 returns the elements themselves.
+    axis : int, optional
+        The axis to move along; by default the last.
     prepend, append : Array, optional
-        Values to put before and after `x` along `axis` first.
+        Elements to put before and after `x` along `axis` first, as `concat` does.
 
     Returns
     -------
     Array
-        Split as ``x[1:]`` along `axis`. Messages, if `axis` is the split axis: one
-        exchange of boundary rows between neighbours a time.
+        Split as `x`, with `n` elements less along `axis`. Sends nothing, or, if `axis` is the
+        split axis, one row to each neighbour by one all-to-all, `n` times.
+
+    Raises
+    ------
+    ValueError
+        If `n` is negative.
+    IndexError
+        If `axis` is out of range.
+
+    Examples
+    --------
+    >>> print(xp.diff(xp.asarray([1, 4, 9, 16], split=0)))
+    [3 5 7]
     """
     check_array("diff", "x", x)
     if n < 0:
@@ -98,35 +133,40 @@ def diff(
 def gradient(
     f: Array, /, *varargs: Any, axis: Axis = None, edge_order: int = 1
 ) -> Array | tuple[Array, ...]:
-    """Slopes of samples along axes, by central differences.
+    """Return the slopes of samples along axes, by central differences (NumPy's `gradient`).
 
     Parameters
     ----------
     f : Array
-        Any layout; dtype floating-point (integers as the default real dtype).
-    *varargs : number or 1-D array
-        For all axes or for each: the distance of neighbours, or the places of the samples.
-        NumPy arrays count as replicated. By default the distance is 1.
+        Any layout; integers count as the default real dtype.
+    *varargs : number or Array, optional
+        The distance of neighbouring samples, or their positions (of one axis): one for all
+        axes, or one for each. NumPy arrays count as replicated. By default the distance is 1.
     axis : int or sequence of int, optional
-        All axes by default.
-    edge_order : {1, 2}
-        At the ends: of the difference of two samples, or of the parabola through three.
+        The axes to move along; by default all.
+    edge_order : {1, 2}, optional
+        How the slopes at both ends are computed: from two samples, or from the parabola through
+        three.
 
     Returns
     -------
-    Array, or tuple of Array
-        Of the shape of `f`, for each axis; one for a single one. Split along the same axis, with
-        even counts where that is `axis`.
+    Array or tuple of Array
+        The slopes along each axis (not in a tuple if there is one), with the shape and split of
+        `f`. Sends nothing along other axes than the split axis; along it, neighbours exchange
+        rows, and one all-to-all sends the rows that change rank.
 
     Raises
     ------
     ValueError
-        If an axis has less than ``edge_order + 1`` samples, or the numbers of places do not fit.
+        If an axis has fewer than ``edge_order + 1`` samples, or the distances or positions do not
+        fit the axes.
+    IndexError
+        If an axis is out of range.
 
-    Notes
-    -----
-    Messages along the split axis: exchanges of boundary rows, and one all-to-all of the
-    rows that change rank.
+    Examples
+    --------
+    >>> print(xp.gradient(xp.asarray([0.0, 1.0, 4.0, 9.0], split=0)))
+    [1. 2. 4. 5.]
     """
     f = as_floating("gradient", f, "f")
     if edge_order not in (1, 2):
@@ -145,7 +185,7 @@ def gradient(
 
 
 def _distances(f: Array, axis: int, step: Any) -> Array:
-    """Return the distances of the samples along an axis: one, where all are equal."""
+    """Return the distances of the samples along an axis, or a single one if all are equal."""
     n = f.shape[axis]
     places = step if isinstance(step, Array) else np.asarray(step)
     if places.ndim and places.shape != (n,):
@@ -179,12 +219,12 @@ def _slopes(f: Array, axis: int, distances: Array, edge_order: int) -> Array:
     slopes = diff(f, axis=axis) / distances
     before, after = rows(distances, None, -1), rows(distances, 1, None)
     low, high = rows(slopes, None, -1), rows(slopes, 1, None)
-    if distances.shape[axis] == 1:  # the element between does not count, be it NaN
+    if distances.shape[axis] == 1:  # the element between does not count, not even a NaN
         inside = (rows(f, 2, None) - rows(f, None, -2)) / (2 * distances)
     else:
         inside = (after * low + before * high) / (before + after)
     first, last = rows(slopes, None, 1), rows(slopes, -1, None)
-    if edge_order == 2:  # the parabola's slope goes on with the change of the slopes
+    if edge_order == 2:  # continue the slope of the parabola
         bend = (high - low) / (before + after)
         first = first - rows(bend, None, 1) * rows(distances, None, 1)
         last = last + rows(bend, -1, None) * rows(distances, -1, None)

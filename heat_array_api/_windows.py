@@ -1,7 +1,7 @@
-"""Windows and slopes along axes, as NumPy's: beyond the standard; xarray looks for them.
+"""All windows along axes, as NumPy's `sliding_window_view`, which xarray uses.
 
-A window that reaches over the end of a shard needs rows of the next ranks: they are fetched
-by one all-to-all, in which only those rows travel.
+A window that reaches over the end of a shard needs rows of the next ranks: one all-to-all
+fetches those rows, and no others.
 """
 
 from __future__ import annotations
@@ -21,36 +21,41 @@ __all__ = ["sliding_window_view"]
 def sliding_window_view(
     x: Array, window_shape: int | Sequence[int], axis: Axis = None, *, writeable: bool = False
 ) -> Array:
-    """Return all windows of neighbouring elements along axes.
+    """Return all windows of neighbouring elements along axes (NumPy's `sliding_window_view`).
 
     Parameters
     ----------
     x : Array
         Any layout and dtype.
     window_shape : int or sequence of int
-        How many elements a window has along each axis of `axis`.
+        The length of the windows along each of the axes.
     axis : int or sequence of int, optional
-        All axes by default; an axis may be named several times.
-    writeable : bool
-        Must be False: the windows share memory, and what is written to the result is not
-        written to `x`.
+        The axes to move along, by default all; an axis may be named several times.
+    writeable : bool, optional
+        Must be False: the windows share memory, and writing into the result does not write
+        into `x`.
 
     Returns
     -------
     Array
-        An axis for each window after those of `x`, of which a windowed one is shorter by the
-        window's length less 1. Split as `x`, at most the last ranks have fewer rows. A rank's shard
-        is a view of its rows: it takes no memory beyond theirs.
+        With an additional axis for each window at the end; the axis that it moves along is shorter
+        by the window's length less 1. Split as `x`; only the last ranks may have fewer rows. A
+        shard is a view of the rows on its rank. Sends nothing if there are no windows along the
+        split axis; otherwise one all-to-all of the rows behind each shard that its windows reach.
 
     Raises
     ------
     ValueError
-        If a window does not fit its axis.
+        If a window does not fit its axis, the numbers of windows and axes differ, or `writeable`
+        is True.
+    IndexError
+        If an axis is out of range.
 
-    Notes
-    -----
-    Messages: none if the split axis has no windows, else one all-to-all of the rows after each
-    shard that its windows reach.
+    Examples
+    --------
+    >>> print(xp.lib.stride_tricks.sliding_window_view(xp.arange(4, split=0), 3))
+    [[0 1 2]
+     [1 2 3]]
     """
     func = "sliding_window_view"
     check_array(func, "x", x)
@@ -91,7 +96,7 @@ def _windowed(x: Array, length: int, axis: int) -> Array:
 
 @lru_cache(maxsize=1024)
 def _plan_windows(layout: Layout, length: int) -> tuple[Fetch, tuple[int, ...]]:
-    """Return which rows each rank needs, and how many windows begin in its shard."""
+    """Return the rows that each rank needs, and how many windows begin in its shard."""
     axis = layout.split
     assert axis is not None
     last = layout.shape[axis] + 1 - length

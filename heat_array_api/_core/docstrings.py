@@ -40,7 +40,43 @@ SHARED: Final = described("""
         given, the option ``default_split`` counts (None; see `set_options`).
     comm : Communicator or mpi4py communicator, optional
         The ranks that share the result; by default all ranks of the job, `world()`.
-    """)
+    axis : int or tuple of int, optional
+        The axes to reduce; by default all of them.
+    keepdims : bool, optional
+        Keep the reduced axes, with length 1.
+    """) | {
+    name: dedent(text).strip()
+    for name, text in {
+        "reduced": """
+            Split as `x` if the split axis is kept: sends nothing. Otherwise replicated, by one
+            allreduce of the result; if that would be more than one rank's share of `x`, one
+            all-to-all splits `x` along its longest kept axis first, and the result is split.
+            """,
+        "raises": """
+            Raises
+            ------
+            IndexError
+                If an axis is out of range.
+            """,
+        "reduction": """
+            Parameters
+            ----------
+            x : Array
+                {x}
+            {axis}
+            {options}
+
+            Returns
+            -------
+            Array
+                {result}
+                {reduced}
+
+            {raises}
+            """,
+        "options": "{keepdims}",
+    }.items()
+}
 """Parameters by name, in numpydoc's form."""
 
 _PLACE = re.compile(r"^( *)\{(\w+)\}$", re.MULTILINE)
@@ -52,15 +88,16 @@ def filled_in(**own: str) -> Callable[[F], F]:
     Parameters
     ----------
     **own : str
-        Texts of this function, besides those of `SHARED`.
+        Texts of this function, besides those of `SHARED`; they may have such lines too.
     """
     texts = SHARED | {name: dedent(text).strip() for name, text in own.items()}
 
+    def filled(text: str) -> str:
+        return _PLACE.sub(lambda place: indent(filled(texts[place[2]]), place[1]), text)
+
     def complete(function: F) -> F:
-        if function.__doc__ is not None:
-            function.__doc__ = _PLACE.sub(
-                lambda place: indent(texts[place[2]], place[1]), function.__doc__
-            )
+        if function.__doc__ is not None:  # None under python -OO
+            function.__doc__ = filled(function.__doc__)
         return function
 
     return complete

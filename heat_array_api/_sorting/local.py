@@ -3,13 +3,13 @@
 Order is decided on *keys*: signed integers in the order that NumPy gives the values
 (NaN last, -0.0 equal to 0.0, complex numbers lexicographic). Integers sort faster than
 floats, have no special cases, and can be cut anywhere by the search for exact splitters
-(`_samplesort`). A descending order is the ascending order of the inverted keys, so it
+(`samplesort`). A descending order is the ascending order of the inverted keys, so it
 keeps equal elements in their order too, and puts NaN first.
 
 Which kernel is the fastest depends on the build and on the processor: NumPy's SIMD sort
 takes 7 ns per float32 with AVX2 and 40 ns on a Zen 4, whose compressing stores are slow;
 torch's radix sort of integers takes 25 ns where it exists and 150 ns where it does not.
-Both give the same bits, so the choice is measured, once per process.
+Both give the same bits, so the choice is measured once per process.
 """
 
 from __future__ import annotations

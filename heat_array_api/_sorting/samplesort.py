@@ -8,8 +8,8 @@ runs, the others divide the interval evenly. Ties are cut by rank, hence by glob
 (A sample sort refined as in the histogram sort of Kale and Krishnan, ICPP 1993.)
 
 So no distribution of values, however skewed or full of duplicates, gives a rank more than
-its share; each element travels once, straight to where it belongs; and the result has the
-layout of the operand, with nothing to rebalance.
+its share; each element is sent once, to the rank where it belongs; and the result has exactly
+the layout of the operand.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class _Search:
         self.windows = windows
         self.target = target
         self.comm = comm
-        # Unsigned: no difference of two keys overflows.
+        # Unsigned, so that the difference of two keys does not overflow.
         self.low = np.zeros(target.shape, dtype=np.uint64)
         self.high = ~self.low
         self.below = np.zeros_like(target)
@@ -126,7 +126,7 @@ class _Search:
         rows = [places[window[0]] for window in self.windows]
         probes = _biased(keys)[rows]
         self._probe(np.arange(len(rows)), probes)
-        # No other keys than the samples, or none below the least of them.
+        # The samples are all keys, or the least sample is the least key.
         found = complete[rows] | (self.high == probes[:, 0])
         self.low[found] = self.high[found]
 
@@ -184,7 +184,7 @@ def _samples(window: Tensor, number: int) -> Tensor:
     places = places * (n - 1) // (number - 1) if n > number else places.clamp_(max=max(n - 1, 0))
     if n:
         keys = window[places.to(window.device)].cpu().long()
-    else:  # any key will do as a probe; this one costs no further round
+    else:  # any key serves as a probe; this one costs no further round
         keys = torch.full((number,), torch.iinfo(window.dtype).max)
     return torch.cat([keys, torch.tensor([n])])
 
@@ -217,7 +217,7 @@ def find_cuts(
     total : int
         How many elements each column has on all ranks together.
     whole : dtype, optional
-        Do not cut through equal values of this dtype, but on the side that is nearer. (Each
+        Do not separate equal values of this dtype, but cut on the nearer side of them. (Each
         NaN is a value of its own.)
 
     Returns
@@ -263,8 +263,8 @@ def find_cuts(
 def _share_of_ties(ties: Ints, target: Ints, exact: Sequence[bool], comm: Communicator) -> Ints:
     """Return how many of this rank's ties of each splitter belong before it.
 
-    Of the ties of all ranks `target` do, those of the first ranks first; where the cut is
-    not `exact`, all of them or none.
+    `target` ties of all ranks do, those of the first ranks first; if the cut is not `exact`, all
+    ties or none.
     """
     local = torch.from_numpy(np.ascontiguousarray(ties))
     earlier = exscan(local, "sum", comm).numpy()
@@ -279,7 +279,7 @@ def _share_of_ties(ties: Ints, target: Ints, exact: Sequence[bool], comm: Commun
 
 
 class Route:
-    """Which pieces of this rank's runs go to which rank, and what comes here: for several columns.
+    """Where the parts of this rank's runs are sent, and what it receives, for several columns.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ class Route:
         self.receives: list[list[int]] = received.view(comm.size, self.columns).tolist()
 
     def forward(self, runs: Sequence[Tensor]) -> list[Tensor]:
-        """Send the pieces of each column; return what came, by rank of origin: one all-to-all."""
+        """Send the parts of each column, return the received ones by rank: one all-to-all."""
         if self.columns == 1:
             return [self._one(runs[0], self.sends, self.receives)]
         pieces = [
@@ -316,7 +316,7 @@ class Route:
         return [torch.cat([part[c] for part in parts]) for c in range(self.columns)]
 
     def back(self, run: Tensor) -> Tensor:
-        """Return answers, in the order in which `forward` brought the questions: one all-to-all."""
+        """Send answers, in the order in which `forward` received the queries: one all-to-all."""
         return self._one(run, self.receives, self.sends)
 
     def _one(self, run: Tensor, out: list[list[int]], into: list[list[int]]) -> Tensor:
@@ -353,7 +353,7 @@ def _along_split(
     distributed: Callable[[list[Tensor], Layout, bool], list[Tensor]],
     descending: bool,
 ) -> Tensor:
-    """Sort along the split axis, as rows: each on one rank if they are many, else each on all."""
+    """Sort rows along the split axis: whole rows per rank if there are enough, else together."""
     assert layout.split is not None
     rows = t.movedim(layout.split, -1)
     shape = rows.shape
@@ -361,15 +361,15 @@ def _along_split(
     if not layout.nonempty:
         result = local(rows)
     elif rows.shape[0] >= layout.comm.size:
-        result = _by_rows(rows, layout, local)
+        result = _by_whole_rows(rows, layout, local)
     else:
         parts = distributed(list(rows.contiguous().unbind(0)), layout, descending)
         result = torch.stack(parts) if len(parts) > 1 else parts[0]
     return result.view(shape).movedim(-1, layout.split)
 
 
-def _by_rows(rows: Tensor, layout: Layout, local: Callable[[Tensor], Tensor]) -> Tensor:
-    """Give whole rows to the ranks, apply `local`, give the pieces back: two all-to-alls."""
+def _by_whole_rows(rows: Tensor, layout: Layout, local: Callable[[Tensor], Tensor]) -> Tensor:
+    """Send whole rows to the ranks, apply `local`, send the parts back: two all-to-alls."""
     comm = layout.comm
     counts = balanced_counts(rows.shape[0], comm.size)
     mine = counts[comm.rank]
@@ -385,7 +385,7 @@ def _by_rows(rows: Tensor, layout: Layout, local: Callable[[Tensor], Tensor]) ->
 def _sort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:
     """Sort each row over all ranks."""
     dtype = rows[0].dtype
-    if not _raw_keys_do(rows, layout.comm):
+    if not _keys_determine_values(rows, layout.comm):
         return _sort_rows_by_order(rows, layout, descending)
     keys = [raw_keys(row) for row in rows]
     runs = [sort_keys(~k if descending else k) for k in keys]
@@ -396,11 +396,10 @@ def _sort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Ten
     return [from_raw_keys(~k if descending else k, dtype) for k in merged]
 
 
-def _raw_keys_do(rows: list[Tensor], comm: Communicator) -> bool:
-    """Return whether the keys can travel for the values: equal values have equal bits.
+def _keys_determine_values(rows: list[Tensor], comm: Communicator) -> bool:
+    """Return whether to send keys instead of values, since equal values have equal bits.
 
-    They do if there is no -0.0 on any rank. Values that a gradient depends on travel
-    themselves.
+    They have if no rank holds a -0.0. Values that a gradient depends on are sent themselves.
     """
     dtype = rows[0].dtype
     if dtype in COMPLEX.all or rows[0].requires_grad:
@@ -412,7 +411,7 @@ def _raw_keys_do(rows: list[Tensor], comm: Communicator) -> bool:
 
 
 def _sort_rows_by_order(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:
-    """Sort rows whose values cannot be made from their keys: the values travel and are ordered."""
+    """Sort rows whose values cannot be restored from their keys: the values are sent."""
     runs, values = [], []
     for row in rows:
         keys, order = sort_with_order(order_keys(row, descending))
@@ -424,7 +423,7 @@ def _sort_rows_by_order(rows: list[Tensor], layout: Layout, descending: bool) ->
 
 
 def _argsort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:
-    """Argsort each row over all ranks: keys and indices travel, one all-to-all for each."""
+    """Argsort each row over all ranks: one all-to-all each of the keys and of the indices."""
     index_dtype = torch.int32 if max(layout.counts) < 1 << 31 else torch.int64
     runs, orders = [], []
     for row in rows:

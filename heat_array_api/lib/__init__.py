@@ -1,4 +1,4 @@
-"""What NumPy keeps in ``numpy.lib`` and array-agnostic code looks for there."""
+"""The part of ``numpy.lib`` that array-agnostic code uses."""
 
 from __future__ import annotations
 

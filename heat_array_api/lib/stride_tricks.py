@@ -1,4 +1,4 @@
-"""As ``numpy.lib.stride_tricks``: windows (`_windows`)."""
+"""The part of ``numpy.lib.stride_tricks`` that array-agnostic code uses: windows."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ ORDER = (
     "_core",
     "_autograd _creation _elementwise _linalg _repr _reshape",
     "_compile _data_type _manipulation _windows autograd random",
-    "_sorting _utility lib",
+    "_padding _sorting _utility lib",
     "_searching _set",
     "_indexing _statistical",
     "_einsum _quantile io linalg special",
