@@ -35,7 +35,6 @@ __all__ = [
     "vjp",
 ]
 
-
 Function = Callable[..., Any]
 _FUNCTION: Final = """Parameters
 ----------

@@ -45,7 +45,6 @@ __all__ = [
     "full_like", "linspace", "meshgrid", "ones", "ones_like", "tril", "triu", "zeros", "zeros_like",
 ]  # fmt: skip
 
-
 Split = int | Unset | None
 
 _made = template(

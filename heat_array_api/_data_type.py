@@ -35,7 +35,6 @@ __all__ = [
     "nan", "newaxis", "pi", "result_type", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 
-
 bool_: Final = np.dtype("bool")
 int8: Final = np.dtype("int8")
 int16: Final = np.dtype("int16")

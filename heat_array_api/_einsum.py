@@ -23,8 +23,6 @@ from ._linalg import contract_axes
 from ._statistical import sum as array_sum
 
 __all__ = ["einsum"]
-
-
 Labels = tuple[str, ...]
 
 

@@ -35,8 +35,6 @@ from ._sorting.samplesort import find_cuts
 from ._statistical import sum as sum_
 
 __all__ = ["median", "nanmedian", "nanquantile", "quantile"]
-
-
 Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -55,13 +53,11 @@ _CONTINUOUS: Final[dict[str, tuple[float, float]]] = {
     "normal_unbiased": (3 / 8, 3 / 8),
 }
 
-
 _ROUNDED: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
     "lower": torch.floor,
     "higher": torch.ceil,
     "nearest": torch.round,  # a half to the even position, as NumPy does
 }
-
 
 _QUANTILE: Final = """Parameters
 ----------

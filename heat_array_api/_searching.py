@@ -46,10 +46,7 @@ from ._core.redistribute import move, redistribute
 from ._sorting.local import flat_nonzero, integers_as, order_keys, searchsorted_local
 
 __all__ = ["argmax", "argmin", "bincount", "count_nonzero", "nonzero", "searchsorted", "where"]
-
-
 NOWHERE = torch.iinfo(torch.int64).max
-
 
 _EXTREMUM: Final = """Parameters
 ----------

@@ -196,8 +196,6 @@ def _extremum(torch_kernel: Any, name: str) -> Any:
 
 
 _max = _extremum(torch.amax, "max")
-
-
 _min = _extremum(torch.amin, "min")
 
 

@@ -17,8 +17,6 @@ from ._manipulation import concat
 from ._reshape import reshape
 
 __all__ = ["all", "any", "diff", "gradient"]
-
-
 _TRUTH: Final = {"x": "Any layout and dtype.", "result": "Boolean."}
 
 
@@ -31,8 +29,6 @@ def _truth(torch_kernel: Any) -> Any:
 
 
 _any = _truth(torch.any)
-
-
 _all = _truth(torch.all)
 
 

@@ -285,7 +285,6 @@ def digamma(x: Array, /) -> Array:
 
 psi = digamma
 
-
 _of_order = template(
     """
     x : Array

@@ -28,7 +28,7 @@ from .torch_internals import storage_use_count
 from .ufunc import array_ufunc
 from .views import Link, Views, current, is_selection, note_write, write_through
 
-__all__ = ["Array", "Device", "check_array", "common_communicator"]
+__all__ = ["Array", "Device", "StaleView", "check_array", "common_communicator"]
 
 
 class Device:

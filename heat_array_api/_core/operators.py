@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .array import Array
 
 __all__ = ["Operators", "bind_namespace", "namespace"]
-
-
 _ns: Any = None
 
 

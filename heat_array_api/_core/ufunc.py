@@ -68,7 +68,6 @@ _UFUNCS: Final[dict[str, str]] = {
     "true_divide": "divide",
 }
 
-
 _REDUCTIONS: Final[dict[str, str]] = {
     "add": "sum",
     "multiply": "prod",

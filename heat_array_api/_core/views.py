@@ -43,7 +43,6 @@ __all__ = [
     "write_through",
 ]
 
-
 Kind = Literal["index", "permute_dims", "reshape", "squeeze", "expand_dims"]
 
 

@@ -50,7 +50,6 @@ __all__ = [
     "take_along_axis",
 ]
 
-
 FEW = 1024
 """Up to so many rows that a replicated index takes are replicated, more are split."""
 

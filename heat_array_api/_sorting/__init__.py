@@ -27,7 +27,6 @@ from .samplesort import argsort_split, sort_split
 
 __all__ = ["argsort", "sort"]
 
-
 _SORT: Final = """Parameters
 ----------
 x : Array

@@ -46,7 +46,6 @@ __all__ = [
     "with_zeros_in_order",
 ]
 
-
 Keys = tuple[Tensor, ...]
 """Components of equal shape, the most significant first."""
 
@@ -57,7 +56,6 @@ _SIGNED: Final[dict[int, torch.dtype]] = {
     4: torch.int32,
     8: torch.int64,
 }
-
 
 RADIX_LENGTH: Final = 1 << 15
 """torch's radix sort takes one-dimensional tensors of at least this length."""

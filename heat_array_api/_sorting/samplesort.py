@@ -44,23 +44,11 @@ from .local import (
 )
 
 __all__ = ["Route", "argsort_split", "find_cuts", "sort_split"]
-
-
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-
-
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
-
-
 Biased = np.ndarray[Any, np.dtype[np.uint64]]
-
-
 Window = tuple[int, Tensor, int, int]
-
-
 LOWEST = -(1 << 63)
-
-
 PROBES = 4096
 """Probes of one round, all splitters together: a message of 32 KiB."""
 

@@ -20,8 +20,6 @@ from .._core.trees import leaves, rebuilt
 from .._creation import asarray
 
 __all__ = ["ScipyProblem", "module_apply", "to_scipy"]
-
-
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 

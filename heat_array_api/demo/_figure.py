@@ -12,21 +12,13 @@ from ..io._agreement import missing_package
 from ._grid import Grid
 
 __all__ = ["draw", "require_matplotlib"]
-
-
 Values = np.ndarray[Any, Any]
-
-
 Projection = Callable[[Values, Values], tuple[Values, Values]]
 
 
 # From cold to warm; neighbours also differ in lightness, for those who do not see the hue.
 ANCHORS = ("#1f2f7a", "#3f7fc1", "#7cc4d4", "#3e9b6e", "#e9c54a", "#e07b33", "#a3203a")
-
-
 INK = "#22262e"
-
-
 FAINT = "#8b93a1"
 
 

@@ -47,13 +47,9 @@ __all__ = [
     "rfftn",
 ]
 
-
 Norm = Literal["backward", "ortho", "forward"]
 Axes = Sequence[int] | None
-
-
 _SWAPPED: dict[str, Norm] = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
-
 
 _PARAMETERS: Final = """Parameters
 ----------
@@ -67,19 +63,16 @@ Returns
 -------
 Array"""
 
-
 _ONE: Final = """n : int, optional
     The length of the {}. Default: {}.
 axis : int
     The axis to transform."""
-
 
 _SEVERAL: Final = """s : sequence of int, optional
     The length of the transform along each of the axes, to which `x` is cropped, or padded with
     zeros; -1: the default. Default: as they are{}.
 axes : sequence of int, optional
     The axes to transform. Default: the last ``len(s)``, or all."""
-
 
 _REST: Final = """    Split along the axis along which `x` is split, with its counts or balanced.
 
@@ -102,7 +95,6 @@ The standard: "FFT Extension".
 
 Examples
 --------"""
-
 
 _CROPPED = _ONE.format("transform, to which `x` is cropped, or padded with zeros", "as it is")
 _HALF = _ONE.format("result; ``n//2 + 1`` elements are used", "``2 * (x.shape[axis] - 1)``")

@@ -39,7 +39,6 @@ __all__ = [
     "to_block_cyclic",
 ]
 
-
 WIDTHS = (64, 192)
 """The least and the greatest width of a panel."""
 

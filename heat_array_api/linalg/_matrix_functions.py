@@ -49,7 +49,6 @@ __all__ = [
     "vector_norm",
 ]
 
-
 Order = int | float | Literal["fro", "nuc"] | None
 
 

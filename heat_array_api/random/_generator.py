@@ -39,11 +39,7 @@ from ._philox import (
 )
 
 __all__ = ["Generator", "default_rng", "seed_everything", "share_generators"]
-
-
 Kernel = Callable[[np.random.Generator, Values], None]
-
-
 _CHUNK: Final = 1 << 15  # elements that a kernel transforms at a time, in cache
 
 

@@ -27,10 +27,7 @@ __all__ = [
     "wide_multiples",
 ]
 
-
 Values = np.ndarray[Any, Any]
-
-
 HALVES_PER_BLOCK: Final = 8
 """The positions of a stream count blocks of 256 bits, elements take words of 32 bits."""
 

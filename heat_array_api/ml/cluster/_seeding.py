@@ -17,11 +17,7 @@ from ._lloyd import lloyd
 from ._points import Points
 
 __all__ = ["METHODS", "draw_rows", "seed_centers"]
-
-
 METHODS = ("k-means||", "k-means++", "random")
-
-
 ROUNDS = 5
 """Of k-means||: enough by the paper's experiments (section 5.3)."""
 

@@ -16,8 +16,6 @@ from ._coordinate_descent import Fit, Problem
 from ._linear import LinearModel, centered
 
 __all__ = ["Lasso", "lasso_path"]
-
-
 BLOCK = 128
 """Columns of a block, where there are too many for one Gram matrix."""
 

@@ -13,11 +13,7 @@ from typing import Any
 from .._validation import column_width, from_host, namespace
 
 __all__ = ["METRICS", "nearest_rows", "tiles"]
-
-
 METRICS = ("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
-
-
 GROUP = 16
 """Distances of a group of which only the least is looked at first."""
 
