@@ -348,7 +348,6 @@ def with_value(
 ) -> Function:
     """Return what `value_and_grad` does; errors name `func`."""
 
-    @may_break
     def both(*args: Any, **kwargs: Any) -> Any:
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         aux: list[Any] = []
@@ -369,7 +368,8 @@ def with_value(
         gradient = gradients[0] if isinstance(argnums, int) else gradients
         return ((value, aux[0]) if has_aux else value), gradient
 
-    return both
+    both.__qualname__ = f"{func}.<locals>.both"  # graph breaks are shown by this name
+    return may_break(both)
 
 
 def _check_scalar(what: str, y: Any) -> Array:

@@ -14,9 +14,9 @@ import pytest
 
 import heat_array_api as xp
 from differentiated import FUNCTIONS, SHAPE
-from heat_array_api import _statistical
 from heat_array_api._compile import compiled as _compiled
 from heat_array_api._compile import inductor as _inductor
+from heat_array_api._core import moments
 from heat_array_api.demo._kmeans import kmeans
 from layouts import agree, assert_equal, describe, layouts, make
 
@@ -570,7 +570,7 @@ def test_zscore_sends_one(check):
 
 def test_variances_of_many_columns_send_two(monkeypatch, check):
     """The moments of all ranks would be larger than one rank's shard."""
-    monkeypatch.setattr(_statistical, "SMALL", 8)
+    monkeypatch.setattr(moments, "SMALL", 8)
     x = random((30, 3))
     f = compiled(lambda x: xp.var(x, axis=0), fullgraph=True)
     check(f(x), np.asarray(x).var(axis=0))
