@@ -1,4 +1,4 @@
-"""A climatology with xarray, of a NetCDF file of which each rank reads its own band of latitudes.
+"""A climatology with xarray: each rank reads its own band of latitudes of a NetCDF file.
 
 240 years of air temperature over North America (from the package ``iris-sample-data``): thirty
 years' normals, anomalies, their range and their mean, weighted by area and smoothed over ten years,

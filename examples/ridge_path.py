@@ -1,6 +1,6 @@
 """The path of ridge regression: coefficients against the penalty, by scikit-learn.
 
-Ten features, of which the last five are noisy copies of the first; each fit sends what an SVD of a
+Ten features, the last five noisy copies of the first five; each fit sends what an SVD of a
 tall matrix does (TSQR: a few 10 x 10 matrices).
 
     mpirun -n 2 python examples/ridge_path.py

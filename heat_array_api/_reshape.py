@@ -293,7 +293,7 @@ def _elements_for(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -
 
 
 def _within(t: Tensor, begin: int, end: int, low: int, high: int) -> Tensor:
-    """Return the elements ``[low, high)`` of a row, of which `t` holds ``[begin, end)``."""
+    """Return the elements ``[low, high)`` of a row; `t` holds its elements ``[begin, end)``."""
     first, last = overlap(begin, end, low, high)
     return t.narrow(1, first - begin if last > first else 0, last - first)
 

@@ -236,7 +236,7 @@ class CallWithBreaks:
             if x is not None:
                 x._layout = layout
                 SLOT.__set__(x, value)
-        for ref in self._touched:  # views that were refreshed in the piece
+        for ref in self._touched:  # views that were refreshed in the subgraph
             x = ref()
             if x is not None and hasattr(x, "_link") and isinstance(SLOT.__get__(x), FakeTensor):
                 x.lapse()

@@ -42,7 +42,7 @@ __all__ = [
 
 
 def join(pieces: Sequence[Tensor], axis: int) -> Tensor:
-    """Concatenate; a single piece stays the view that it is."""
+    """Concatenate; a single piece stays a view."""
     return pieces[0] if len(pieces) == 1 else torch.cat(tuple(pieces), dim=axis)
 
 

@@ -206,7 +206,7 @@ def _current(x: Array) -> Iterator[Array]:
 
 
 def relations(arrays: Sequence[Array]) -> list[Any]:
-    """Return how those of some arrays are related of which a write to one may show in another."""
+    """Return how arrays are related where a write to one may show in another."""
     chains = {i: list(_chain(x)) for i, x in enumerate(arrays) if hasattr(x, "_link")}
     if not chains:
         return []

@@ -1,7 +1,7 @@
 """xarray on split arrays: DataArrays and Datasets against the same on NumPy.
 
-Dimension coordinates, of which xarray makes pandas indexes, are NumPy's, whole on every rank: small
-ones. What xarray or pandas take through NumPy, and so is not here, or gathers:
+Dimension coordinates, which xarray turns into pandas indexes, are small NumPy arrays, whole on each
+rank. What xarray or pandas take through NumPy, and so is not here, or gathers:
 
 - ``interp``, ``interpolate_na``, ``polyfit``, ``curvefit``, ``apply_ufunc(vectorize=True)``: the
   code of SciPy or NumPy;
@@ -41,7 +41,7 @@ DIMS = ("time", "lat", "lon")
 RNG = np.random.default_rng(0)
 VALUES = RNG.standard_normal(SHAPE) + np.sin(np.arange(TIMES) * np.pi / 6)[:, None, None]
 VALUES[RNG.random(SHAPE) < 0.1] = np.nan
-VALUES[:, 2, 3] = np.nan  # as of a sea that is land there
+VALUES[:, 2, 3] = np.nan  # as where a sea is land
 SHARE = VALUES.nbytes // W.size
 TIME = pd.date_range("2000-01-15", periods=TIMES, freq="MS")
 COORDS = {

@@ -150,7 +150,7 @@ def test_hdf5_again(path, folder, comm):
 
 @pytest.mark.skipif(not NEMO, reason="iris_sample_data is not installed")
 def test_months_of_the_ocean_are_one_record(folder, comm):
-    """Three files of a month each, of which land is missing, become one along time."""
+    """Three files of a month each, with missing values on land, become one along time."""
     path = folder / "nemo.nc"
     packed = {"dtype": "int16", "scale_factor": 0.002, "add_offset": 20.0, "_FillValue": -32768}
     for i, month in enumerate(NEMO):

@@ -116,7 +116,7 @@ def test_pickles():
 
 @pytest.mark.parametrize("split", [0, -1])
 def test_default_split(split):
-    """What the estimators make of host values may be born split: the results are the same."""
+    """Arrays that estimators make from host values may be split from the start: same results."""
     x, y = make(X, SPLIT[1]), rows_like(Y, SPLIT[1])
     with xp.set_options(default_split=split):
         found = [

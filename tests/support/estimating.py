@@ -14,7 +14,7 @@ import heat_array_api as xp
 from layouts import agree, make, to_numpy
 
 MANY = 20_000
-"""Rows of a sample set of which nothing may cross the ranks."""
+"""Rows of a sample set that may not cross the ranks."""
 
 
 def blobs(n=90, d=3, k=3, seed=3, dtype=np.float64):

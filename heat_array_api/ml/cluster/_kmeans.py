@@ -192,8 +192,8 @@ class KMeans(BaseKMeans):
         First centres: by Bahmani et al. 2012 (few rounds of messages, whatever k is); by Arthur
         and Vassilvitskii 2007 (k rounds; scikit-learn's draws); samples at random; or given.
     n_init : "auto" or int
-        Runs, of which the one of the least inertia stands. "auto": 10 for "random" and callables,
-        else 1.
+        Number of runs; the one with the least inertia counts. "auto": 10 for "random" and
+        callables, else 1.
     max_iter : int
     tol : float
         Relative to the mean variance of the features: a run ends when the squares of the

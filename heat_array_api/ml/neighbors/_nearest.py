@@ -15,7 +15,7 @@ from .._validation import column_width, from_host, namespace
 __all__ = ["METRICS", "nearest_rows", "tiles"]
 METRICS = ("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
 GROUP = 16
-"""Distances of a group of which only the least is looked at first."""
+"""Number of distances in a group whose least is compared first."""
 
 
 def tiles(queries: int, rows: int, d: int, itemsize: int) -> Iterator[tuple[int, int]]:
