@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "CollectiveMismatchError",
-    "CommunicatorMismatchError",
-    "CompileWarning",
-    "GatherError",
-    "GatherWarning",
-    "LauncherMismatchError",
-    "MPIUnavailableError",
-]
-
 
 class MPIUnavailableError(ImportError):
     """MPI cannot be loaded: mpi4py is not installed, or it finds no MPI library.

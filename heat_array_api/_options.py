@@ -12,16 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 
-__all__ = [
-    "UNSET",
-    "Unset",
-    "default_dtype",
-    "default_split",
-    "gather_policy",
-    "get_options",
-    "set_options",
-]
-
 
 class Unset:
     """Type of the default of ``split=``: the caller passed nothing (None means replicated)."""

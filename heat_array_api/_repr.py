@@ -16,8 +16,6 @@ from ._core.layout import Layout
 from ._core.lift import check_array
 from ._core.redistribute import resplit
 
-__all__ = ["html", "short", "to_string"]
-
 
 @breaks
 def short(x: Array) -> str:

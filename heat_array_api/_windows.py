@@ -15,8 +15,6 @@ from ._core.fetch import Fetch, Interval, fetch_intervals, plan_fetch
 from ._core.layout import Axis, Layout, as_ints, normalize_axis
 from ._core.lift import check_array
 
-__all__ = ["sliding_window_view"]
-
 
 def sliding_window_view(
     x: Array, window_shape: int | Sequence[int], axis: Axis = None, *, writeable: bool = False

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["adjoint_of", "caller", "named", "register_program", "register_wrapper"]
-
 _LIBRARY = __name__.partition(".")[0]
 
 _programs: tuple[str, ...] = ()

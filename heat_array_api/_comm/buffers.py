@@ -10,19 +10,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = [
-    "REDUCTIONS",
-    "Codec",
-    "Staging",
-    "deliver",
-    "dense",
-    "empty",
-    "fresh",
-    "identity",
-    "no_reduction",
-    "outgoing",
-]
-
 CUDA_AWARE = os.environ.get("HEAT_ARRAY_API_CUDA_AWARE", "") == "1"
 """Whether MPI accepts CUDA pointers; otherwise CUDA tensors pass through pinned host memory."""
 

@@ -27,8 +27,6 @@ from .table import TABLE, Collective
 from .trace import Event, active
 from .transport import Transport
 
-__all__ = ["Communicator", "as_communicator", "world"]
-
 
 class Communicator:
     """A group of ranks that exchange tensors.

@@ -12,8 +12,6 @@ from typing import NoReturn
 from .._errors import CollectiveMismatchError
 from .transport import Transport
 
-__all__ = ["DEBUG", "Call", "Checker"]
-
 DEBUG = os.environ.get("HEAT_ARRAY_API_DEBUG", "") not in ("", "0")
 
 TIMEOUT = float(os.environ.get("HEAT_ARRAY_API_DEBUG_TIMEOUT", "300"))

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-__all__ = ["ExitHandler"]
-
 EXIT_GRACE = 5.0
 """Seconds that a rank which calls ``sys.exit`` with an error waits for the others to end too."""
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["LargeMessages"]
-
 
 class LargeMessages:
     """Splits each collective into as many calls as it takes.

@@ -14,16 +14,6 @@ import torch
 
 from .._errors import LauncherMismatchError
 
-__all__ = [
-    "NO_MPI",
-    "check_launcher",
-    "cores",
-    "launched_ranks",
-    "set_threads",
-    "sleep_until",
-    "threads_per_rank",
-]
-
 NO_MPI = """heat_array_api needs MPI, which cannot be loaded: {error}
   on a laptop or workstation:  pip install 'heat_array_api[mpich]'
   on a cluster:                load the site's MPI module, then

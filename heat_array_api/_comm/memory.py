@@ -14,8 +14,6 @@ from collections.abc import MutableMapping
 
 import torch
 
-__all__ = ["keep_freed_memory", "prefer_huge_pages"]
-
 _LARGEST_LEARNT = 28 << 20
 """Bytes; glibc learns from blocks of up to 32 MiB, alignment included."""
 

@@ -21,9 +21,6 @@ from .large_messages import LargeMessages
 from .launch import NO_MPI, check_launcher, set_threads, sleep_until
 from .transport import Transport
 
-__all__ = ["LARGE", "MPITransport", "abort", "adopted", "is_intracomm", "is_world", "start"]
-
-
 try:
     from mpi4py import MPI
 except (ImportError, RuntimeError, OSError) as error:

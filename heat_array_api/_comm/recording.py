@@ -15,18 +15,6 @@ from torch import Tensor
 
 from .attribution import register_wrapper
 
-__all__ = [
-    "SMALL",
-    "NotCapturable",
-    "breaks",
-    "captures",
-    "capturing",
-    "checked_later",
-    "depends_on_values",
-    "may_break",
-    "paused",
-]
-
 register_wrapper(__name__)
 
 P = ParamSpec("P")

@@ -19,8 +19,6 @@ import torch
 
 from .buffers import REDUCTIONS
 
-__all__ = ["TABLE", "TENSOR_METHODS", "Collective", "Ranks"]
-
 Shape = tuple[int, ...]
 
 Routes = tuple[Mapping[int, int], Mapping[int, int]]

@@ -24,21 +24,6 @@ from .attribution import caller
 from .debug import DEBUG
 from .recording import captures
 
-__all__ = [
-    "IMPLICIT_GATHER",
-    "Event",
-    "Trace",
-    "account",
-    "active",
-    "join",
-    "note",
-    "origin",
-    "quiet",
-    "record",
-    "trace",
-    "unrecorded",
-]
-
 IMPLICIT_GATHER = "implicit gather"
 """The rule under which traces note that code outside the package asked for a whole split array."""
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from .buffers import fresh, identity
 from .table import TABLE, Collective
 
-__all__ = ["SerialTransport", "TensorTransport", "Transport"]
-
 
 class TensorTransport(Protocol):
     """What carries the tensors of a group of ranks.

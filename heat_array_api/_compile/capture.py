@@ -37,16 +37,6 @@ from .._core.torch_internals import (
 from .._core.views import note_write
 from .collective_ops import MESSAGE, Message
 
-__all__ = [
-    "Capture",
-    "Recorder",
-    "RecordingTransport",
-    "captured",
-    "holding",
-    "not_capturable",
-    "recording",
-]
-
 
 @dataclass
 class Capture:

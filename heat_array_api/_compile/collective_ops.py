@@ -21,8 +21,6 @@ from .._comm.table import TABLE
 from .._core.collectives import sent
 from .._core.layout import Shape
 
-__all__ = ["COMBINE", "MESSAGE", "TRANSFER", "Message", "executed"]
-
 
 @dataclass(frozen=True)
 class Message:

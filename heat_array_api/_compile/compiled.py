@@ -26,8 +26,6 @@ from .inductor import Compiler
 from .program import Outcome, Program, State, build
 from .subgraphs import Subgraphs, Unbreakable
 
-__all__ = ["Compiled"]
-
 Pure = Callable[[Sequence[Array]], Sequence[Array]]
 
 MOST_FAILURES = 4

@@ -20,8 +20,6 @@ from torch.fx.node import map_arg
 
 from .._core.torch_internals import ConstantSource, DimDynamic, FakeTensorMode, ShapeEnv
 
-__all__ = ["CompiledGraphs", "ConcreteGraph", "Function", "structure_and_numbers"]
-
 Function = Callable[..., Sequence[Tensor]]
 
 Compiler = Callable[[fx.GraphModule, Sequence[Any]], Function]

@@ -24,8 +24,6 @@ from .._core.layout import Layout
 from .._core.views import relations
 from .._options import get_options
 
-__all__ = ["Environment", "put_back"]
-
 _PLAIN = (str, bytes, bool, int, type(None), type(Ellipsis), type(NotImplemented), range)
 
 _CONTAINERS = (tuple, list, set, frozenset, dict, slice)

@@ -25,8 +25,6 @@ from .dynamic_shapes import CompiledGraphs, ConcreteGraph, Function
 from .row_tiling import tiled, with_tile_loops
 from .schedule import Steps, scheduled
 
-__all__ = ["Compiler", "no_compiler"]
-
 
 def no_compiler() -> str | None:
     """Return why Inductor finds no C++ compiler; None if it finds one."""

@@ -18,8 +18,6 @@ from torch import Tensor
 
 from .._core.array import Array
 
-__all__ = ["SLOT", "intercepted"]
-
 SLOT: Any = Array.__dict__["_local"]
 """The slot itself: ``SLOT.__get__(x)`` and ``SLOT.__set__(x, t)`` are not intercepted."""
 

@@ -27,8 +27,6 @@ from .collective_ops import Message, executed
 from .inductor import Compiler
 from .schedule import dependencies, functional, plan, united
 
-__all__ = ["Outcome", "Program", "State", "build"]
-
 _VALUES: tuple[type, ...] = (
     *(bool, int, float, complex, str, bytes, type(None), slice),
     *(np.generic, np.dtype, Layout, Communicator, Device),

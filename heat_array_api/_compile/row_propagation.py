@@ -15,15 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-__all__ = [
-    "PRODUCTS",
-    "VIEWS",
-    "axis_of_rows",
-    "combination",
-    "is_pointwise",
-    "with_rows",
-]
-
 Axes = Mapping[fx.Node, int]
 Combine = Callable[..., Tensor]
 

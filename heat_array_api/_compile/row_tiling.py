@@ -33,8 +33,6 @@ from .row_propagation import (
     with_rows,
 )
 
-__all__ = ["TiledRegion", "tiled", "with_tile_loops"]
-
 LEAST_BYTES = 8 << 20
 """The least size of a region's inputs with rows: smaller ones stay in the cache by themselves."""
 

@@ -19,8 +19,6 @@ from .._core.torch_internals import make_fx
 from .capture import Capture
 from .collective_ops import COMBINE, MESSAGE, TRANSFER, Message
 
-__all__ = ["Dependencies", "Steps", "dependencies", "functional", "plan", "scheduled", "united"]
-
 Steps = tuple[tuple[int, ...], ...]
 """Messages in the order of sending, those that travel together as one step."""
 

@@ -25,8 +25,6 @@ from .dynamic_shapes import Function, structure_and_numbers
 from .inductor import Compiler
 from .schedule import Dependencies, Steps, dependencies, functional, plan, united
 
-__all__ = ["MOST_SUBGRAPHS", "RaisedElsewhere", "RankState", "Subgraphs", "Unbreakable"]
-
 MOST_SUBGRAPHS = 256
 """For one function: of so many, the last ones used are remembered."""
 

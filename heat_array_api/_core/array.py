@@ -28,8 +28,6 @@ from .torch_internals import storage_use_count
 from .ufunc import array_ufunc
 from .views import Link, Views, current, is_selection, note_write, write_through
 
-__all__ = ["Array", "Device", "StaleView", "check_array", "common_communicator"]
-
 
 class Device:
     """Where shards are stored; equal by value, and to the string.

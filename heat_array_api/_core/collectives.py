@@ -38,26 +38,6 @@ from .._comm.table import TABLE
 from .layout import Layout, Shape
 from .tape import linear, tracked, with_batch
 
-__all__ = [
-    "all_to_all",
-    "broadcast",
-    "broadcast_rows",
-    "cat",
-    "counts_of",
-    "exchange",
-    "exscan",
-    "gather",
-    "gather_varying",
-    "pair_exchange",
-    "preduce",
-    "pvary",
-    "reduce_scatter",
-    "ring_shift",
-    "sent",
-    "shard",
-]
-
-
 # ---------------------------------------------------------------------- sums, and their adjoint
 
 

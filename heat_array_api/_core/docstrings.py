@@ -18,8 +18,6 @@ from typing import Any, Final, TypeVar
 
 from .dtypes import ANY, FLOATING, REAL_FLOATING, Kind
 
-__all__ = ["SHARED", "described", "documented", "filled_in", "template"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

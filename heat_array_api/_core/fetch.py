@@ -25,21 +25,6 @@ from .dtypes import carrier, on_bits
 from .layout import Layout, Shape, overlap, resized
 from .tape import tracked
 
-__all__ = [
-    "Fetch",
-    "Interval",
-    "Segment",
-    "arrange",
-    "arrange_locally",
-    "fetch_intervals",
-    "fetch_rows",
-    "join",
-    "pick",
-    "place",
-    "plan_fetch",
-    "store_rows",
-]
-
 
 def join(pieces: Sequence[Tensor], axis: int) -> Tensor:
     """Concatenate; a single piece stays a view."""

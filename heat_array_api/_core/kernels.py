@@ -12,31 +12,6 @@ from torch import Tensor
 from .dtypes import numpy_kernel
 from .tape import tracked
 
-__all__ = [
-    "acos",
-    "add",
-    "ceil",
-    "conj",
-    "expm1",
-    "floor",
-    "floor_divide",
-    "imag",
-    "left_shift",
-    "log1p",
-    "nextafter",
-    "positive",
-    "pow",
-    "real",
-    "remainder",
-    "right_shift",
-    "root_of_sum",
-    "round",
-    "sign",
-    "subtract",
-    "tanh",
-    "trunc",
-]
-
 
 def add(a: Tensor, b: Tensor | complex) -> Tensor:
     """Return ``a + b``; torch's complex kernel multiplies `b` by 1, and infinities give NaN."""

@@ -16,19 +16,6 @@ from typing import Any
 
 from .._comm.communicator import Communicator
 
-__all__ = [
-    "Layout",
-    "as_ints",
-    "as_shape",
-    "balanced_counts",
-    "has_overlap",
-    "longest_axis",
-    "normalize_axes",
-    "normalize_axis",
-    "overlap",
-    "resized",
-]
-
 Shape = tuple[int, ...]
 Axis = int | Sequence[int] | None
 

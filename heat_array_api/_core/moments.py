@@ -16,8 +16,6 @@ from .collectives import preduce, pvary
 from .layout import Shape
 from .lift import ReductionPlan
 
-__all__ = ["squared_distances", "sum_over"]
-
 _BLOCK = 1 << 17
 """Elements whose temporaries stay in a core's cache."""
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from .array import Array
 
-__all__ = ["Operators", "bind_namespace", "namespace"]
 _ns: Any = None
 
 

@@ -17,8 +17,6 @@ from .array import Array, check_array
 from .collectives import all_to_all, cat, gather, shard
 from .layout import Layout, normalize_axis, overlap, resized
 
-__all__ = ["move", "rebalance", "redistribute", "resplit"]
-
 
 def move(t: Tensor, source: Layout, target: Layout) -> Tensor:
     """Return this rank's shard under `target` of the array whose shard under `source` is `t`."""

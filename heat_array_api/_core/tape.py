@@ -20,20 +20,6 @@ from .._comm.attribution import adjoint_of
 from .._comm.trace import origin
 from .torch_internals import peek_interpreter_stack as _interpreter
 
-__all__ = [
-    "Record",
-    "attached",
-    "barrier",
-    "custom",
-    "linear",
-    "noted",
-    "recorded",
-    "replaced",
-    "tracked",
-    "transforming",
-    "with_batch",
-]
-
 
 def tracked(t: Tensor) -> bool:
     """Return whether `t` is on the tape, or a transform is active."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["leaves", "mapped", "rebuilt"]
-
 
 def leaves(tree: Any) -> Iterator[Any]:
     """Yield what nested tuples, lists and dicts hold, in order."""

@@ -8,8 +8,6 @@ import numpy as np
 
 from .operators import namespace
 
-__all__ = ["array_ufunc"]
-
 
 def array_ufunc(
     ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]

@@ -29,20 +29,6 @@ from .operators import namespace
 if TYPE_CHECKING:
     from .array import Array
 
-__all__ = [
-    "Link",
-    "Views",
-    "current",
-    "is_selection",
-    "is_view",
-    "linked",
-    "note_write",
-    "permute",
-    "permuted",
-    "relations",
-    "write_through",
-]
-
 Kind = Literal["index", "permute_dims", "reshape", "squeeze", "expand_dims"]
 
 

@@ -20,9 +20,6 @@ from .._core.redistribute import resplit
 from .._manipulation import flip
 from .keys import Basic, Range, parse_basic
 
-__all__ = ["View", "box", "box_index", "box_layout", "hashable", "is_basic", "plan_view", "select"]
-
-
 # Elements of a row that a broadcast brings to every rank as fast as a single one.
 _SMALL_ROW = 1024
 

@@ -21,8 +21,6 @@ from .._core.dtypes import INTEGER
 from .._core.layout import Shape
 from .._creation import asarray
 
-__all__ = ["Key", "Range", "is_mask", "parse", "parse_basic"]
-
 
 class Range(NamedTuple):
     """A slice of an axis, resolved: `length` elements ``start, start + step, ...``."""

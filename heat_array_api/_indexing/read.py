@@ -39,17 +39,6 @@ from .._searching import nonzero
 from .basic import hashable, plan_view, select
 from .keys import Key, Range, is_mask, parse, parse_basic
 
-__all__ = [
-    "aligned_indices",
-    "as_mask",
-    "check_bounds",
-    "getitem",
-    "indexed_first",
-    "mask_in_order",
-    "take",
-    "take_along_axis",
-]
-
 FEW = 1024
 """Up to so many rows that a replicated index takes are replicated, more are split."""
 

@@ -54,8 +54,6 @@ from .basic import box_index, box_layout, is_basic
 from .keys import Basic, Key, Range, is_mask, parse, parse_basic
 from .read import aligned_indices, as_mask, indexed_first, mask_in_order
 
-__all__ = ["setitem"]
-
 
 def setitem(x: Array, key: Any, value: Any) -> None:
     """Write `value` into ``x[key]``; keys as for reading, errors before anything is written.

@@ -24,28 +24,6 @@ from torch import Tensor
 
 from .._core.dtypes import COMPLEX, REAL_FLOATING, WIDE_UNSIGNED, carrier, on_bits, to_numpy_dtype
 
-__all__ = [
-    "Keys",
-    "argsort_keys",
-    "argsort_last",
-    "count_at_most",
-    "flat_nonzero",
-    "from_raw_keys",
-    "has_negative_zero",
-    "integers_as",
-    "is_nan_key",
-    "merge_keys",
-    "order_keys",
-    "raw_keys",
-    "searchsorted_local",
-    "sort_keys",
-    "sort_last",
-    "sort_with_order",
-    "starts_of_groups",
-    "take_last",
-    "with_zeros_in_order",
-]
-
 Keys = tuple[Tensor, ...]
 """Components of equal shape, the most significant first."""
 

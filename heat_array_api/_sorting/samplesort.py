@@ -43,7 +43,6 @@ from .local import (
     take_last,
 )
 
-__all__ = ["Route", "argsort_split", "find_cuts", "sort_split"]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Biased = np.ndarray[Any, np.dtype[np.uint64]]

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 from ._kmeans import Clusters, kmeans
 
-__all__ = ["Zones", "features", "find_zones", "standardise", "zone_series"]
-
 
 class Zones(NamedTuple):
     """The climate zones of a grid.

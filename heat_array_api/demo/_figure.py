@@ -11,7 +11,6 @@ import numpy as np
 from ..io._agreement import missing_package
 from ._grid import Grid
 
-__all__ = ["draw", "require_matplotlib"]
 Values = np.ndarray[Any, Any]
 Projection = Callable[[Values, Values], tuple[Values, Values]]
 

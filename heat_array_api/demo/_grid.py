@@ -11,7 +11,6 @@ import numpy as np
 
 from ..io._agreement import missing_package
 
-__all__ = ["Grid", "describe", "sample_file", "write_zones"]
 Values = np.ndarray[Any, Any]
 KELVIN = 273.15
 

@@ -12,8 +12,6 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["Clusters", "kmeans", "kmeans_plus_plus", "lloyd_step", "squared_distances"]
-
 
 class Clusters(NamedTuple):
     """What `kmeans` found.

@@ -31,7 +31,6 @@ from .._core.fetch import join
 from .._core.layout import Layout, Shape, balanced_counts, overlap, resized
 from .._core.redistribute import move
 
-__all__ = ["Kind", "Step", "transform"]
 Kind = Literal["fft", "ifft", "rfft", "irfft"]
 _KERNELS: Final[dict[Kind, Callable[..., Tensor]]] = {
     "fft": torch.fft.fft,

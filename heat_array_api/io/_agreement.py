@@ -15,16 +15,6 @@ from typing import Any, TypeVar
 
 from .._comm.communicator import Communicator
 
-__all__ = [
-    "Deferred",
-    "at_root",
-    "attempt",
-    "members",
-    "missing_package",
-    "optional_package",
-    "progress",
-]
-
 T = TypeVar("T")
 
 

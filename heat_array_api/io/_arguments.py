@@ -23,19 +23,6 @@ from .._creation import Split
 from .._data_type import astype
 from ._agreement import optional_package
 
-__all__ = [
-    "ReadOptions",
-    "SaveArguments",
-    "Storage",
-    "as_array",
-    "as_variables",
-    "by_name",
-    "check_mode",
-    "documented",
-    "storage_of",
-]
-
-
 # ---------------------------------------------------------------------- the text
 
 _PROGRESS = """\

@@ -19,8 +19,6 @@ from pathlib import Path
 from .._comm.communicator import Communicator
 from ._agreement import at_root, attempt
 
-__all__ = ["flush", "replacing"]
-
 SUFFIX = ".unfinished"
 
 _numbers = itertools.count()

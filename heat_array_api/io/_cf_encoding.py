@@ -14,8 +14,6 @@ from .._searching import where
 from .._statistical import max as max_
 from .._statistical import min as min_
 
-__all__ = ["ENCODING", "encoded"]
-
 ENCODING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 """The attributes that describe how values are stored."""
 

@@ -26,8 +26,6 @@ from ._hdf5 import load_hdf5
 from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
-
 FILE = "checkpoint.h5"
 TREE = "tree"
 VERSION = 1

@@ -26,8 +26,6 @@ from ._arguments import as_array, documented
 from ._atomic import replacing
 from ._write import as_numpy
 
-__all__ = ["load_csv", "save_csv"]
-
 BLOCK = 1 << 12
 """Rows converted to Python numbers, and to text, at once."""
 

@@ -16,8 +16,6 @@ from ._netcdf_save import save_netcdf
 from ._npy import load_npy, save_npy
 from ._zarr import load_zarr, save_zarr
 
-__all__ = ["load", "save"]
-
 
 @breaks
 @documented

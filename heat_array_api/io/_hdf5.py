@@ -27,8 +27,6 @@ from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
 from ._read import Source, load
 
-__all__ = ["load_hdf5", "save_hdf5"]
-
 
 @breaks
 @documented

@@ -39,8 +39,6 @@ from ._arguments import Storage
 from ._hdf5_stream import writing
 from ._write import ROUND, as_numpy, box, to_root, whole_chunks, write_at
 
-__all__ = ["STRATEGIES", "Place", "Target", "write_all"]
-
 STRATEGIES = ("mpio", "offset", "chunks", "root")
 
 SMALL = 1 << 16

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["write_bytes", "writing"]
-
 PIECE = 8 << 20
 """Bytes after which the disk is told to start writing."""
 

@@ -17,8 +17,6 @@ from .._core.layout import Shape
 from ._agreement import at_root, optional_package
 from ._netcdf_classic import ends_of
 
-__all__ = ["FileInfo", "VariableInfo", "format_of", "info"]
-
 SUFFIXES = {
     suffix: kind
     for kind, suffixes in {

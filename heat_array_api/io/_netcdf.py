@@ -19,8 +19,6 @@ from ._arguments import ReadOptions, documented
 from ._netcdf_classic import ends_of
 from ._read import Slab, Source, load
 
-__all__ = ["COMPLEX_DIMENSION", "load_netcdf"]
-
 COMPLEX_DIMENSION = "complex"
 """A last dimension of this name and length 2 holds real and imaginary parts (nc-complex)."""
 

@@ -11,8 +11,6 @@ import math
 import os
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["ends_of"]
-
 LONGEST = 1 << 16
 """Bytes of a name; NetCDF allows 256."""
 

@@ -39,8 +39,6 @@ from ._hdf5_stream import writing
 from ._netcdf import COMPLEX_DIMENSION
 from ._xarray import as_save_arguments
 
-__all__ = ["save_netcdf"]
-
 
 class _Variable(NamedTuple):
     """An array, or texts in NumPy's, as stored, with names of dimensions and attributes."""

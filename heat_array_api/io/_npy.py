@@ -26,8 +26,6 @@ from ._atomic import replacing
 from ._read import Slab, Source, load
 from ._write import write_at
 
-__all__ = ["Header", "load_npy", "read_header", "save_npy"]
-
 
 class Header(NamedTuple):
     """The header of a file, and the offset at which the values begin."""

@@ -29,8 +29,6 @@ from .._indexing.keys import Basic, Range, parse_basic
 from ._agreement import Deferred, attempt, progress
 from ._arguments import ReadOptions
 
-__all__ = ["Selection", "Slab", "Source", "load", "select"]
-
 BLOCK = 1 << 22
 """Bytes read at once: few enough to be converted or copied in the processor's cache."""
 

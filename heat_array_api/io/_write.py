@@ -27,8 +27,6 @@ from .._reshape import reshape
 from ._agreement import Deferred
 from ._hdf5_stream import write_bytes
 
-__all__ = ["as_numpy", "box", "consecutive", "to_root", "whole_chunks", "write_at"]
-
 ROUND = 4 << 20
 """Bytes that a rank redistributes at once."""
 

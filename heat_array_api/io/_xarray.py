@@ -19,8 +19,6 @@ from ._cf_encoding import ENCODING
 from ._info import info
 from ._netcdf import load_netcdf
 
-__all__ = ["as_save_arguments", "open_dataset"]
-
 
 @breaks
 @documented

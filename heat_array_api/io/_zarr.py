@@ -26,8 +26,6 @@ from ._atomic import replacing
 from ._read import Source, load
 from ._write import as_numpy, box, whole_chunks
 
-__all__ = ["load_zarr", "save_zarr"]
-
 CHUNK = 16 << 20
 """Bytes of a chunk by default."""
 

@@ -42,23 +42,6 @@ from .._core.tape import replaced, tracked
 from .._manipulation import stack
 from .._reshape import reshape
 
-__all__ = [
-    "LAPACK_DTYPES",
-    "WORKSPACE",
-    "Operation",
-    "as_lapack",
-    "as_matrices",
-    "available_memory",
-    "documented",
-    "each_matrix",
-    "each_of_stack",
-    "hermitian",
-    "on_one_rank",
-    "result_layout",
-    "run_kernel",
-    "run_replicated",
-]
-
 SplitAlgorithm = Callable[[Array], tuple[Array, ...]]
 CotangentRule = Callable[[Array, Any, Any], Array | None]
 LAPACK_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)

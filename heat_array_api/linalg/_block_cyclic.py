@@ -25,20 +25,6 @@ from .._core.collectives import all_to_all, broadcast, gather
 from .._core.layout import Layout, Shape
 from ._tsqr import canonical_phases
 
-__all__ = [
-    "WIDTHS",
-    "BlockCyclic",
-    "Panel",
-    "block_cyclic_eye",
-    "from_block_cyclic",
-    "panel_cholesky",
-    "panel_lu",
-    "panel_qr",
-    "panel_width",
-    "substitute_back",
-    "to_block_cyclic",
-]
-
 WIDTHS = (64, 192)
 """The least and the greatest width of a panel."""
 

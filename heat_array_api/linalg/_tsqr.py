@@ -16,8 +16,6 @@ from torch import Tensor
 from .._comm.communicator import Communicator
 from .._core.collectives import broadcast, pair_exchange
 
-__all__ = ["canonical_phases", "tsqr"]
-
 
 def tsqr(t: Tensor, comm: Communicator, *, want_q: bool = True) -> tuple[Tensor | None, Tensor]:
     """Factor the matrix whose rows on this rank are `t`; all ranks together have n rows or more.

@@ -12,9 +12,6 @@ import numpy as np
 
 from ._validation import beside, name_of, namespace, rank_of, sample_weights
 
-__all__ = ["AccuracyMixin", "R2Mixin", "Report", "flag", "one_of", "real", "report", "whole"]
-
-
 # ---------------------------------------------------------------- parameters
 
 

@@ -15,22 +15,6 @@ import numpy as np
 from sklearn import get_config
 from sklearn.utils.validation import check_array, validate_data
 
-__all__ = [
-    "align",
-    "as_matrix",
-    "as_samples",
-    "beside",
-    "column_width",
-    "foreign",
-    "from_host",
-    "host",
-    "name_of",
-    "namespace",
-    "rank_of",
-    "sample_weights",
-    "samples_and_targets",
-]
-
 
 def foreign(x: Any) -> bool:
     """Whether `x` is an array of a namespace other than NumPy's."""

@@ -11,8 +11,6 @@ import torch
 from .._comm.communicator import as_communicator
 from .._core.docstrings import filled_in
 
-__all__ = ["seed_everything", "share_generators"]
-
 
 @filled_in()
 def seed_everything(seed: int | None = None, *, comm: Any = None) -> int:

@@ -15,18 +15,6 @@ import torch
 
 from .._core.layout import Layout
 
-__all__ = [
-    "HALVES_PER_BLOCK",
-    "Values",
-    "drawn_layout",
-    "exponential_quantile",
-    "multiples",
-    "normal_quantile",
-    "runs",
-    "stream",
-    "wide_multiples",
-]
-
 Values = np.ndarray[Any, Any]
 HALVES_PER_BLOCK: Final = 8
 """The positions of a stream count blocks of 256 bits, elements take words of 32 bits."""

@@ -22,8 +22,6 @@ from ._lloyd import Clustering, lloyd
 from ._points import Points
 from ._seeding import METHODS, seed_centers
 
-__all__ = ["BaseKMeans", "KMeans"]
-
 
 class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """Prediction with fitted centres, and first centres."""

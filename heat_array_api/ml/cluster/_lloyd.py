@@ -10,8 +10,6 @@ from .._base import Report
 from .._validation import from_host, host, namespace
 from ._points import Points
 
-__all__ = ["Clustering", "lloyd", "means"]
-
 
 class Clustering(NamedTuple):
     """What Lloyd's iteration found."""

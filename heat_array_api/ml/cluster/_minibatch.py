@@ -15,8 +15,6 @@ from ._kmeans import BaseKMeans
 from ._points import Points
 from ._seeding import draw_rows
 
-__all__ = ["MiniBatchKMeans"]
-
 
 class _State:
     """Centres, and how many samples each is the mean of: small, and on the host of each rank."""

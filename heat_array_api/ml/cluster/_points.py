@@ -12,8 +12,6 @@ from typing import Any
 
 from .._validation import column_width, from_host, host, namespace
 
-__all__ = ["Points"]
-
 
 class Points:
     """Samples, their weights, and sums over them.

@@ -16,7 +16,6 @@ from .._validation import from_host, host
 from ._lloyd import lloyd
 from ._points import Points
 
-__all__ = ["METHODS", "draw_rows", "seed_centers"]
 METHODS = ("k-means||", "k-means++", "random")
 ROUNDS = 5
 """Of k-means||: enough by the paper's experiments (section 5.3)."""

@@ -14,8 +14,6 @@ from .._base import flag, report, whole
 from .._validation import as_matrix, as_samples, name_of, namespace
 from ._truncated_svd import signed
 
-__all__ = ["IncrementalPCA"]
-
 
 class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Principal components by batches (Ross et al. 2008).

@@ -11,8 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._base import one_of, whole
 from .._validation import as_matrix, as_samples, from_host, name_of, namespace
 
-__all__ = ["TruncatedSVD", "signed"]
-
 
 def signed(vh: Any) -> Any:
     """Return right singular vectors whose greatest element, by its absolute value, is positive.

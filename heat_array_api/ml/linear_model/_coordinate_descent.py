@@ -19,7 +19,6 @@ import numpy as np
 
 from .._validation import from_host, host, namespace
 
-__all__ = ["Fit", "Problem"]
 Host = np.ndarray[Any, Any]
 
 

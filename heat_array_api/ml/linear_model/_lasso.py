@@ -15,7 +15,6 @@ from .._validation import from_host, host, namespace, sample_weights, samples_an
 from ._coordinate_descent import Fit, Problem
 from ._linear import LinearModel, centered
 
-__all__ = ["Lasso", "lasso_path"]
 BLOCK = 128
 """Columns of a block, where there are too many for one Gram matrix."""
 

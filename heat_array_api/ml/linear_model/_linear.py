@@ -10,8 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._base import R2Mixin, flag, real
 from .._validation import as_samples, namespace, sample_weights, samples_and_targets
 
-__all__ = ["LinearModel", "LinearRegression", "centered"]
-
 
 def centered(X: Any, y: Any, weight: Any, fit_intercept: bool) -> tuple[Any, Any, Any, Any]:
     """Return samples and targets, weighted and without their means, and the means.

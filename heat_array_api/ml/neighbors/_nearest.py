@@ -12,7 +12,6 @@ from typing import Any
 
 from .._validation import column_width, from_host, namespace
 
-__all__ = ["METRICS", "nearest_rows", "tiles"]
 METRICS = ("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
 GROUP = 16
 """Number of distances in a group whose least is compared first."""

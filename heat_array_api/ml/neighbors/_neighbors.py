@@ -24,8 +24,6 @@ from .._validation import (
 )
 from ._nearest import METRICS, nearest_rows
 
-__all__ = ["KNeighborsClassifier", "KNeighborsRegressor", "NeighborsBase"]
-
 
 class NeighborsBase(BaseEstimator):
     """The search."""
