@@ -93,13 +93,37 @@ class Layout:
     @staticmethod
     @lru_cache(maxsize=4096)
     def replicated(shape: Shape, comm: Communicator) -> Layout:
-        """Return the layout of a full copy on every rank."""
+        """Return the layout of a full copy on every rank.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        comm : Communicator
+            The ranks that hold the copies.
+
+        Returns
+        -------
+        Layout
+        """
         return Layout(shape, None, (), comm)
 
     @staticmethod
     @lru_cache(maxsize=4096)
     def balanced(shape: Shape, split: int | None, comm: Communicator) -> Layout:
-        """Return the layout with even counts: the first ``n % P`` ranks hold one more."""
+        """Return the layout with even counts: the first ``n % P`` ranks hold one more.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        split : int or None
+            The axis that is cut into shards, not negative; None: a full copy on every rank.
+        comm : Communicator
+            The P ranks that share the array.
+
+        Returns
+        -------
+        Layout
+        """
         if split is None:
             return Layout.replicated(shape, comm)
         return Layout.of(shape, split, balanced_counts(shape[split], comm.size), comm)
@@ -107,7 +131,22 @@ class Layout:
     @staticmethod
     @lru_cache(maxsize=4096)
     def of(shape: Shape, split: int | None, counts: Shape, comm: Communicator) -> Layout:
-        """Return the layout with these counts, which are ignored if it is not split."""
+        """Return the layout with these counts.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        split : int or None
+            The axis that is cut into shards, not negative; None: a full copy on every rank.
+        counts : tuple of int
+            Each rank's length along the split axis; ignored without one.
+        comm : Communicator
+            The ranks that share the array.
+
+        Returns
+        -------
+        Layout
+        """
         if split is None:
             return Layout.replicated(shape, comm)
         return Layout(shape, split, counts, comm)

@@ -1,7 +1,7 @@
 """Writing by index: ``x[key] = value``.
 
-The value travels to where the selection lies; nothing else moves. Where, is planned from the layout
-and the key, once for each pair; a plan is then executed on the tensors.
+The value travels to where the selection lies; nothing else moves. A plan says where; it is
+made once for a layout and a key, and executed on the tensors.
 
 ============================  =======================================================
 value                         messages

@@ -1,4 +1,4 @@
-"""Rules of one's own for derivatives, and results that are computed again."""
+"""`custom_vjp`: derivatives by the user's rule. `checkpoint`: less memory, computing twice."""
 
 from __future__ import annotations
 

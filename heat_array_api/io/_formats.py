@@ -29,8 +29,8 @@ def load(path: str | os.PathLike[str], name: str | None = None, **options: Any) 
     name : str, optional
         The variable, in formats that hold several; by default "data".
     **options
-        The keywords of `load_hdf5`, `load_netcdf`, `load_zarr`, `load_npy` or `load_csv`, most
-        of which take these:
+        The keywords of `load_hdf5`, `load_netcdf`, `load_zarr`, `load_npy` or `load_csv`. Most
+        take these:
     {reading}
     ValueError
         If the suffix is unknown.

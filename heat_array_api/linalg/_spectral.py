@@ -4,9 +4,9 @@ A tall split matrix is first reduced to R by TSQR; a wide one is transposed. Eig
 of one split matrix, and singular values of one that is neither tall nor wide, are solved on one
 rank (`_batched.on_one_rank`).
 
-Vectors that are not unique are made so, that results depend neither on the number of ranks nor on
-the split: in each pair of singular vectors, the largest component of the vector in the shorter
-dimension is real and positive, and so is that of each vector of `eigh`.
+Vectors are made unique, so that results depend neither on the number of ranks nor on the split:
+in each pair of singular vectors, the largest component of the vector in the shorter dimension is
+real and positive, and so is that of each vector of `eigh`.
 """
 
 from __future__ import annotations

@@ -33,9 +33,10 @@ def public_names() -> Iterator[tuple[str, Any]]:
 
 
 def methods(cls: type) -> Iterator[tuple[str, Any]]:
-    """Yield a class's own public methods."""
-    for name, value in vars(cls).items():
-        if not name.startswith("_") and inspect.isfunction(value):
+    """Yield a class's own public methods, static and class methods too."""
+    for name in vars(cls):
+        value = getattr(cls, name)
+        if not name.startswith("_") and callable(value) and not inspect.isclass(value):
             yield name, value
 
 

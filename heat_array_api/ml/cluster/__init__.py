@@ -6,3 +6,7 @@ from ._kmeans import KMeans
 from ._minibatch import MiniBatchKMeans
 
 __all__ = ["KMeans", "MiniBatchKMeans"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

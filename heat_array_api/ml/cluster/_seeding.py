@@ -1,8 +1,8 @@
 """First centres for k-means: k-means||, k-means++, random samples.
 
-Random numbers are drawn on the host, a few for each step and the same on every rank; what
-has n elements, the probabilities, stays where the samples are: a running sum, and the search
-for the draws in it.
+Random numbers are drawn on the host, a few for each step and the same on every rank. The
+probabilities of the n samples stay where the samples are: a running sum of them, in which the
+draws are looked up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REFINEMENTS = 10
 
 
 def draw_rows(points: Points, mass: Any, uniforms: Any, side: str = "right") -> Any:
-    """Return a row for each number of [0, 1): row i as often as its part of the whole mass.
+    """Return a row for each number of [0, 1): row i in proportion to its share of the mass.
 
     Parameters
     ----------

@@ -6,3 +6,7 @@ from ._lasso import Lasso, lasso_path
 from ._linear import LinearRegression
 
 __all__ = ["Lasso", "LinearRegression", "lasso_path"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,8 +1,8 @@
 """Coordinate descent for the lasso, in blocks of columns.
 
-For a block of columns, the b x b matrix of their products and the b products with the
-residual are all that a sweep over the block needs, so one small sum over the samples stands
-for b of them. The iterates are those of coordinate descent, one column after the other.
+A sweep over a block of b columns needs the b x b matrix of their products and their b
+products with the residual only, so one small sum over the samples replaces b sums. The
+iterates are those of coordinate descent, one column after the other.
 With one block of all columns this is the covariance (Gram) form.
 
 The sweep itself runs on the host, on every rank alike, in float64: by elementwise operations

@@ -1,8 +1,8 @@
-"""The k nearest rows by tiles: queries stay where they are, training rows come by and go.
+"""The k nearest rows by tiles: queries stay where they are, tiles of training rows visit them.
 
-Each tile of training rows meets all queries at once, and of its distances those that are
-among the k least so far are kept. No rank holds more than a tile of other ranks' rows, nor
-more distances of a query than a tile has rows.
+Each tile of training rows meets all queries at once; the k least distances so far are kept. A
+rank holds at most one tile of other ranks' rows, and at most as many distances of a query as a
+tile has rows.
 """
 
 from __future__ import annotations
