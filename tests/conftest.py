@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +14,18 @@ import pytest
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 pytest_plugins = ("_harness", "_outcomes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give every rank temporary folders of its own.
+
+    Ranks that number and clean up the folders of earlier runs in one place disturb each other: a
+    rank may then leave a directory scan open, which is an error at the end of the session.
+    """
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="heat_array_api-tests-")
+        config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
