@@ -44,7 +44,8 @@ class Event:
     bytes : int
         What this rank sent, as `Trace` counts it.
     seconds : float
-        How long this rank was in the call, waiting for others included.
+        How long this rank was in the call. Waiting for others and encoding are included, and for
+        devices the copies through host memory, after all kernels before them.
     start : float
         When it began, in seconds since the epoch.
     line : str

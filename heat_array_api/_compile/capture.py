@@ -310,10 +310,10 @@ def captured(
         recorder.placeholder(fake, x._layout)
     try:
         with holding(arrays, fakes):
-            with recording(recorder):
-                result = call()
+            with recording(recorder):  # results may be views that are yet to be refreshed
+                found = finish(call())
             checks = [bad for bad, _ in capture.checks]
-            outputs = [recorder.node(t) for t in (*finish(result), *checks)]
+            outputs = [recorder.node(t) for t in (*found, *checks)]
     except Exception as error:
         reason = not_capturable(error)
         if reason is None or reason is error:

@@ -511,6 +511,9 @@ class Array(Operators):
         -------
         bool
         """
+        link = getattr(self, "_link", None)
+        if link is not None:
+            link.source.is_input()  # what is written to a view is written there, too
         t = self._local
         if not (t.requires_grad and t.is_leaf):
             return False
@@ -546,7 +549,7 @@ class Array(Operators):
         if value._local.dtype is not self._local.dtype:
             value = namespace().astype(value, self.dtype)
         if self._layout.split is None and not self.is_input():
-            self._layout = value._layout
+            self._change_layout(value._layout)
         elif value._layout != self._layout:
             value = namespace().redistribute(value, self._layout)
         self.become(value._local.view_as(value._local))
@@ -591,6 +594,12 @@ class Array(Operators):
         """
         own = shard(self._local, layout)
         self._local = own if tracked(own) else own.clone()  # a view would hold all of the memory
+        self._change_layout(layout)
+
+    def _change_layout(self, layout: Layout) -> None:
+        """Take another layout. A view's no longer follows from its source's, then."""
+        if layout is not self._layout and getattr(self, "_link", None) is not None:
+            self._link = self._link._replace(layout=None)
         self._layout = layout
 
     def _check_storable(self, shape: Shape, dtype: DType) -> None:
@@ -624,13 +633,22 @@ class StaleView(Array):
         """Make the view from its source. Messages: those of making it."""
         now = current(self._link)
         t, layout = _LOCAL.__get__(self), _LAYOUT.__get__(self)
-        self._renew()
         if t is not None and t.requires_grad:  # an input of the tape stays one
             with torch.no_grad():
                 t.copy_(namespace().redistribute(now, layout)._local)
+            self._renew()
         else:
+            self._renew()
             self._local, self._layout = now._local, now._layout
+            source = self._link.source
+            self._link = self._link._replace(layout=_LAYOUT.__get__(source))
         return self
+
+    def _known_layout(self) -> Layout | None:
+        """Return the layout that a refresh will give, if that follows without one."""
+        source, planned = self._link.source, self._link.layout
+        now = source._known_layout() if isinstance(source, StaleView) else source._layout
+        return _LAYOUT.__get__(self) if planned is not None and planned is now else None
 
     @property
     def _local(self) -> Tensor:
@@ -650,7 +668,11 @@ class StaleView(Array):
         self._renew()
         self._layout = layout
 
-    # What a write to the source does not change.
+    # What is known without the new values: one rank may ask for it alone, unless a split array was
+    # written into a replicated source, whose layout has changed with that.
+    layout: Layout = property(lambda self: self._known_layout() or self._layout)  # type: ignore[assignment]
+    split: int | None = property(lambda self: self.layout.split)  # type: ignore[assignment]
+    is_balanced: bool = property(lambda self: self.layout.is_balanced)  # type: ignore[assignment]
     shape: Shape = property(lambda self: _LAYOUT.__get__(self).shape)  # type: ignore[assignment]
     comm: Any = property(lambda self: _LAYOUT.__get__(self).comm)
     ndim: int = property(lambda self: len(self.shape))  # type: ignore[assignment]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from .._comm.recording import captures, depends_on_values
-from .layout import Shape
+from .layout import Layout, Shape
 from .operators import namespace
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Link(NamedTuple):
         "index", or the function's name.
     how : Any
         The key, or the function's second argument: an order of axes, a shape, axes.
+    layout : Layout or None
+        The source's when the view was made; None if the view's own layout has been changed since.
     constant : bool
         Whether the view is off the tape, although its source is on it.
     """
@@ -50,6 +52,7 @@ class Link(NamedTuple):
     source: Array
     kind: Kind
     how: Any
+    layout: Layout | None
     constant: bool = False
 
 
@@ -78,7 +81,9 @@ class Views:
 
 def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
     """Return `view`, which was made of `source`, as a view of it."""
-    view._link = _new(Link, (source, kind, how, False))  # half the time of Link(...)
+    view._link = _new(
+        Link, (source, kind, how, source._layout, False)
+    )  # half the time of Link(...)
     views: Views | None = getattr(source, "_views", None)
     if views is None:
         views = source._views = Views()
@@ -95,8 +100,8 @@ def permuted(x: Array, order: Shape) -> Array:
 
 def permute(x: Array, order: Shape) -> Array:
     """Return the values of `x` with its axes in another order; the split follows its axis."""
-    local, layout = x._local.permute(order), x._layout.permuted(order)
-    return type(x)(local, layout)
+    permuted: Array = namespace().Array(x._local.permute(order), x._layout.permuted(order))
+    return permuted
 
 
 def current(link: Link) -> Array:
@@ -129,16 +134,17 @@ def note_write(x: Array, by: Array | None = None) -> None:
             note_write(view)
 
 
-def write_through(view: Array) -> None:
+def write_through(view: Array, by: Array | None = None) -> None:
     """Write an array, which has been written to, into its source, if it is a view.
 
-    Messages: those of redistributing the values to the source's layout.
+    `by` is its view through which the write came: that one holds the new values already. Messages:
+    those of redistributing the values to the source's layout.
     """
-    note_write(view)
+    note_write(view, by)
     link: Link | None = getattr(view, "_link", None)
     if link is None:
         return
-    source, kind, how, _ = link
+    source, kind, how = link.source, link.kind, link.how
     if captures and type(source._local) is Tensor:  # an array outside: see `Program.__call__`
         *_, link = _chain(view)
         if any(x is not view and type(x._local) is not Tensor for x in _current(link.source)):
@@ -152,8 +158,7 @@ def write_through(view: Array) -> None:
         value = ns.reshape(view, source.shape)
     note_write(source, view)
     ns._indexing.setitem(source, how if kind == "index" else ..., value)
-    note_write(source, view)
-    write_through(source)
+    write_through(source, view)
 
 
 def is_selection(view: Array, source: Array, key: Any) -> bool:
@@ -167,7 +172,7 @@ def is_selection(view: Array, source: Array, key: Any) -> bool:
         and link.source is source
         and link.kind == "index"
         and not view._is_stale
-        and bool(link.how == key)
+        and bool(namespace()._indexing.is_same_key(link.how, key))
     )
 
 

@@ -63,6 +63,12 @@ def hashable(key: Any) -> tuple[Any, ...] | None:
     return tuple(items)
 
 
+def is_same_key(key: Any, other: Any) -> bool:
+    """Return whether two keys are basic and alike."""
+    items = hashable(key)
+    return items is not None and items == hashable(other)
+
+
 def is_basic(key: Any) -> bool:
     """Return whether a key has integers, slices, None and Ellipsis only."""
     return hashable(key) is not None

@@ -50,6 +50,18 @@ class Key(NamedTuple):
     front: bool  # whether the arrays' axes come first (they were separated by a slice)
 
 
+def as_key(basic: Sequence[Basic]) -> tuple[int | slice | None, ...]:
+    """Return resolved items as a key of Python's integers and slices."""
+    return tuple(_as_slice(item) if isinstance(item, Range) else item for item in basic)
+
+
+def _as_slice(item: Range) -> slice:
+    if not item.length:
+        return slice(0, 0)
+    end = item.start + item.length * item.step
+    return slice(item.start, end if end >= 0 else None, item.step)
+
+
 def is_mask(item: Any) -> bool:
     """Return whether a key's item is boolean: a mask."""
     if isinstance(item, Array):

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,7 +38,7 @@ from .._creation import asarray, zeros
 from .._reshape import broadcast_to
 from .._searching import nonzero
 from .basic import hashable, plan_view, select
-from .keys import Key, Range, is_mask, parse, parse_basic
+from .keys import Key, Range, as_key, is_mask, parse, parse_basic
 
 FEW = 1024
 """Up to so many rows that a replicated index takes are replicated, more are split."""
@@ -61,8 +62,11 @@ def getitem(x: Array, key: Any) -> Array:
         return _masked(x, as_mask(key, x))
     parsed = parse(key, x.shape, x.comm, nonzero)
     box = select(x, parsed.basic)
-    if not parsed.arrays:  # integers and slices of NumPy's integers
-        return box if _is_value(box, key) else linked(box, x, "index", key)
+    if not parsed.arrays:  # integers and slices of other types, which may change later
+        items = key if type(key) is tuple else (key,)
+        if any(isinstance(item, (Array, np.ndarray)) for item in items):
+            return box  # as in NumPy, where an index array of no axes makes a copy
+        return box if _is_value(box, key) else linked(box, x, "index", as_key(parsed.basic))
     return _pick_points(box, parsed)
 
 

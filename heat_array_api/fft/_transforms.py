@@ -251,6 +251,7 @@ def fftn(
      [-4.+0.j  0.+0.j]]
     """
     x = _complex("fftn", x)
+    _check_norm("fftn", norm)  # without an axis, too
     return _several("fftn", x, [Step("fft", *p, norm) for p in _lengths("fftn", x, s, axes)])
 
 
@@ -268,6 +269,7 @@ def ifftn(
      [3.+0.j 4.+0.j]]
     """
     x = _complex("ifftn", x)
+    _check_norm("ifftn", norm)  # without an axis, too
     return _several("ifftn", x, [Step("ifft", *p, norm) for p in _lengths("ifftn", x, s, axes)])
 
 

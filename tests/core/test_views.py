@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import heat_array_api as xp
-from layouts import describe, layouts, make, shard_of
+from layouts import assert_equal, describe, layouts, make, shard_of
 
+RANK, SIZE = xp.world().rank, xp.world().size
 SHAPE = (5, 4)
 VALUES = np.arange(20.0).reshape(SHAPE)
 
@@ -427,3 +428,110 @@ def test_a_consumer_keeps_what_it_was_given():
 def test_a_pickle_holds_the_shard_only():
     x = xp.zeros(100_000, split=None)
     assert len(pickle.dumps(x[:10])) < 10_000
+
+
+# ---------------------------------------------------------------------- found in review
+
+
+def matrix():
+    return xp.reshape(xp.arange(4000.0, split=0), (40, 100))
+
+
+def test_an_update_of_a_selection_moves_its_rows_once():
+    x = matrix()
+    with xp.trace() as t:
+        x[0] += 1
+    assert t.count("bcast") <= 1
+    assert t.count(operation="__setitem__") == 0  # Python's writing back
+    v = x[2:5]
+    v += 1
+    assert not v._is_stale
+    assert_equal(v, np.asarray(x)[2:5])
+
+
+@pytest.mark.parametrize("make_index", [xp.asarray, np.array])
+def test_a_view_keeps_the_selection_that_it_was_made_by(make_index):
+    x, i = xp.arange(12, split=0), make_index(1)
+    v = x[i : i + 3]
+    i += 4
+    x[0] = 100
+    assert np.asarray(v).tolist() == [1, 2, 3]
+    v[0] = -1
+    assert np.asarray(x)[:3].tolist() == [100, -1, 2]
+    y = xp.reshape(xp.arange(12, split=0), (3, 4))
+    copy = y[make_index(1)]  # as in NumPy: an index array of no axes makes a copy
+    copy += 100
+    assert_equal(y, np.arange(12).reshape(3, 4))
+
+
+@pytest.mark.parametrize("key", [np.array([0, 2]), np.array([True, False, True, False]), True])
+def test_a_view_is_written_where_another_key_says(key):
+    values = np.arange(12.0).reshape(4, 3)
+    x = xp.reshape(xp.arange(12.0, split=0), (4, 3))
+    x[key] = x[1]
+    values[key] = values[1].copy()
+    assert_equal(x, values)
+
+
+def test_one_rank_may_ask_for_the_metadata_of_a_stale_view():
+    x = matrix()
+    views = [x[30], x[5:30], x.T, x[::-1], xp.reshape(x, (100, 40))]
+    before = [(v.shape, v.split, v.is_balanced, v.layout) for v in views]
+    x += 1
+    assert all(v._is_stale for v in views)
+    if RANK == SIZE - 1:
+        assert [(v.shape, v.split, v.is_balanced, v.layout) for v in views] == before
+    assert all(v._is_stale for v in views)
+    for v, (*_, layout) in zip(views, before, strict=True):
+        assert v.local is not None  # refreshes it, on all ranks
+        assert v.layout == layout
+
+
+def test_a_view_of_a_replicated_array_that_becomes_split():
+    x = xp.zeros((8, 3), split=None)
+    v = x[2:8]
+    x[...] = xp.ones((8, 3), split=0)
+    assert v.layout == x[2:8].layout
+    assert_equal(v, np.ones((6, 3)))
+
+
+def test_a_write_that_is_refused_leaves_views_and_sources_alone():
+    p = xp.arange(6.0, split=0).requires_grad_()
+    v = p[0:3]
+    for write in (lambda: v.__iadd__(10), lambda: v.__setitem__(0, 10.0)):
+        with pytest.raises(RuntimeError, match="requires_grad"):
+            write()
+    assert_equal(v.detach(), np.arange(3.0))
+
+
+def test_exchanged_axes_of_a_derived_class():
+    class Derived(xp.Array):
+        __slots__ = ()
+
+    x = matrix()
+    d = Derived(x.local.clone(), x.layout)
+    t = d.T
+    d[1] = 5.0
+    assert_equal(t[:, 1], np.full(100, 5.0))
+
+
+@pytest.mark.parametrize("rows", [slice(1, 3), 0])
+def test_views_that_are_stale_when_a_compiled_function_returns(rows):
+    x = matrix()
+    v = x[rows]
+    values = np.asarray(x).copy()
+
+    @xp.compile(fullgraph=True, backend="eager")
+    def double(x, v):
+        x += 1
+        return x * 2
+
+    @xp.compile(fullgraph=True, backend="eager")
+    def selected(x):
+        y = x[rows]
+        x += 1
+        return y
+
+    assert_equal(double(x, v), (values + 1) * 2)
+    assert_equal(v, (values + 1)[rows])
+    assert_equal(selected(x), (values + 2)[rows])
