@@ -19,7 +19,7 @@ from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
 from ._comm.communicator import Communicator, as_communicator
 from ._comm.recording import breaks
-from ._core.array import Array, Device, common_communicator
+from ._core.array import Array, Device, check_array, common_communicator
 from ._core.collectives import pvary, shard
 from ._core.docstrings import filled_in, template
 from ._core.dtypes import (
@@ -35,7 +35,7 @@ from ._core.dtypes import (
     to_torch_dtype,
 )
 from ._core.layout import Layout, Shape, as_shape, normalize_axis, resized
-from ._core.lift import Scalar, check_array, filled
+from ._core.lift import Scalar, filled
 from ._core.redistribute import resplit
 from ._errors import CommunicatorMismatchError
 from ._options import UNSET, Unset, default_split

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ._core.array import Array, Device
+from ._core.array import Array, Device, check_array
 from ._core.docstrings import template
 from ._core.dtypes import (
     TO_TORCH,
@@ -26,7 +26,7 @@ from ._core.dtypes import (
     to_numpy_dtype,
     to_torch_dtype,
 )
-from ._core.lift import Scalar, check_array
+from ._core.lift import Scalar
 from ._creation import asarray, local_device
 
 __all__ = [

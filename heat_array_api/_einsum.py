@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.dtypes import NUMERIC, promote, to_numpy_dtype
-from ._core.lift import as_operands, cast, check_array
+from ._core.lift import as_operands, cast
 from ._core.redistribute import redistribute
 from ._core.views import permute
 from ._elementwise import multiply

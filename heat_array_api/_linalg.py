@@ -37,11 +37,11 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from ._comm.recording import capturing
-from ._core.array import Array, common_communicator
+from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import gather, preduce, ring_shift
 from ._core.dtypes import HALVES, NUMERIC, carrier, promote, uncarry
 from ._core.layout import Layout, Shape, normalize_axes, normalize_axis
-from ._core.lift import as_operands, broadcast_shape, cast, check_array, varying
+from ._core.lift import as_operands, broadcast_shape, cast, varying
 from ._core.redistribute import move, redistribute
 from ._core.tape import tracked
 from ._core.views import permute, permuted
@@ -405,7 +405,7 @@ def _product(x1: Array, x2: Array) -> Array:
 CONTRACTED: Final = -1
 
 
-class _Operand(NamedTuple):
+class _Factor(NamedTuple):
     """A stack of matrices, seen from the result of the product."""
 
     layout: Layout
@@ -444,7 +444,7 @@ class Plan(NamedTuple):
 
     words: float  # received by one rank
     algorithm: Callable[[Tensor, Tensor, Plan], Tensor]
-    operands: tuple[_Operand, _Operand]  # their layouts when `algorithm` starts
+    operands: tuple[_Factor, _Factor]  # their layouts when `algorithm` starts
     result: Layout
     moving: int = 0  # index of the operand whose shards go round the ring
     direct: bool = False  # nothing moves: the result's shards are products of the operands'
@@ -460,8 +460,8 @@ def plan_product(layout1: Layout, layout2: Layout, stack: Shape) -> Plan:
     comm = layout1.comm
     shape = (*stack, layout1.shape[-2], layout2.shape[-1])
     ndim, d1, d2 = len(shape), layout1.ndim, layout2.ndim
-    x1 = _spread(_Operand(layout1, d1 - 1, d1 - 2, ndim - 2, shape))
-    x2 = _spread(_Operand(layout2, d2 - 2, d2 - 1, ndim - 1, shape))
+    x1 = _spread(_Factor(layout1, d1 - 1, d1 - 2, ndim - 2, shape))
+    x2 = _spread(_Factor(layout2, d2 - 2, d2 - 1, ndim - 1, shape))
     if x1.axis is None and x2.axis is None:
         return Plan(0, _local, (x1, x2), Layout.replicated(shape, comm), direct=True)
     candidates = (_keep(x1, x2, 1), _keep(x2, x1, 0), _contract(x1, x2))
@@ -470,7 +470,7 @@ def plan_product(layout1: Layout, layout2: Layout, stack: Shape) -> Plan:
     return best._replace(direct=stays and best.algorithm is _local)
 
 
-def _spread(x: _Operand) -> _Operand:
+def _spread(x: _Factor) -> _Factor:
     """Return the operand, split along a matrix axis if it is split along a broadcast one.
 
     One rank holds all of it then, and the result cannot be split along that axis.
@@ -491,7 +491,7 @@ def _words(source: Layout, target: Layout) -> float:
     return source.size if target.split is None else source.size / source.comm.size
 
 
-def _keep(stay: _Operand, go: _Operand, moving: int) -> Plan | None:
+def _keep(stay: _Factor, go: _Factor, moving: int) -> Plan | None:
     """Plan to leave `stay` where it is, if it is split along one of the result's axes."""
     axis = stay.axis
     if axis is None or axis == CONTRACTED:
@@ -514,7 +514,7 @@ def _keep(stay: _Operand, go: _Operand, moving: int) -> Plan | None:
     return Plan(words, algorithm, (stay, gone) if moving else (gone, stay), result, moving)
 
 
-def _contract(x1: _Operand, x2: _Operand) -> Plan:
+def _contract(x1: _Factor, x2: _Factor) -> Plan:
     """Plan to split both operands along the contracted axis and to sum partial products."""
     comm = x1.layout.comm
     split = [x for x in (x1, x2) if x.axis == CONTRACTED]
@@ -708,9 +708,13 @@ def _rotate(t1: Tensor, t2: Tensor, plan: Plan) -> Tensor:
 # ---------------------------------------------------------------------- execution: local products
 
 _SYMMETRIC: Final = frozenset({torch.float32, torch.float64})
+"""The dtypes for which computing one triangle of a symmetric product is faster."""
+
 _WIDE: Final = 16
+"""The number of rows of the product from which that is faster."""
+
 _LARGE: Final = 1 << 16
-"""Dtypes, rows of the result and elements of the matrix for which one triangle is faster."""
+"""The number of elements of the matrix from which that is faster."""
 
 
 def multiply(t1: Tensor, t2: Tensor) -> Tensor:

@@ -12,10 +12,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.fetch import Segment, arrange, arrange_locally
 from ._core.layout import Shape, as_ints, resized
-from ._core.lift import check_array
 from ._manipulation import concat
 
 __all__ = ["pad"]

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from ._comm.recording import breaks
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.collectives import preduce
 from ._core.docstrings import filled_in
 from ._core.dtypes import ORDERED, REAL_FLOATING, to_torch_dtype
 from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis
-from ._core.lift import as_floating, check_array
+from ._core.lift import as_floating
 from ._core.redistribute import redistribute, resplit
 from ._core.tape import tracked
 from ._elementwise import isnan, logical_not
@@ -179,7 +179,7 @@ def _quantiles_of_all(lines: Array, at: torch.Tensor, method: str, dtype: torch.
 
 def _quantiles_of_numbers(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
     """Return the quantiles of the elements of each line that are not NaN, on a last axis."""
-    n = _count_numbers(lines)
+    n = _lengths_without_nan(lines)
     low, high, weight = _places(at, n._local[..., None], method)
     k = at.shape[0]
     found = _take_from_sorted(lines, Array(torch.cat([low, high], dim=-1), _with_last(n, 2 * k)))
@@ -282,7 +282,7 @@ def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Arra
         return median(x, axis=axis, keepdims=keepdims)
     axes = normalize_axes("nanmedian", axis, x.ndim)
     lines = _with_whole_lines(_merge_last(x, axes))
-    n = _count_numbers(lines)
+    n = _lengths_without_nan(lines)
     middle = torch.stack([(n._local - 1) // 2, n._local // 2], dim=-1)
     t = _take_from_sorted(lines, Array(middle, _with_last(n, 2)))._local
     result = Array(_mean_of_two(t[..., 0], t[..., 1]), n._layout)
@@ -404,8 +404,8 @@ def _with_whole_lines(lines: Array) -> Array:
     return redistribute(lines, layout.split_off((last,)))
 
 
-def _count_numbers(lines: Array) -> Array:
-    """Return how many elements of each line are not NaN."""
+def _lengths_without_nan(lines: Array) -> Array:
+    """Return how many elements of each line are not NaN, as integers to compute positions from."""
     return sum_(logical_not(isnan(lines)), axis=-1)
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from ._comm.recording import breaks
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.collectives import gather
 from ._core.dtypes import on_bits
 from ._core.layout import Layout
-from ._core.lift import check_array
 from ._core.redistribute import resplit
 
 

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from ._comm.communicator import Communicator
-from ._core.array import Array, common_communicator
+from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import all_to_all, counts_of, shard
 from ._core.layout import Layout, Shape, as_ints, balanced_counts, overlap
-from ._core.lift import broadcast_shape, check_array
+from ._core.lift import broadcast_shape
 from ._core.redistribute import redistribute
 from ._core.views import is_view, linked
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ._comm.recording import breaks, may_break
 from ._comm.trace import note
-from ._core.array import Array, common_communicator
+from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import (
     counts_of,
     exchange,
@@ -40,13 +40,15 @@ from ._core.dtypes import (
     promote,
 )
 from ._core.layout import Axis, Layout, balanced_counts
-from ._core.lift import Scalar, align, as_operands, cast, check_array, plan_reduction, reduction
+from ._core.lift import Scalar, align, as_operands, cast, plan_reduction, reduction
 from ._core.operators import namespace
 from ._core.redistribute import move, redistribute
 from ._sorting.local import flat_nonzero, integers_as, order_keys, searchsorted_local
 
 __all__ = ["argmax", "argmin", "bincount", "count_nonzero", "nonzero", "searchsorted", "where"]
+
 NOWHERE = torch.iinfo(torch.int64).max
+"""The index that a rank without the extremum contributes: it loses the minimum over the ranks."""
 
 _EXTREMUM: Final = """Parameters
 ----------

@@ -22,12 +22,12 @@ from torch import Tensor
 
 from ._comm.recording import breaks, may_break
 from ._comm.trace import note
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.collectives import counts_of, gather, preduce
 from ._core.docstrings import filled_in
 from ._core.dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote
 from ._core.layout import Layout
-from ._core.lift import Scalar, as_operands, cast, check_array
+from ._core.lift import Scalar, as_operands, cast
 from ._sorting.local import (
     argsort_keys,
     flat_nonzero,

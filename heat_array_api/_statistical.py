@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ._comm.communicator import Communicator
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.collectives import exscan, gather, pvary
 from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import (
@@ -35,7 +35,7 @@ from ._core.dtypes import (
 )
 from ._core.kernels import add, root_of_sum
 from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis, resized
-from ._core.lift import as_floating, cast, check_array, plan_reduction, reduction
+from ._core.lift import as_floating, cast, plan_reduction, reduction
 from ._core.moments import squared_distances, sum_over
 from ._core.redistribute import move
 from ._core.tape import tracked

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.docstrings import filled_in
 from ._core.layout import Axis, Shape, normalize_axes, normalize_axis
-from ._core.lift import as_floating, check_array, reduction
+from ._core.lift import as_floating, reduction
 from ._creation import asarray
 from ._manipulation import concat
 from ._reshape import reshape

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.fetch import Fetch, Interval, fetch_intervals, plan_fetch
 from ._core.layout import Axis, Layout, as_ints, normalize_axis
-from ._core.lift import check_array
 
 
 def sliding_window_view(

@@ -11,7 +11,7 @@ Kernels first, then the functions: elementwise ones by subject, and those that r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, wraps
 from importlib import import_module
 from itertools import compress
@@ -25,7 +25,15 @@ from ._core.array import Array
 from ._core.docstrings import documented, template
 from ._core.dtypes import FLOATING, HALVES, INTEGER_OR_BOOL, REAL_FLOATING
 from ._core.layout import Shape, normalize_axes
-from ._core.lift import Operand, as_floating, elementwise, reduction, spread_reduction, unary
+from ._core.lift import (
+    Kernel,
+    Operand,
+    as_floating,
+    elementwise,
+    reduction,
+    spread_reduction,
+    unary,
+)
 from ._core.tape import tracked
 from ._elementwise import add, divide, exp, log, subtract
 from ._statistical import sum as array_sum
@@ -43,9 +51,6 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"special: no function {name!r}")
     return _scipy_function(name)
-
-
-Kernel = Callable[..., Tensor]
 
 
 # ---------------------------------------------------------------------- local kernels

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_LIBRARY = __name__.partition(".")[0]
+PACKAGE = __name__.partition(".")[0]
 
 _programs: tuple[str, ...] = ()
 
@@ -46,7 +46,7 @@ def caller() -> tuple[str, str]:
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         top = module.partition(".")[0]
-        if top == _LIBRARY and not _is_program(module):
+        if top == PACKAGE and not _is_program(module):
             if module not in _wrappers and not frame.f_code.co_name.startswith("<"):
                 operation = frame.f_code.co_name
         elif top != "torch":

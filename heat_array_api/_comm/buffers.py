@@ -10,10 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .dtypes import HALVES, INTEGERS
+
 CUDA_AWARE = os.environ.get("HEAT_ARRAY_API_CUDA_AWARE", "") == "1"
 """Whether MPI accepts CUDA pointers; otherwise CUDA tensors pass through pinned host memory."""
-
-HALVES = (torch.float16, torch.bfloat16)
 
 
 # ---------------------------------------------------------------------- memory
@@ -157,7 +157,7 @@ class _Keys:
         return out
 
 
-_INTEGERS = {
+_BITS_OF = {
     torch.float16: torch.int16,
     torch.bfloat16: torch.int16,
     torch.float32: torch.int32,
@@ -169,7 +169,7 @@ _BYTES, _WIDE = _Bytes(), _Wide()
 _KEYS: dict[tuple[str, torch.dtype], Codec] = {
     (op, dtype): _Keys(dtype, integer, op)
     for op in ("max", "min")
-    for dtype, integer in _INTEGERS.items()
+    for dtype, integer in _BITS_OF.items()
 }
 
 
@@ -177,20 +177,18 @@ def _reduction(op: str, dtype: torch.dtype) -> tuple[Codec | None, torch.dtype, 
     if dtype is torch.bool:
         return _BYTES, torch.uint8, "max" if op in ("sum", "max") else "min"
     if (op, dtype) in _KEYS:
-        return _KEYS[op, dtype], _INTEGERS[dtype], op
+        return _KEYS[op, dtype], _BITS_OF[dtype], op
     if dtype in HALVES:
         return _WIDE, torch.float32, op
     return None, dtype, op
 
-
-_INTEGRAL = [getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)]
 
 _FLOATING = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 
 REDUCTIONS = {
     (op, dtype): _reduction(op, dtype)
     for op in ("sum", "prod", "max", "min")
-    for dtype in (*_INTEGRAL, *_FLOATING, torch.bool, *HALVES)
+    for dtype in (*INTEGERS, *_FLOATING, torch.bool, *HALVES)
     if not (dtype.is_complex and op in ("max", "min"))
 }
 """For each operation and dtype: the codec if any, the dtype that travels, the operation on it."""

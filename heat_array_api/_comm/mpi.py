@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .._errors import MPIUnavailableError
 from .buffers import REDUCTIONS, Codec, deliver, dense, empty, fresh, identity, outgoing
+from .dtypes import INTEGERS
 from .exit import ExitHandler
 from .large_messages import LargeMessages
 from .launch import NO_MPI, check_launcher, set_threads, sleep_until
@@ -38,10 +39,8 @@ _address = MPI.buffer.fromaddress
 # Types of raw memory by the size of an element.
 _RAW = {1: MPI.BYTE, 2: MPI.INT16_T, 4: MPI.INT32_T, 8: MPI.INT64_T, 16: MPI.C_DOUBLE_COMPLEX}
 
-_INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-
 _TYPES = {
-    **{getattr(torch, name): getattr(MPI, f"{name.upper()}_T") for name in _INTEGERS},
+    **{t: getattr(MPI, f"{str(t).removeprefix('torch.').upper()}_T") for t in INTEGERS},
     torch.float32: MPI.FLOAT,
     torch.float64: MPI.DOUBLE,
     torch.complex64: MPI.C_FLOAT_COMPLEX,

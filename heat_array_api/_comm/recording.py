@@ -21,7 +21,7 @@ P = ParamSpec("P")
 
 R = TypeVar("R")
 
-SMALL = 1 << 16
+SMALL_MESSAGE = 1 << 16
 """Bytes up to which a message costs little more than the ranks' wait for each other."""
 
 captures: list[Any] = []

@@ -34,7 +34,7 @@ MOST_FAILURES = 4
 MOST_PROGRAMS = 512
 """For one function: further kinds of calls run eagerly."""
 
-LEAST_BYTES = 1 << 23
+LEAST_BYTES_FOR_SUBGRAPHS = 1 << 23
 """The least size of the arrays on a rank: with less, recording costs more than fusing saves."""
 
 
@@ -44,7 +44,7 @@ def _comm_of(arrays: Sequence[Array]) -> Communicator:
 
 def _pays(arrays: Sequence[Array]) -> bool:
     """Return whether arrays are large enough for subgraphs."""
-    return sum(_share(x) for x in arrays) >= LEAST_BYTES
+    return sum(_share(x) for x in arrays) >= LEAST_BYTES_FOR_SUBGRAPHS
 
 
 def _share(x: Array) -> int:

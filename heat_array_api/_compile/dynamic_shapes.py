@@ -19,6 +19,7 @@ from torch import Tensor, fx
 from torch.fx.node import map_arg
 
 from .._core.torch_internals import ConstantSource, DimDynamic, FakeTensorMode, ShapeEnv
+from .row_propagation import aten
 
 Function = Callable[..., Sequence[Tensor]]
 
@@ -27,10 +28,8 @@ Compiler = Callable[[fx.GraphModule, Sequence[Any]], Function]
 MOST_COMPILATIONS = 32
 """For one function; further graphs run uncompiled."""
 
-_aten = torch.ops.aten
-
 # Their second argument may be a 0-d tensor in place of a number.
-_TAKE_TENSORS = (_aten.add.Tensor, _aten.sub.Tensor, _aten.mul.Tensor, _aten.div.Tensor)
+_TAKE_TENSORS = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
 
 
 class ConcreteGraph(NamedTuple):
@@ -155,8 +154,8 @@ class _DynamicGraph:
             args, kwargs = map_arg((args, kwargs), lambda n: new.get(n, n))
             target = node.target
             used = [n for n in args if isinstance(n, fx.Node) and n in scalars]
-            if used and target is _aten.full.default and not args[0]:
-                target, args = _aten._to_copy.default, (used[0],)
+            if used and target is aten.full.default and not args[0]:
+                target, args = aten._to_copy.default, (used[0],)
                 kwargs = {"dtype": kwargs["dtype"]}
             elif used and not (target in _TAKE_TENSORS and args[1] is used[0]):
                 raise ValueError(f"{target} takes no variable number")

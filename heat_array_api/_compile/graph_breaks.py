@@ -21,14 +21,14 @@ from torch import Tensor, fx
 from .._comm.attribution import caller, register_wrapper
 from .._comm.communicator import Communicator
 from .._comm.recording import NotCapturable
-from .._core.array import Array
+from .._core.array import SLOT, Array
 from .._core.layout import Layout
 from .._core.torch_internals import FakeTensor, FakeTensorMode, _disable_current_modes, tree_map
 from .._core.torch_internals import is_functorch_wrapped_tensor as _is_wrapped
 from .._core.views import note_write
 from .capture import Capture, Recorder, not_capturable, recording
 from .guards import Environment, put_back
-from .interception import SLOT, intercepted
+from .interception import intercepted
 from .subgraphs import RaisedElsewhere, RankState, Subgraphs, Unbreakable
 
 __all__ = ["CallWithBreaks", "Phase", "Unbreakable"]

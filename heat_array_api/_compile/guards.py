@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._comm.attribution import PACKAGE
 from .._comm.communicator import Communicator
 from .._core.array import Array, Device
 from .._core.layout import Layout
@@ -37,8 +38,6 @@ _FIXED = (
 _LIBRARIES = tuple(
     path for key, path in sysconfig.get_paths().items() if key in ("stdlib", "purelib", "platlib")
 )
-
-_PACKAGE = __name__.partition(".")[0]
 
 _DEEPEST = 12
 
@@ -190,7 +189,7 @@ def _variables(function: FunctionType) -> Iterator[Any]:
             yield None
     around = function.__globals__
     file = around.get("__file__") or ""
-    if function.__module__.partition(".")[0] != _PACKAGE and not file.startswith(_LIBRARIES):
+    if function.__module__.partition(".")[0] != PACKAGE and not file.startswith(_LIBRARIES):
         for name in _names_of(function.__code__):
             if name in around:
                 yield around[name]

@@ -12,14 +12,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import Tensor
 
-from .._core.array import Array
-
-SLOT: Any = Array.__dict__["_local"]
-"""The slot itself: ``SLOT.__get__(x)`` and ``SLOT.__set__(x, t)`` are not intercepted."""
+from .._core.array import SLOT, Array
 
 Read = Callable[[Array], Tensor]
 

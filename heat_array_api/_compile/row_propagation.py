@@ -15,19 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from .._core.dtypes import HALVES
+
 Axes = Mapping[fx.Node, int]
 Combine = Callable[..., Tensor]
 
-_aten: Any = torch.ops.aten
+aten: Any = torch.ops.aten
 
 VIEWS = (
-    *(_aten.unsqueeze.default, _aten.permute.default, _aten.t.default, _aten.transpose.int),
-    *(_aten.expand.default, _aten.view.default, _aten.slice.Tensor, _aten.select.int),
-    *(_aten.detach.default, _aten.alias.default, _aten.full.default),
+    *(aten.unsqueeze.default, aten.permute.default, aten.t.default, aten.transpose.int),
+    *(aten.expand.default, aten.view.default, aten.slice.Tensor, aten.select.int),
+    *(aten.detach.default, aten.alias.default, aten.full.default),
 )
 """Operations that are cheap to repeat: views and constants."""
 
-PRODUCTS = (_aten.mm.default, _aten.mv.default, _aten.bmm.default, _aten.dot.default)
+PRODUCTS = (aten.mm.default, aten.mv.default, aten.bmm.default, aten.dot.default)
 
 
 def _value(node: fx.Node) -> Tensor:
@@ -135,23 +137,23 @@ def _dims(node: fx.Node) -> tuple[list[int], bool]:
 _OF_ONE_OPERAND: dict[Any, Callable[[fx.Node, int], int | None]] = {
     target: rule
     for rule, targets in (
-        (_kept_axis, (operator.getitem, _aten.detach.default, _aten.alias.default)),
-        (_kept_axis, (_aten.clone.default, _aten._to_copy.default, _aten._conj.default)),
-        (_kept_axis, (_aten.view_as_real.default, _aten.view_as_complex.default)),
-        (_inserted_axis, (_aten.unsqueeze.default,)),
-        (_permuted_axes, (_aten.permute.default,)),
-        (_reversed_axes, (_aten.t.default,)),
-        (_swapped_axes, (_aten.transpose.int,)),
-        (_leading_axes, (_aten.expand.default,)),
-        (_reshaped_around, (_aten.view.default, _aten._unsafe_view.default)),
-        (_selected_position, (_aten.select.int,)),
-        (_sliced_axis, (_aten.slice.Tensor,)),
-        (_reduced_axes, (_aten.sum.dim_IntList, _aten.mean.dim, _aten.prod.dim_int)),
-        (_reduced_axes, (_aten.amax.default, _aten.amin.default, _aten.max.dim, _aten.min.dim)),
-        (_reduced_axes, (_aten.argmax.default, _aten.argmin.default, _aten.any.dim)),
-        (_reduced_axes, (_aten.all.dim, _aten.logsumexp.default)),
-        (_along_another_axis, (_aten._softmax.default, _aten._log_softmax.default)),
-        (_along_another_axis, (_aten.cumsum.default,)),
+        (_kept_axis, (operator.getitem, aten.detach.default, aten.alias.default)),
+        (_kept_axis, (aten.clone.default, aten._to_copy.default, aten._conj.default)),
+        (_kept_axis, (aten.view_as_real.default, aten.view_as_complex.default)),
+        (_inserted_axis, (aten.unsqueeze.default,)),
+        (_permuted_axes, (aten.permute.default,)),
+        (_reversed_axes, (aten.t.default,)),
+        (_swapped_axes, (aten.transpose.int,)),
+        (_leading_axes, (aten.expand.default,)),
+        (_reshaped_around, (aten.view.default, aten._unsafe_view.default)),
+        (_selected_position, (aten.select.int,)),
+        (_sliced_axis, (aten.slice.Tensor,)),
+        (_reduced_axes, (aten.sum.dim_IntList, aten.mean.dim, aten.prod.dim_int)),
+        (_reduced_axes, (aten.amax.default, aten.amin.default, aten.max.dim, aten.min.dim)),
+        (_reduced_axes, (aten.argmax.default, aten.argmin.default, aten.any.dim)),
+        (_reduced_axes, (aten.all.dim, aten.logsumexp.default)),
+        (_along_another_axis, (aten._softmax.default, aten._log_softmax.default)),
+        (_along_another_axis, (aten.cumsum.default,)),
     )
     for target in targets
 }
@@ -196,15 +198,15 @@ def _product(node: fx.Node, axes: Axes) -> int | None:
 
 _OF_SEVERAL_OPERANDS: dict[Any, Callable[[fx.Node, Axes], int | None]] = {
     **dict.fromkeys(PRODUCTS, _product),
-    _aten.cat.default: _joined_side_by_side,
+    aten.cat.default: _joined_side_by_side,
 }
 """Pointwise operators are in neither table: they follow `_aligned_operands`."""
 
 _SHAPE_ARGUMENT = {
-    _aten.full.default: 0,
-    _aten.view.default: 1,
-    _aten._unsafe_view.default: 1,
-    _aten.expand.default: 1,
+    aten.full.default: 0,
+    aten.view.default: 1,
+    aten._unsafe_view.default: 1,
+    aten.expand.default: 1,
 }
 """The position of the argument that is the shape of the result."""
 
@@ -233,7 +235,7 @@ def axis_of_rows(node: fx.Node, axes: Axes, n: int) -> int | None:
 
 def _repeats_one_value(node: fx.Node, n: int) -> bool:
     """Return whether a constant or an expanded value is the same in each of `n` rows."""
-    if node.target not in (_aten.full.default, _aten.expand.default):
+    if node.target not in (aten.full.default, aten.expand.default):
         return False
     x, shape = (*node.all_input_nodes, None)[0], _value(node).shape
     grown = x is None or _value(x).ndim < len(shape) or _value(x).shape[0] == 1
@@ -255,24 +257,24 @@ def with_rows(node: fx.Node, axis: int, n: int) -> tuple[Any, ...]:
 
 
 _REDUCTIONS: dict[Any, Combine] = {
-    _aten.sum.default: torch.add,
-    _aten.sum.dim_IntList: torch.add,
-    _aten.amax.default: torch.maximum,
-    _aten.amin.default: torch.minimum,
+    aten.sum.default: torch.add,
+    aten.sum.dim_IntList: torch.add,
+    aten.amax.default: torch.maximum,
+    aten.amin.default: torch.minimum,
 }
 
 
 def combination(node: fx.Node, axes: Axes) -> Combine | None:
     """Return what combines an operation's results for two parts of the rows; None if nothing."""
     target = node.target
-    if _value(node).dtype in (torch.float16, torch.bfloat16):  # each part would be rounded
+    if _value(node).dtype in HALVES:  # each part would be rounded
         return None
     if target in PRODUCTS:
         return torch.add if _sums_products(node, axes) else None
     how = _REDUCTIONS.get(target)
     if how is None or _args(node)[0] not in axes:
         return None
-    if target is not _aten.sum.default and axes[_args(node)[0]] not in _dims(node)[0]:
+    if target is not aten.sum.default and axes[_args(node)[0]] not in _dims(node)[0]:
         return None
     return how
 

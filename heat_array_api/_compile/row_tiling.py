@@ -27,13 +27,14 @@ from .row_propagation import (
     PRODUCTS,
     VIEWS,
     Combine,
+    aten,
     axis_of_rows,
     combination,
     is_pointwise,
     with_rows,
 )
 
-LEAST_BYTES = 8 << 20
+LEAST_BYTES_FOR_TILES = 8 << 20
 """The least size of a region's inputs with rows: smaller ones stay in the cache by themselves."""
 
 TILE_BYTES = 2 << 20
@@ -44,8 +45,6 @@ LEAST_ROWS = 256
 
 MOST_RESULT_BYTES = 1 << 20
 """The greatest size of combined results: adding up larger ones costs what tiles save."""
-
-_aten: Any = torch.ops.aten
 
 
 # ---------------------------------------------------------------------- the operator
@@ -158,12 +157,12 @@ class TiledRegion:
 
 def _emitted(graph: fx.Graph, node: fx.Node, args: Any, kwargs: Any) -> fx.Node:
     """Add an operation; a matrix times a vector becomes a loop, which fuses with other loops."""
-    if node.target in (_aten.mm.default, _aten.mv.default):
+    if node.target in (aten.mm.default, aten.mv.default):
         vector: Tensor = node.args[1].meta["val"]  # type: ignore[union-attr]
         if vector.dtype in (torch.float32, torch.float64) and vector.shape[1:].numel() == 1:
-            row = graph.call_function(_aten.view.default, (args[1], [1, -1]))
-            products = graph.call_function(_aten.mul.Tensor, (args[0], row))
-            return graph.call_function(_aten.sum.dim_IntList, (products, [1], vector.ndim == 2))
+            row = graph.call_function(aten.view.default, (args[1], [1, -1]))
+            products = graph.call_function(aten.mul.Tensor, (args[0], row))
+            return graph.call_function(aten.sum.dim_IntList, (products, [1], vector.ndim == 2))
     return graph.create_node(node.op, node.target, args, kwargs)
 
 
@@ -304,7 +303,7 @@ class _RowAnalysis:
         rows = [x for x in inputs if x in self.axes and x not in chosen]
         wholes = [x for x in inputs if x not in self.axes and x not in chosen]
         nbytes = sum(x.meta["val"].nbytes for x in rows)
-        if nbytes < LEAST_BYTES:
+        if nbytes < LEAST_BYTES_FOR_TILES:
             return None
         n = rows[0].meta["val"].shape[self.axes[rows[0]]]
         outputs = [
@@ -342,7 +341,7 @@ def _count(shards: Sequence[Tensor]) -> int | None:
     greatest = max(shards, key=lambda t: t.nbytes, default=None)
     if greatest is None or greatest.ndim == 0 or greatest.device.type != "cpu":
         return None
-    if greatest.nbytes < LEAST_BYTES // 2:
+    if greatest.nbytes < LEAST_BYTES_FOR_TILES // 2:
         return None
     n = int(greatest.shape[0])
     return n if n >= 2 * LEAST_ROWS else None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
-from .._comm.recording import SMALL
+from .._comm.recording import SMALL_MESSAGE
 from .._core.torch_internals import make_fx
 from .capture import Capture
 from .collective_ops import COMBINE, MESSAGE, TRANSFER, Message
@@ -100,7 +100,7 @@ def plan(messages: Sequence[Message], union: Dependencies) -> list[tuple[int, ..
 
 
 def _is_small_sum(one: Message) -> bool:
-    return one.collective == "allreduce" and one.nbytes <= SMALL
+    return one.collective == "allreduce" and one.nbytes <= SMALL_MESSAGE
 
 
 # ---------------------------------------------------------------------- graphs

@@ -572,14 +572,14 @@ class Array(Operators):
         """Let this array, a view, be made anew from its source when it is next used."""
         if self._is_stale:
             return
-        t: Tensor = _LOCAL.__get__(self)
+        t: Tensor = SLOT.__get__(self)
         is_input = t.requires_grad and t.is_leaf
         if self._link.source.requires_grad:  # then it is one only because it was made off the tape
             if is_input or not t.requires_grad:
                 self._link = self._link._replace(constant=True)
             is_input = False
         if not is_input:
-            _LOCAL.__set__(self, None)  # the source is then written to in place
+            SLOT.__set__(self, None)  # the source is then written to in place
         if hasattr(self, "_varying"):
             del self._varying
         self.__class__ = StaleView
@@ -612,7 +612,9 @@ class Array(Operators):
             raise TypeError(f"in-place operator: cannot store {dtype} in an array of {self.dtype}")
 
 
-_LOCAL: Final[Any] = Array.__dict__["_local"]
+SLOT: Final[Any] = Array.__dict__["_local"]
+"""Where an array keeps its shard: ``SLOT.__get__(x)``, ``SLOT.__set__(x, t)`` bypass properties."""
+
 _LAYOUT: Final[Any] = Array.__dict__["_layout"]
 
 
@@ -632,7 +634,7 @@ class StaleView(Array):
     def _refreshed(self) -> Array:
         """Make the view from its source. Messages: those of making it."""
         now = current(self._link)
-        t, layout = _LOCAL.__get__(self), _LAYOUT.__get__(self)
+        t, layout = SLOT.__get__(self), _LAYOUT.__get__(self)
         if t is not None and t.requires_grad:  # an input of the tape stays one
             with torch.no_grad():
                 t.copy_(namespace().redistribute(now, layout)._local)
@@ -683,7 +685,7 @@ class StaleView(Array):
 
     @property
     def requires_grad(self) -> bool:
-        t = _LOCAL.__get__(self)
+        t = SLOT.__get__(self)
         return t is not None or (not self._link.constant and self._link.source.requires_grad)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
-from .._comm.buffers import HALVES
+from .._comm.dtypes import HALVES, INTEGERS, SIGNED
 from .._options import default_dtype
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ORDERED",
     "REAL",
     "REAL_FLOATING",
+    "SIGNED",
     "TO_NUMPY",
     "TO_TORCH",
     "WIDE_UNSIGNED",
@@ -52,11 +53,9 @@ __all__ = [
 
 DType = np.dtype[Any]
 
-_SIGNED = (torch.int8, torch.int16, torch.int32, torch.int64)
-_UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64)
-_REAL_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_REAL_FLOATING = (*HALVES, torch.float32, torch.float64)
 _COMPLEX = (torch.complex64, torch.complex128)
-_DTYPES = (torch.bool, *_SIGNED, *_UNSIGNED, torch.float16, torch.float32, torch.float64, *_COMPLEX)
+_DTYPES = (torch.bool, *INTEGERS, torch.float16, torch.float32, torch.float64, *_COMPLEX)
 
 TO_TORCH: Final[dict[DType, torch.dtype]] = {
     np.dtype(str(t).removeprefix("torch.")): t for t in _DTYPES
@@ -95,15 +94,15 @@ def _kind(name: str, *dtypes: torch.dtype) -> Kind:
 
 
 BOOL: Final = _kind("boolean", torch.bool)
-INTEGER: Final = _kind("integer", *_SIGNED, *_UNSIGNED)
-INTEGER_OR_BOOL: Final = _kind("integer or boolean", torch.bool, *_SIGNED, *_UNSIGNED)
+INTEGER: Final = _kind("integer", *INTEGERS)
+INTEGER_OR_BOOL: Final = _kind("integer or boolean", torch.bool, *INTEGERS)
 REAL_FLOATING: Final = _kind("real floating-point", *_REAL_FLOATING)
 COMPLEX: Final = _kind("complex floating-point", *_COMPLEX)
 FLOATING: Final = _kind("floating-point", *_REAL_FLOATING, *_COMPLEX)
-REAL: Final = _kind("real numeric", *_SIGNED, *_UNSIGNED, *_REAL_FLOATING)
-NUMERIC: Final = _kind("numeric", *_SIGNED, *_UNSIGNED, *_REAL_FLOATING, *_COMPLEX)
-ORDERED: Final = _kind("real", torch.bool, *_SIGNED, *_UNSIGNED, *_REAL_FLOATING)
-ANY: Final = _kind("any", torch.bool, *_SIGNED, *_UNSIGNED, *_REAL_FLOATING, *_COMPLEX)
+REAL: Final = _kind("real numeric", *INTEGERS, *_REAL_FLOATING)
+NUMERIC: Final = _kind("numeric", *INTEGERS, *_REAL_FLOATING, *_COMPLEX)
+ORDERED: Final = _kind("real", torch.bool, *INTEGERS, *_REAL_FLOATING)
+ANY: Final = _kind("any", torch.bool, *INTEGERS, *_REAL_FLOATING, *_COMPLEX)
 
 
 def to_numpy_dtype(dtype: torch.dtype) -> DType:

@@ -15,8 +15,8 @@ from itertools import accumulate
 from typing import Any
 
 from .._comm.communicator import Communicator
+from .._comm.table import Shape as Shape
 
-Shape = tuple[int, ...]
 Axis = int | Sequence[int] | None
 
 

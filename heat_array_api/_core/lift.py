@@ -41,6 +41,7 @@ from .redistribute import move, redistribute
 from .tape import noted, replaced, tracked, transforming
 
 __all__ = [
+    "Kernel",
     "Operand",
     "ReductionPlan",
     "Scalar",

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from .._comm.recording import SMALL, capturing
+from .._comm.recording import SMALL_MESSAGE, capturing
 from .collectives import preduce, pvary
 from .layout import Shape
 from .lift import ReductionPlan
@@ -39,7 +39,7 @@ def squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) ->
 def _moments_are_few(t: Tensor, plan: ReductionPlan) -> bool:
     """Return whether the moments of all ranks fit into a small message."""
     per_rank = 2 * math.prod(plan.result.shape) * t.itemsize
-    return not plan.combines or plan.result.comm.size * per_rank <= SMALL
+    return not plan.combines or plan.result.comm.size * per_rank <= SMALL_MESSAGE
 
 
 def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:

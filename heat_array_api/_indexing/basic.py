@@ -21,7 +21,7 @@ from .._manipulation import flip
 from .keys import Basic, Range, parse_basic
 
 # Elements of a row that a broadcast brings to every rank as fast as a single one.
-_SMALL_ROW = 1024
+_LATENCY_BOUND_ROW = 1024
 
 
 # ---------------------------------------------------------------------- views
@@ -218,7 +218,7 @@ def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
         local = x._local.narrow(split, index - layout.start, 1)
     else:
         local = x._local.narrow(split, 0, 0)
-    if size > 1 and size * comm.size > x.size - (size > _SMALL_ROW):
+    if size > 1 and size * comm.size > x.size - (size > _LATENCY_BOUND_ROW):
         # No more rows than ranks: a row on every rank would be a share of the array or more.
         others = [i for i, item in enumerate(kept) if isinstance(item, Range)]
         axis = longest_axis(x.shape, others)

@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 
 from .._comm.recording import breaks, capturing, checked_later, may_break
-from .._core.array import Array, common_communicator
+from .._core.array import Array, check_array, common_communicator
 from .._core.collectives import counts_of, gather, preduce, pvary, shard
 from .._core.dtypes import ANY, INTEGER, carrier, on_bits, uncarry
 from .._core.fetch import fetch_rows, pick
 from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
-from .._core.lift import broadcast_shape, check_array
+from .._core.lift import broadcast_shape
 from .._core.redistribute import move, redistribute, resplit
 from .._core.views import linked, permute
 from .._creation import asarray, zeros
@@ -40,7 +40,7 @@ from .._searching import nonzero
 from .basic import hashable, plan_view, select
 from .keys import Key, Range, as_key, is_mask, parse, parse_basic
 
-FEW = 1024
+MOST_REPLICATED_ROWS = 1024
 """Up to so many rows that a replicated index takes are replicated, more are split."""
 
 
@@ -48,7 +48,8 @@ def getitem(x: Array, key: Any) -> Array:
     """Return ``x[key]``, by NumPy's rules; see the table above.
 
     A replicated index on the split axis gives a replicated result if that is no bigger than one
-    rank's share of `x` and has at most `FEW` rows: it is a choice of rows, not a part of the data.
+    rank's share of `x` and has at most `MOST_REPLICATED_ROWS` rows: it is a choice of rows, not a
+    part of the data.
     """
     items = hashable(key)
     if items is not None:
@@ -152,7 +153,7 @@ def _fetch_points(
 ) -> tuple[Tensor, Layout]:
     """Fetch from the owners along the split axis, one of the indexed ones."""
     comm = rows.comm
-    few = layout.size <= FEW and math.prod(shape) * comm.size <= rows.size
+    few = layout.size <= MOST_REPLICATED_ROWS and math.prod(shape) * comm.size <= rows.size
     if layout.split is None and (few or not layout.ndim):
         return _gather_points(t, rows, indices, shape), Layout.replicated(shape, comm)
     if layout.split is None:

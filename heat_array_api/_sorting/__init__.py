@@ -17,11 +17,10 @@ from typing import Final
 from torch import Tensor
 
 from .._comm.recording import breaks
-from .._core.array import Array
+from .._core.array import Array, check_array
 from .._core.docstrings import filled_in
 from .._core.dtypes import ANY
 from .._core.layout import normalize_axis
-from .._core.lift import check_array
 from .local import argsort_last, sort_last
 from .samplesort import argsort_split, sort_split
 

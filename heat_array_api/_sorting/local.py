@@ -22,18 +22,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._core.dtypes import COMPLEX, REAL_FLOATING, WIDE_UNSIGNED, carrier, on_bits, to_numpy_dtype
+from .._core.dtypes import (
+    COMPLEX,
+    REAL_FLOATING,
+    SIGNED,
+    WIDE_UNSIGNED,
+    carrier,
+    on_bits,
+    to_numpy_dtype,
+)
 
 Keys = tuple[Tensor, ...]
 """Components of equal shape, the most significant first."""
 
 
-_SIGNED: Final[dict[int, torch.dtype]] = {
-    1: torch.int8,
-    2: torch.int16,
-    4: torch.int32,
-    8: torch.int64,
-}
+_SIGNED_OF_SIZE: Final = {t.itemsize: t for t in SIGNED}
 
 RADIX_LENGTH: Final = 1 << 15
 """torch's radix sort takes one-dimensional tensors of at least this length."""
@@ -54,7 +57,7 @@ def _flip_negative(k: Tensor) -> Tensor:
 @cache
 def _nan_key(dtype: torch.dtype) -> int:
     """Return the key of NaN: above that of infinity, and the bits of torch's NaN."""
-    signed = _SIGNED[dtype.itemsize]
+    signed = _SIGNED_OF_SIZE[dtype.itemsize]
     return (
         int(torch.tensor(float("nan"), dtype=dtype).view(signed).item()) & torch.iinfo(signed).max
     )
@@ -63,7 +66,7 @@ def _nan_key(dtype: torch.dtype) -> int:
 def raw_keys(t: Tensor) -> Tensor:
     """Return keys from which `from_raw_keys` restores real values; -0.0 is below 0.0 here."""
     t = t.detach()
-    signed = _SIGNED[t.dtype.itemsize]
+    signed = _SIGNED_OF_SIZE[t.dtype.itemsize]
     if t.dtype in REAL_FLOATING.all:
         key = _flip_negative(t.view(signed))
         # NaN is rare, and a minimum (which is NaN if there is one) ten times faster than a mask.
@@ -95,7 +98,7 @@ def has_negative_zero(t: Tensor) -> bool:
     """Return whether real values have a -0.0 among them."""
     if t.dtype not in REAL_FLOATING.all or t.numel() == 0:
         return False
-    bits = t.view(_SIGNED[t.dtype.itemsize])
+    bits = t.view(_SIGNED_OF_SIZE[t.dtype.itemsize])
     return int(bits.min()) == torch.iinfo(bits.dtype).min
 
 
@@ -260,7 +263,7 @@ def sort_last(t: Tensor, descending: bool = False) -> Tensor:
         return take_last(t, argsort_last(t, descending))
     t = t.contiguous()
     if t.dtype in (torch.float32, torch.float64) and t.device.type == "cpu":
-        k = t.view(_SIGNED[t.dtype.itemsize])
+        k = t.view(_SIGNED_OF_SIZE[t.dtype.itemsize])
         if not _use_radix(k, stable=False):
             result = torch.from_numpy(np.sort(t.numpy(), axis=-1))
             return with_zeros_in_order(result.flip(-1) if descending else result, t)

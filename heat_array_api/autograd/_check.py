@@ -11,9 +11,8 @@ import torch
 
 from .._autograd import pull, push, stop_gradient
 from .._comm.recording import breaks
-from .._core.array import Array
+from .._core.array import Array, check_array
 from .._core.dtypes import FLOATING, to_numpy_dtype
-from .._core.lift import check_array
 from .._core.redistribute import redistribute
 from .._core.trees import leaves, rebuilt
 from .._creation import asarray

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..io._agreement import missing_package
-from ._grid import Grid
+from ._grid import Grid, Values
 
-Values = np.ndarray[Any, Any]
 Projection = Callable[[Values, Values], tuple[Values, Values]]
 
 

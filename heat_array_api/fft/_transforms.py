@@ -15,11 +15,10 @@ from typing import Any, Final, Literal
 import torch
 
 from .._comm.communicator import as_communicator
-from .._core.array import Array
+from .._core.array import Array, check_array
 from .._core.docstrings import filled_in
 from .._core.dtypes import COMPLEX, to_torch_dtype
 from .._core.layout import normalize_axes, normalize_axis
-from .._core.lift import check_array
 from .._core.redistribute import redistribute
 from .._creation import Split, local_device, new_layout
 from .._data_type import astype

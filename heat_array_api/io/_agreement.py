@@ -1,4 +1,4 @@
-"""What readers and writers share: agreement of the ranks on errors, and progress bars.
+"""What readers and writers share: sizes, agreement of the ranks on errors, progress bars.
 
 A file can fail on one rank alone (a node without the mount, a full memory). Every step
 that touches a file therefore ends in one small allgather of the ranks' errors, so that an
@@ -13,9 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .._comm.communicator import Communicator
 
 T = TypeVar("T")
+
+Values = np.ndarray[Any, Any]
+
+ROUND = 4 << 20
+"""Bytes that a rank reads, writes or redistributes at once."""
 
 
 # ---------------------------------------------------------------------- errors

@@ -34,14 +34,14 @@ from .._comm.trace import note
 from .._core.array import Array
 from .._core.collectives import all_to_all
 from .._core.layout import Shape
-from ._agreement import Deferred, at_root, attempt, optional_package
+from ._agreement import ROUND, Deferred, at_root, attempt, optional_package
 from ._arguments import Storage
 from ._hdf5_stream import writing
-from ._write import ROUND, as_numpy, box, to_root, whole_chunks, write_at
+from ._write import as_numpy, box, to_root, whole_chunks, write_at
 
 STRATEGIES = ("mpio", "offset", "chunks", "root")
 
-SMALL = 1 << 16
+MOST_BYTES_AT_ROOT = 1 << 16
 """Bytes of an array up to which opening a file on every rank does not pay."""
 
 Advance = Callable[[int], object]
@@ -117,7 +117,7 @@ def _choose(func: str, target: Target, place: Place, strategy: str | None) -> st
         raise ValueError(f"{func}: strategy is {strategy!r}; expected one of {STRATEGIES}")
     if strategy is not None and can[strategy]:
         return strategy
-    if x.nbytes <= SMALL:
+    if x.nbytes <= MOST_BYTES_AT_ROOT:
         return "root"
     if strategy is not None:
         raise ValueError(

@@ -14,15 +14,13 @@ from .._core.array import Array
 from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
-from ._agreement import members, optional_package
+from ._agreement import Values, members, optional_package
 from ._arguments import ReadOptions, documented
 from ._netcdf_classic import ends_of
 from ._read import Slab, Source, load
 
 COMPLEX_DIMENSION = "complex"
 """A last dimension of this name and length 2 holds real and imaginary parts (nc-complex)."""
-
-Values = np.ndarray[Any, Any]
 
 
 @breaks

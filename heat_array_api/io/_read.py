@@ -26,10 +26,10 @@ from .._core.layout import Layout, Shape
 from .._core.redistribute import redistribute
 from .._creation import local_device, new_layout
 from .._indexing.keys import Basic, Range, parse_basic
-from ._agreement import Deferred, attempt, progress
+from ._agreement import ROUND, Deferred, Values, attempt, progress
 from ._arguments import ReadOptions
 
-BLOCK = 1 << 22
+BLOCK = ROUND
 """Bytes read at once: few enough to be converted or copied in the processor's cache."""
 
 SHORT = 1 << 14
@@ -37,9 +37,6 @@ SHORT = 1 << 14
 
 MANY = 1 << 10
 """The number of rows from which that pays."""
-
-ROUND = 4 << 20
-"""Bytes that a rank reads and redistributes at once when it reads whole rows."""
 
 Slab = tuple[int | slice, ...]
 
@@ -70,7 +67,7 @@ class Source:
         chunks: Shape | None = getattr(self._found, "chunks", None)
         return chunks
 
-    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
+    def read(self, slab: Slab, dtype: np.dtype[Any] | None) -> Values:
         """Return the values of a slab (integers drop axes; steps are positive).
 
         The caller converts them to `dtype` afterwards.

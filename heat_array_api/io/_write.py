@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,13 +23,8 @@ from .._core.dtypes import carrier, to_numpy_dtype
 from .._core.layout import Layout, Shape, balanced_counts
 from .._core.redistribute import redistribute
 from .._reshape import reshape
-from ._agreement import Deferred
+from ._agreement import ROUND, Deferred, T, Values
 from ._hdf5_stream import write_bytes
-
-ROUND = 4 << 20
-"""Bytes that a rank redistributes at once."""
-
-Values = np.ndarray[Any, Any]
 
 
 def as_numpy(t: Tensor) -> Values:
@@ -125,9 +119,6 @@ def to_root(x: Array, axis: int = 0) -> Iterator[tuple[Shape, Array]]:
         counts = (block.shape[axis], *[0] * (x.comm.size - 1))
         target = Layout.of(block.shape, axis, counts, x.comm)
         yield (*[0] * axis, first, *[0] * (x.ndim - axis - 1)), redistribute(block, target)
-
-
-T = TypeVar("T")
 
 
 def _each_row(

@@ -32,11 +32,11 @@ from torch import Tensor
 from .._autograd import Adjoint, differentiable
 from .._comm.communicator import Communicator
 from .._comm.recording import capturing
-from .._core.array import Array
+from .._core.array import Array, check_array
 from .._core.collectives import broadcast, gather, preduce, shard
 from .._core.docstrings import filled_in
 from .._core.layout import Layout, Shape, longest_axis
-from .._core.lift import as_floating, check_array
+from .._core.lift import as_floating
 from .._core.redistribute import move, redistribute
 from .._core.tape import replaced, tracked
 from .._manipulation import stack

@@ -126,7 +126,7 @@ def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRRe
     x = as_matrices("qr", x)
 
     def kernel(t: Tensor) -> tuple[Tensor, ...]:
-        return _local_qr(t, mode)
+        return _canonical_qr(t, mode)
 
     def targets(layout: Layout) -> tuple[Layout, Layout]:
         return _qr_layouts(layout, mode == "complete")
@@ -175,7 +175,7 @@ def _square_qr_adjoint(q: Array, r: Array, gq: Array | None, gr: Array | None) -
     return (cotangent if gq is None else gq + cotangent) @ hermitian(inv(r))
 
 
-def _local_qr(t: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+def _canonical_qr(t: Tensor, mode: str) -> tuple[Tensor, Tensor]:
     q, r = torch.linalg.qr(t, mode=mode)
     phases = canonical_phases(r.diagonal(dim1=-2, dim2=-1))
     k = phases.shape[-1]

@@ -15,11 +15,11 @@ import torch
 
 from .._autograd import differentiable
 from .._comm.recording import breaks
-from .._core.array import Array
+from .._core.array import Array, check_array
 from .._core.dtypes import ANY, COMPLEX, NUMERIC, check_conversion, to_torch_dtype
 from .._core.kernels import root_of_sum
 from .._core.layout import Layout, normalize_axes, normalize_axis
-from .._core.lift import as_floating, as_operands, broadcast_shape, check_array
+from .._core.lift import as_floating, as_operands, broadcast_shape
 from .._core.redistribute import redistribute
 from .._core.tape import tracked
 from .._creation import eye

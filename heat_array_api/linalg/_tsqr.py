@@ -34,7 +34,7 @@ def tsqr(t: Tensor, comm: Communicator, *, want_q: bool = True) -> tuple[Tensor 
     not a power of two), and one broadcast of R.
     """
     rows = min(t.shape)
-    own, r = _local_qr(t, want_q)
+    own, r = _qr_or_r(t, want_q)
     r = torch.cat([r, r.new_zeros(t.shape[1] - rows, t.shape[1])])
     share, r = _combine(r, comm, want_q)
     if comm.size > 1:
@@ -53,7 +53,7 @@ def canonical_phases(diagonal: Tensor) -> Tensor:
     return torch.where(phases == 0, torch.ones_like(phases), phases)
 
 
-def _local_qr(t: Tensor, want_q: bool) -> tuple[Tensor | None, Tensor]:
+def _qr_or_r(t: Tensor, want_q: bool) -> tuple[Tensor | None, Tensor]:
     if not want_q:
         return None, torch.linalg.qr(t, mode="r").R
     q, r = torch.linalg.qr(t)
@@ -78,7 +78,7 @@ def _combine(r: Tensor, comm: Communicator, want_q: bool) -> tuple[Tensor | None
             r if outside else r[:0], partner if helps else None, (0 if outside else n, n), comm
         )
         if helps and not outside:
-            q, r = _local_qr(torch.cat([r, received]), want_q)
+            q, r = _qr_or_r(torch.cat([r, received]), want_q)
             if q is not None:
                 share, guest = q[:n], q[n:]
     for level in range(paired.bit_length() - 1):
@@ -87,7 +87,7 @@ def _combine(r: Tensor, comm: Communicator, want_q: bool) -> tuple[Tensor | None
         if outside:
             continue
         first = comm.rank < other
-        q, r = _local_qr(torch.cat([r, theirs] if first else [theirs, r]), want_q)
+        q, r = _qr_or_r(torch.cat([r, theirs] if first else [theirs, r]), want_q)
         if q is not None and share is not None:
             half = q[:n] if first else q[n:]
             share = share @ half

@@ -58,6 +58,20 @@ def flag(estimator: Any, name: str) -> bool:
     return bool(value)
 
 
+# ---------------------------------------------------------------- tags
+
+
+class ArrayApiMixin:
+    """Tells scikit-learn that an estimator takes any arrays of the standard, and keeps float32."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.array_api_support = True
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
 # ---------------------------------------------------------------- scores
 
 

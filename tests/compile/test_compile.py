@@ -570,7 +570,7 @@ def test_zscore_sends_one(check):
 
 def test_variances_of_many_columns_send_two(monkeypatch, check):
     """The moments of all ranks would be larger than one rank's shard."""
-    monkeypatch.setattr(moments, "SMALL", 8)
+    monkeypatch.setattr(moments, "SMALL_MESSAGE", 8)
     x = random((30, 3))
     f = compiled(lambda x: xp.var(x, axis=0), fullgraph=True)
     check(f(x), np.asarray(x).var(axis=0))

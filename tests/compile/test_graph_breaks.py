@@ -24,7 +24,7 @@ SIZE = xp.world().size
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let arrays of any size be large enough for subgraphs."""
-    monkeypatch.setattr(_compiled, "LEAST_BYTES", 0)
+    monkeypatch.setattr(_compiled, "LEAST_BYTES_FOR_SUBGRAPHS", 0)
 
 
 def sent(f, *args):
@@ -143,7 +143,7 @@ def test_small_arrays_are_not_worth_it(monkeypatch, check):
     x = random((8 * SIZE, 4))
     share = 8 * 4 * x.itemsize
     for least, breaks in ((share + 1, 0), (share, 1)):
-        monkeypatch.setattr(_compiled, "LEAST_BYTES", least)
+        monkeypatch.setattr(_compiled, "LEAST_BYTES_FOR_SUBGRAPHS", least)
         check(f(x), 2 * np.asarray(x)[np.asarray(x) > 0])
         assert len(f.breaks) == breaks
 

@@ -12,8 +12,8 @@ import torch
 import heat_array_api as xp
 from heat_array_api._compile import compiled as _compiled
 from heat_array_api._compile.graph_breaks import CallWithBreaks, Phase
-from heat_array_api._compile.interception import SLOT, intercepted
-from heat_array_api._core.array import Array
+from heat_array_api._compile.interception import intercepted
+from heat_array_api._core.array import SLOT, Array
 
 
 class Log:
@@ -92,7 +92,7 @@ def test_other_threads(x):
 @pytest.mark.parametrize("breaks", [False, True])
 def test_calls_with_breaks(x, monkeypatch, error, breaks):
     """A call ends in its first phase, whether the function raises before or after a break."""
-    monkeypatch.setattr(_compiled, "LEAST_BYTES", 0)
+    monkeypatch.setattr(_compiled, "LEAST_BYTES_FOR_SUBGRAPHS", 0)
     monkeypatch.setattr(_compiled, "MOST_FAILURES", 1)  # the second call is not captured
     calls = []
 

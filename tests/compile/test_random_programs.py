@@ -156,7 +156,7 @@ def test_random_programs(data):
 def test_random_programs_with_breaks(data):
     often = data.draw(st.integers(0, 7))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(_compiled, "LEAST_BYTES", 0)
+        patched.setattr(_compiled, "LEAST_BYTES_FOR_SUBGRAPHS", 0)
         compare(data, 6, "eager" if often else "aot_eager", {**UNARY, **BREAKING}, False)
 
 

@@ -23,7 +23,7 @@ LABELS = RNG.integers(0, 2, N)
 
 
 def tile_small_arrays(monkeypatch):
-    for name, value in {"LEAST_BYTES": 0, "TILE_BYTES": 0, "LEAST_ROWS": 2}.items():
+    for name, value in {"LEAST_BYTES_FOR_TILES": 0, "TILE_BYTES": 0, "LEAST_ROWS": 2}.items():
         monkeypatch.setattr(row_tiling, name, value)
 
 
@@ -213,7 +213,7 @@ def test_large_results_are_not_added_up(monkeypatch, found):
 
 
 def test_small_arrays_are_not_tiled(monkeypatch, found):
-    monkeypatch.setattr(row_tiling, "LEAST_BYTES", 1 << 20)
+    monkeypatch.setattr(row_tiling, "LEAST_BYTES_FOR_TILES", 1 << 20)
     compiled(logistic)(*arguments(xp.Layout.balanced((N, 3), 0, COMM)))
     assert not found
 

@@ -41,7 +41,7 @@ def rounds(request, monkeypatch):
     if request.param == "small":
         for module in (_datasets, _flat, _load):
             monkeypatch.setattr(module, "ROUND", 100)
-        monkeypatch.setattr(_datasets, "SMALL", 0)
+        monkeypatch.setattr(_datasets, "MOST_BYTES_AT_ROOT", 0)
         monkeypatch.setattr(_load, "MANY", 2)
         monkeypatch.setattr(_load, "BLOCK", 32)
 
@@ -195,7 +195,7 @@ def test_selections_out_of_range(folder, comm):
 
 
 def test_strategies_are_noted_in_the_trace(folder, comm, monkeypatch):
-    monkeypatch.setattr(_datasets, "SMALL", 0)
+    monkeypatch.setattr(_datasets, "MOST_BYTES_AT_ROOT", 0)
     x = make(values_of("float64"))
     for options, expected in (
         ({}, "io: offset"),
@@ -223,7 +223,7 @@ def test_strategies_are_noted_in_the_trace(folder, comm, monkeypatch):
 
 
 def test_rows_that_lie_as_in_the_file_are_not_sent(folder, comm, monkeypatch):
-    monkeypatch.setattr(_datasets, "SMALL", 0)
+    monkeypatch.setattr(_datasets, "MOST_BYTES_AT_ROOT", 0)
     n = 8 * comm.size
     x = xp.ones((n, 3), split=0)
     for save in (
@@ -686,7 +686,7 @@ def test_a_failure_leaves_the_old_file(folder, comm, monkeypatch):
                 raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(_datasets, "SMALL", 0)
+            patch.setattr(_datasets, "MOST_BYTES_AT_ROOT", 0)
             patch.setattr(_flat, "_write_all", fails)
             expect_error(
                 comm, OSError, "No space left", lambda: io.save_hdf5(new, path, strategy="offset")

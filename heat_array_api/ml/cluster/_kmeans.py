@@ -16,14 +16,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import real, report, whole
+from .._base import ArrayApiMixin, real, report, whole
 from .._validation import as_matrix, as_samples, name_of, namespace, sample_weights
 from ._lloyd import Clustering, lloyd
 from ._points import Points
 from ._seeding import METHODS, seed_centers
 
 
-class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class BaseKMeans(
+    ArrayApiMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
     """Prediction with fitted centres, and first centres."""
 
     cluster_centers_: Any
@@ -172,12 +174,6 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     @property
     def _n_features_out(self) -> int:
         return int(self.cluster_centers_.shape[0])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.array_api_support = True
-        return tags
 
 
 class KMeans(BaseKMeans):

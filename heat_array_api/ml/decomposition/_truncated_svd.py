@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import one_of, whole
+from .._base import ArrayApiMixin, one_of, whole
 from .._validation import as_matrix, as_samples, from_host, name_of, namespace
 
 
@@ -22,7 +22,7 @@ def signed(vh: Any) -> Any:
     return vh * xp.sign(xp.take_along_axis(vh, greatest, axis=1))
 
 
-class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class TruncatedSVD(ArrayApiMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """The greatest singular values of the samples, not centred, and their vectors.
 
     Parameters
@@ -180,12 +180,6 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     @property
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.array_api_support = True
-        return tags
 
 
 def _range(a: Any, size: int, options: TruncatedSVD) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._base import R2Mixin, flag, real
+from .._base import ArrayApiMixin, R2Mixin, flag, real
 from .._validation import as_samples, namespace, sample_weights, samples_and_targets
 
 
@@ -33,7 +33,7 @@ def centered(X: Any, y: Any, weight: Any, fit_intercept: bool) -> tuple[Any, Any
     return X, y, x_mean, y_mean
 
 
-class LinearModel(R2Mixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+class LinearModel(ArrayApiMixin, R2Mixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Prediction by coefficients and intercept."""
 
     coef_: Any
@@ -69,11 +69,6 @@ class LinearModel(R2Mixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.intercept_ = y_mean - namespace(x_mean).sum(self.coef_ * x_mean)
         else:
             self.intercept_ = y_mean - self.coef_ @ x_mean
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = True
-        return tags
 
 
 class LinearRegression(LinearModel):

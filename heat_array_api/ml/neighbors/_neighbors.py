@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, Regre
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from .._base import AccuracyMixin, R2Mixin, one_of, real, report, whole
+from .._base import AccuracyMixin, ArrayApiMixin, R2Mixin, one_of, real, report, whole
 from .._validation import (
     align,
     as_samples,
@@ -25,7 +25,7 @@ from .._validation import (
 from ._nearest import METRICS, nearest_rows
 
 
-class NeighborsBase(BaseEstimator):
+class NeighborsBase(ArrayApiMixin, BaseEstimator):
     """The search."""
 
     n_neighbors: int
@@ -127,11 +127,6 @@ class NeighborsBase(BaseEstimator):
         xp = namespace(values)
         flat = xp.take(values, xp.reshape(indices, (-1,)), axis=0)
         return xp.reshape(flat, (*indices.shape, *values.shape[1:]))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = True
-        return tags
 
 
 class KNeighborsClassifier(AccuracyMixin, ClassifierMixin, NeighborsBase):
