@@ -139,6 +139,18 @@ def full(
     return _full("full", shape, fill_value, dtype, device, split, comm)
 
 
+def _number(func: str, name: str, value: Any) -> Any:
+    """Return a number, which may be an array of one element, as a Python scalar."""
+    if type(value) is int or type(value) is float:
+        return value
+    if not isinstance(value, (Array, np.ndarray)) or value.size == 1:
+        value = _scalar(value)
+    is_number = isinstance(value, complex) or hasattr(value, "__float__")
+    if isinstance(value, (Array, np.ndarray)) or not is_number:
+        raise TypeError(f"{func}: {name} is {type(value).__name__}; expected a number")
+    return value
+
+
 def _scalar(value: Any) -> Any:
     """Return a 0-d array or NumPy scalar as a Python scalar, all else as it is."""
     return value.item() if isinstance(value, (Array, np.ndarray, np.generic)) else value
@@ -241,7 +253,10 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
-    start, stop, step = map(_scalar, (start, stop, step))
+    start, stop, step = (
+        _number("arange", name, value)
+        for name, value in (("start", start), ("stop", stop), ("step", step))
+    )
     if step == 0:
         raise ValueError("arange: step is 0; expected another number")
     if any(isinstance(v, complex) for v in (start, stop, step)):
@@ -292,7 +307,7 @@ def linspace(
 
     The default dtype is complex128 if one of them is complex.
     """
-    start, stop = map(_scalar, (start, stop))
+    start, stop = _number("linspace", "start", start), _number("linspace", "stop", stop)
     (num,) = as_shape("linspace", num, "num")
     communicator = as_communicator(comm)
     is_complex = any(isinstance(v, complex) for v in (start, stop))
@@ -543,6 +558,15 @@ def _convert(
         assert not isinstance(split, Unset)
         x = resplit(x, split)
     return Array(x._local.to(device=where, dtype=target, copy=bool(copy)), x._layout)
+
+
+def as_array(func: str, name: str, value: Any, **options: Any) -> Array:
+    """Return what `asarray` returns; errors name the argument `name` of `func`."""
+    try:
+        return asarray(value, **options)
+    except (OverflowError, TypeError, ValueError) as error:
+        text = str(error).removeprefix("asarray: ")
+        raise type(error)(f"{func}: {name} is {type(value).__name__}; {text}") from None
 
 
 def _values(obj: Any, dtype: torch.dtype | None) -> Tensor:

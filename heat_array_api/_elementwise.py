@@ -413,20 +413,18 @@ def clip(x: Array, /, min: Operand | None = None, max: Operand | None = None) ->
     [2 5 6]
     """
     check_array("clip", "x", x, REAL)
-    result = x if min is None else _limit("clip", torch.maximum, "maximum", x, min)
-    result = result if max is None else _limit("clip", torch.minimum, "minimum", result, max)
+    result = x if min is None else _limit("min", torch.maximum, "maximum", x, min)
+    result = result if max is None else _limit("max", torch.minimum, "minimum", result, max)
     return Array(x._local.view_as(x._local), x._layout) if result is x else result
 
 
-def _limit(func: str, kernel: Any, numpy_name: str, x: Array, bound: Operand) -> Array:
-    """Apply one bound of `clip`; the bound takes the dtype of `x`, as the standard has it."""
+def _limit(name: str, kernel: Any, numpy_name: str, x: Array, bound: Operand) -> Array:
+    """Apply the bound `name` of `clip`; it takes the dtype of `x`, as the standard has it."""
     dtype = x._local.dtype
-    if not isinstance(bound, Array):
-        if dtype in INTEGER.all and isinstance(bound, float) and math.isinf(bound):
-            return x  # no integer is beyond it
-        return elementwise(numpy_name, kernel, (x, bound), REAL)
-    result = elementwise(numpy_name, kernel, (x, bound), REAL)
-    if result._local.dtype is not dtype:
+    if isinstance(bound, float) and math.isinf(bound) and dtype in INTEGER.all:
+        return x  # no integer is beyond it
+    result = elementwise("clip", kernel, (x, bound), REAL, ("x", name), numpy_name=numpy_name)
+    if isinstance(bound, Array) and result._local.dtype is not dtype:
         return Array(result._local.to(dtype), result._layout)
     return result
 

@@ -303,6 +303,8 @@ def _operands(func: str, arrays: Any) -> list[Array]:
     """Return the arrays of a sequence as a list; NumPy's become replicated ones."""
     if not isinstance(arrays, Iterable):
         raise TypeError(f"{func}: arrays is {type(arrays).__name__}; expected a sequence of arrays")
+    if getattr(arrays, "ndim", 1) == 0:
+        raise TypeError(f"{func}: arrays is a 0-d array; expected a sequence of arrays")
     operands = list(arrays)
     if not operands:
         raise ValueError(f"{func}: arrays is empty; expected at least one array")

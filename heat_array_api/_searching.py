@@ -87,7 +87,7 @@ def argmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> A
     >>> print(xp.argmax(xp.asarray([[1, 5, 2], [7, 0, 7]], split=0), axis=1))
     [1 0]
     """
-    return _arg_extreme(_ARGMAX, x, axis, keepdims)
+    return arg_extreme("argmax", "max", x, axis, keepdims)
 
 
 @filled_in(rest=_EXTREMUM)
@@ -101,27 +101,28 @@ def argmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -> A
     >>> print(xp.argmin(xp.asarray([3, 1, 2, 1], split=0)))
     1
     """
-    return _arg_extreme(_ARGMIN, x, axis, keepdims)
+    return arg_extreme("argmin", "min", x, axis, keepdims)
 
 
 @dataclass(frozen=True, slots=True)
 class _Extreme:
     """`argmax` or `argmin`: how to find it in a shard, and how the ranks' extremes combine."""
 
-    name: str
-    combine: str
     along: Callable[..., Any]  # the extremes along an axis, and where they are
     flat: Callable[[Tensor], Tensor]
     numpy: Callable[[Any], Any]
     loser: int  # of `limits`: any other value, or index, wins
 
 
-_ARGMAX = _Extreme("argmax", "max", torch.max, torch.argmax, np.argmax, 0)
-_ARGMIN = _Extreme("argmin", "min", torch.min, torch.argmin, np.argmin, 1)
+_EXTREMES = {
+    "max": _Extreme(torch.max, torch.argmax, np.argmax, 0),
+    "min": _Extreme(torch.min, torch.argmin, np.argmin, 1),
+}
 
 
-def _arg_extreme(kind: _Extreme, x: Array, axis: int | None, keepdims: bool) -> Array:
-    func = kind.name
+def arg_extreme(func: str, combine: str, x: Array, axis: int | None, keepdims: bool) -> Array:
+    """Return where the extremum is, of which `combine` is "max" or "min"; errors name `func`."""
+    kind = _EXTREMES[combine]
     check_array(func, "x", x, ORDERED)
     plan = plan_reduction(func, x._layout, axis, keepdims)
     if len(plan.axes) != 1 and axis is not None:
@@ -142,7 +143,7 @@ def _arg_extreme(kind: _Extreme, x: Array, axis: int | None, keepdims: bool) -> 
     else:
         value, index = (part.view(shape) for part in _local_arg(t, kind, dim))
         index = _global_index(index, source, dim)
-    best = preduce(value, kind.combine, source.comm)
+    best = preduce(value, combine, source.comm)
     wins = (value == best) | (value != value)
     index = torch.where(wins, index, NOWHERE)
     return Array(preduce(index, "min", source.comm), plan.result)

@@ -43,7 +43,7 @@ from ._data_type import astype
 from ._elementwise import abs as absolute
 from ._elementwise import divide, isnan, logical_not, square, subtract
 from ._reshape import reshape
-from ._searching import argmax, argmin
+from ._searching import arg_extreme
 from ._utility import all as all_
 from ._utility import any as any_
 
@@ -195,8 +195,8 @@ def _extremum(torch_kernel: Any, name: str) -> Any:
     return kernel
 
 
-_max = _extremum(torch.amax, "max")
-_min = _extremum(torch.amin, "min")
+# The kernel, and the index of its neutral element in `limits`.
+_EXTREMA = {"max": (_extremum(torch.amax, "max"), 0), "min": (_extremum(torch.amin, "min"), 1)}
 
 
 def _as_accumulator(t: Tensor, dtype: Any, func: str) -> tuple[Tensor, torch.dtype]:
@@ -397,7 +397,7 @@ def max(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(xp.max(xp.asarray([[1, 5], [3, 4]], split=0), axis=0))
     [3 5]
     """
-    return _extreme("max", _max, 0, x, axis, keepdims)
+    return _extreme("max", "max", x, axis, keepdims)
 
 
 @filled_in(**_EXTREMUM)
@@ -411,19 +411,20 @@ def min(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(xp.min(xp.asarray([[1, 5], [3, 4]], split=0), axis=1))
     [1 3]
     """
-    return _extreme("min", _min, 1, x, axis, keepdims)
+    return _extreme("min", "min", x, axis, keepdims)
 
 
-def _extreme(func: str, kernel: Any, identity: int, x: Array, axis: Axis, keepdims: bool) -> Array:
-    """Reduce by the kernel; `identity` is the index of its neutral element in `limits`."""
+def _extreme(func: str, kind: str, x: Array, axis: Axis, keepdims: bool) -> Array:
+    """Reduce to the extremum, of which `kind` is "max" or "min"; errors name `func`."""
     check_array(func, "x", x, ORDERED)
     axes = normalize_axes(func, axis, x.ndim)
     if 0 in [x.shape[i] for i in axes]:
         raise ValueError(
             f"{func}: x has shape {x.shape}; axis {axes} has no elements to choose from"
         )
-    neutral = limits(x._local.dtype)[identity]
-    return reduction(func, kernel, x, axes, keepdims, combine=func, identity=neutral)
+    kernel, loser = _EXTREMA[kind]
+    neutral = limits(x._local.dtype)[loser]
+    return reduction(func, kernel, x, axes, keepdims, combine=kind, identity=neutral)
 
 
 # ---------------------------------------------------------------------- moments
@@ -529,9 +530,10 @@ def std(
 
 def _nan_axes(func: str, x: Array, axis: Axis, dtype: Any = None) -> Shape:
     """Return the axes to reduce; errors name `func`, not the functions that it calls."""
+    check_array(func, "x", x)
     if dtype is not None:
-        to_torch_dtype(dtype, func)
-    return normalize_axes(func, axis, check_array(func, "x", x).ndim)
+        check_conversion(func, x._local.dtype, to_torch_dtype(dtype, func))
+    return normalize_axes(func, axis, x.ndim)
 
 
 def _replace_nan(x: Array, value: float) -> Array:
@@ -599,7 +601,7 @@ def nanmax(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(xp.nanmax(xp.asarray([2.0, xp.nan, 4.0], split=0)))
     4.0
     """
-    return _nan_extreme(max, -math.inf, x, _nan_axes("nanmax", x, axis), keepdims)
+    return _nan_extreme("nanmax", "max", x, axis, keepdims)
 
 
 @filled_in(**_EXTREMUM, reduced=_IF_NAN)
@@ -613,15 +615,17 @@ def nanmin(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(xp.nanmin(xp.asarray([2.0, xp.nan, 4.0], split=0)))
     2.0
     """
-    return _nan_extreme(min, math.inf, x, _nan_axes("nanmin", x, axis), keepdims)
+    return _nan_extreme("nanmin", "min", x, axis, keepdims)
 
 
-def _nan_extreme(reduce: Any, identity: float, x: Array, axis: Axis, keepdims: bool) -> Array:
-    result: Array = reduce(
-        _replace_nan(x, identity) if x._local.dtype in REAL_FLOATING.all else x,
-        axis=axis,
-        keepdims=keepdims,
-    )
+# What replaces NaN, so that any other value wins.
+_LOSERS = {"max": -math.inf, "min": math.inf}
+
+
+def _nan_extreme(func: str, kind: str, x: Array, axis: Axis, keepdims: bool) -> Array:
+    axis = _nan_axes(func, x, axis)
+    numbers = _replace_nan(x, _LOSERS[kind]) if x._local.dtype in REAL_FLOATING.all else x
+    result = _extreme(func, kind, numbers, axis, keepdims)
     if not _has_nan(x):
         return result
     void = all_(isnan(x), axis=axis, keepdims=keepdims)
@@ -723,7 +727,7 @@ def nanargmax(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -
     >>> print(xp.nanargmax(xp.asarray([1.0, xp.nan, 5.0], split=0)))
     2
     """
-    return _nan_arg("nanargmax", argmax, -math.inf, x, axis, keepdims)
+    return _nan_arg("nanargmax", "max", x, axis, keepdims)
 
 
 @filled_in(rest=_INDEX)
@@ -737,14 +741,12 @@ def nanargmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -
     >>> print(xp.nanargmin(xp.asarray([xp.nan, 1.0, 5.0], split=0)))
     1
     """
-    return _nan_arg("nanargmin", argmin, math.inf, x, axis, keepdims)
+    return _nan_arg("nanargmin", "min", x, axis, keepdims)
 
 
-def _nan_arg(
-    func: str, find: Any, identity: float, x: Array, axis: int | None, keepdims: bool
-) -> Array:
+def _nan_arg(func: str, kind: str, x: Array, axis: int | None, keepdims: bool) -> Array:
     axes = _nan_axes(func, x, axis)
-    result: Array = find(_replace_nan(x, identity), axis=axis, keepdims=keepdims)
+    result = arg_extreme(func, kind, _replace_nan(x, _LOSERS[kind]), axis, keepdims)
     if _has_nan(x) and bool(any_(all_(isnan(x), axis=axes))):
         raise ValueError(f"{func}: along axis {axis} all elements are NaN somewhere")
     return result

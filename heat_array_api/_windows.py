@@ -65,7 +65,10 @@ def sliding_window_view(
         named = axis if isinstance(axis, (tuple, list)) else (axis,)
         axes = tuple(normalize_axis(func, a, x.ndim) for a in named)
     if len(lengths) != len(axes):
-        raise ValueError(f"{func}: {len(lengths)} windows for {len(axes)} axes; expected as many")
+        raise ValueError(
+            f"{func}: window_shape has {len(lengths)} lengths; expected {len(axes)}, one for each "
+            "axis"
+        )
     result = Array(x._local.view_as(x._local), x._layout)
     for length, a in zip(lengths, axes, strict=True):
         n = result.shape[a]

@@ -288,7 +288,11 @@ def digamma(x: Array, /) -> Array:
     return _unary("digamma", _digamma, x)
 
 
-psi = digamma
+@documented(REAL_FLOATING, "[1.0, 2.0]", gives="[-0.57721566  0.42278434]")
+def psi(x: Array, /) -> Array:
+    """Return what `digamma` returns; SciPy knows it by this name."""
+    return _unary("psi", _digamma, x)
+
 
 _of_order = template(
     """
@@ -322,9 +326,7 @@ def polygamma(n: int | Array, x: Array, /) -> Array:
     """Return the derivative of order `n` of `digamma`; NaN below 0, unless `n` is 0."""
     if isinstance(n, (Array, np.ndarray)):
         return _of("polygamma", _polygamma, n, x)
-    if n < 0 or n != int(n):
-        raise ValueError(f"polygamma: n is {n}; expected an integer that is not negative")
-    order = int(n)
+    order = _whole("polygamma", "n", n, 0, "an integer that is not negative")
     if order == 0:
         return _unary("polygamma", _digamma, x)
     factor = (-1.0) ** (order + 1) * (float(math.factorial(order)) if order <= 170 else math.inf)
@@ -334,6 +336,16 @@ def polygamma(n: int | Array, x: Array, /) -> Array:
         return factor * series
 
     return _unary("polygamma", kernel, x)
+
+
+def _whole(func: str, name: str, value: Any, least: int, expected: str) -> int:
+    """Return a number that is an integer and at least `least` as an int."""
+    is_array = isinstance(value, (Array, np.ndarray)) and value.size != 1
+    if is_array or not hasattr(value, "__float__"):
+        raise TypeError(f"{func}: {name} is {type(value).__name__}; expected {expected}")
+    if not least <= value < math.inf or value != int(value):
+        raise ValueError(f"{func}: {name} is {value}; expected {expected}")
+    return int(value)
 
 
 def _polygamma(n: Tensor, t: Tensor) -> Tensor:
@@ -346,9 +358,7 @@ def _polygamma(n: Tensor, t: Tensor) -> Tensor:
 @_of_order(">>> print(xp.special.multigammaln(xp.ones(2, split=0), 1))", "[0. 0.]")
 def multigammaln(x: Array, d: int, /) -> Array:
     """Return the logarithm of the multivariate gamma function; NaN where ``x <= (d - 1) / 2``."""
-    if d < 1 or d != int(d):
-        raise ValueError(f"multigammaln: d is {d}; expected a positive integer")
-    d = int(d)
+    d = _whole("multigammaln", "d", d, 1, "a positive integer")
 
     def kernel(t: Tensor) -> Tensor:
         # Not torch's own, which raises for values that are too small: on one rank alone.

@@ -59,7 +59,7 @@ def test_window_errors():
     for length in (0, 8, -1):
         with pytest.raises(ValueError, match=f"window_shape is {length} along axis 0 of length 7"):
             windows(x, length, axis=0)
-    with pytest.raises(ValueError, match="2 windows for 1 axes"):
+    with pytest.raises(ValueError, match="has 2 lengths; expected 1, one for each axis"):
         windows(x, (2, 2), axis=0)
     with pytest.raises(ValueError, match="writeable is True"):
         windows(x, 2, axis=0, writeable=True)

@@ -358,6 +358,8 @@ class Array(Operators):
     def __index__(self) -> int:
         if self._local.dtype not in INTEGER.all:
             raise TypeError(f"__index__: only an integer array is an index, this is {self.dtype}")
+        if self.size != 1:  # a TypeError, as NumPy's
+            raise TypeError(f"__index__: the array has shape {self.shape}; expected one element")
         return int(self.item())
 
     def __len__(self) -> int:

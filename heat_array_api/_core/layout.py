@@ -369,8 +369,13 @@ def as_ints(func: str, name: str, value: Any) -> Shape:
         return (operator.index(value),)  # a NumPy integer
     except TypeError:
         raise TypeError(
-            f"{func}: {name} is {value!r}; expected an int or a sequence of ints"
+            f"{func}: {name} is {_shown(value)}; expected an int or a sequence of ints"
         ) from None
+
+
+def _shown(value: Any) -> str:
+    """Return how errors show a value: an array by its shape, for its values may need messages."""
+    return f"an array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
 
 
 def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
@@ -392,7 +397,7 @@ def normalize_axis(func: str, axis: int, ndim: int, name: str = "axis") -> int:
     try:
         index = operator.index(axis)
     except TypeError:
-        raise TypeError(f"{func}: {name} is {axis!r}; expected an int") from None
+        raise TypeError(f"{func}: {name} is {_shown(axis)}; expected an int") from None
     if not -ndim <= index < ndim:
         raise IndexError(f"{func}: {name} {index} is out of range for an array of {ndim} axes")
     return index + ndim if index < 0 else index

@@ -2,7 +2,7 @@
 
 Every lift promotes the dtypes, aligns the layouts, runs the kernel on the shards and combines the
 ranks' results. Each begins with the fast path: operands that need no alignment go straight
-to the kernel. For uint16, uint32 and uint64 the kernel is NumPy's function of the same name.
+to the kernel. For uint16, uint32 and uint64 the kernel is NumPy's function.
 """
 
 from __future__ import annotations
@@ -251,8 +251,11 @@ def varying(x: Array) -> Tensor:
 # ---------------------------------------------------------------------- elementwise
 
 
-def unary(func: str, kernel: Kernel, x: Array, kind: Kind) -> Array:
-    """Apply a kernel element by element; the result has the layout of `x`. Sends nothing."""
+def unary(func: str, kernel: Kernel, x: Array, kind: Kind, numpy_name: str | None = None) -> Array:
+    """Apply a kernel element by element; the result has the layout of `x`. Sends nothing.
+
+    `numpy_name`: see `elementwise`.
+    """
     if type(x) is Array and x._local.dtype in kind.direct:
         return Array(kernel(x._local), x._layout)
     check_array(func, "x", x)
@@ -260,7 +263,7 @@ def unary(func: str, kernel: Kernel, x: Array, kind: Kind) -> Array:
     if kind in (FLOATING, REAL_FLOATING) and t.dtype in INTEGER_OR_BOOL.all:
         return Array(kernel(t.to(default_float())), x._layout)  # as NumPy: exp(2) is a float
     check_array(func, "x", x, kind)
-    return Array(numpy_kernel(func, t), x._layout)
+    return Array(numpy_kernel(numpy_name or func, t), x._layout)
 
 
 def binary(
@@ -271,11 +274,13 @@ def binary(
     kind: Kind,
     takes_scalar: bool = False,
     compares: bool = False,
+    numpy_name: str | None = None,
 ) -> Array:
     """Apply a kernel of two operands element by element, with promotion and broadcasting.
 
     `takes_scalar` says that the kernel accepts a Python number as its second argument; it
-    does for real floating-point dtypes, all of which are of `kind`. `compares`: see `as_operands`.
+    does for real floating-point dtypes, all of which are of `kind`. `compares`: see `as_operands`;
+    `numpy_name`: see `elementwise`.
 
     Messages: none where the layouts are equal or one operand is replicated; else one
     all-to-all of the operand with fewer bytes.
@@ -292,7 +297,7 @@ def binary(
             and (type(x2) is float or (type(x2) is int and -_WORD <= x2 < _WORD))
         ):
             return Array(kernel(t1, x2), x1._layout)
-    return elementwise(func, kernel, (x1, x2), kind, compares=compares)
+    return elementwise(func, kernel, (x1, x2), kind, compares=compares, numpy_name=numpy_name)
 
 
 def _common_dtype(given: Sequence[Any], arrays: Sequence[Array]) -> torch.dtype:
@@ -318,8 +323,13 @@ def elementwise(
     kind: Kind,
     names: Sequence[str] | None = None,
     compares: bool = False,
+    numpy_name: str | None = None,
 ) -> Array:
-    """Apply a kernel of any number of operands element by element: the general path of `binary`."""
+    """Apply a kernel of any number of operands element by element: the general path of `binary`.
+
+    Errors name `func`; the kernel of uint16, uint32 and uint64 is NumPy's function `numpy_name`,
+    by default the one called `func`.
+    """
     arrays = as_operands(func, *operands, names=names, compares=compares)
     dtype = _common_dtype(operands, arrays)
     if kind in (FLOATING, REAL_FLOATING) and dtype in INTEGER_OR_BOOL.all:
@@ -330,7 +340,7 @@ def elementwise(
     tensors, layout = align(func, *arrays)
     tensors = [cast(t, dtype) for t in tensors]
     if dtype in WIDE_UNSIGNED:
-        return Array(numpy_kernel(func, *tensors), layout)
+        return Array(numpy_kernel(numpy_name or func, *tensors), layout)
     return Array(kernel(*tensors), layout)
 
 

@@ -19,7 +19,7 @@ from .._comm.communicator import Communicator
 from .._core.array import Array
 from .._core.dtypes import INTEGER
 from .._core.layout import Shape
-from .._creation import asarray
+from .._creation import as_array, asarray
 
 
 class Range(NamedTuple):
@@ -116,7 +116,8 @@ def _as_index(item: Any, comm: Communicator) -> Any:
         return operator.index(item)
     if isinstance(item, (list, tuple, np.ndarray, bool, np.bool_)):
         empty = isinstance(item, (list, tuple)) and not item
-        item = asarray(item, split=None, comm=comm, dtype="int64" if empty else None)
+        dtype = "int64" if empty else None
+        item = as_array("index", "key", item, split=None, comm=comm, dtype=dtype)
     if isinstance(item, Array):
         if item._local.dtype is torch.bool:
             return item

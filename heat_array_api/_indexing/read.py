@@ -34,7 +34,7 @@ from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
 from .._core.lift import broadcast_shape
 from .._core.redistribute import move, redistribute, resplit
 from .._core.views import linked, permute
-from .._creation import asarray, zeros
+from .._creation import as_array, asarray, zeros
 from .._reshape import broadcast_to
 from .._searching import nonzero
 from .basic import hashable, plan_view, select
@@ -310,7 +310,9 @@ def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
             raise ValueError(f"take: x has {x.ndim} axes; name one with axis=")
         axis = 0
     axis = normalize_axis("take", axis, x.ndim)
-    index = indices if isinstance(indices, Array) else asarray(indices, split=None, comm=x.comm)
+    index = indices
+    if not isinstance(index, Array):
+        index = as_array("take", "indices", indices, split=None, comm=x.comm)
     if index.size == 0 and not isinstance(indices, Array):
         index = asarray(index, dtype="int64")
     check_array("take", "indices", index, INTEGER)

@@ -46,7 +46,7 @@ from .._core.lift import broadcast_shape, filled
 from .._core.redistribute import move, redistribute
 from .._core.tape import attached, tracked
 from .._core.views import permute
-from .._creation import asarray, scalar_dtype
+from .._creation import as_array, scalar_dtype
 from .._manipulation import flip
 from .._reshape import broadcast_to, reshape
 from .._searching import nonzero
@@ -132,7 +132,8 @@ def _as_value(x: Array, value: Any) -> Array:
         local = filled("__setitem__", (), value, dtype, x._local.device)
         return Array(local, Layout.replicated((), x.comm))
     if not isinstance(value, Array):
-        value = asarray(value, split=None, comm=x.comm, device=x.device)
+        options = {"split": None, "comm": x.comm, "device": x.device}
+        value = as_array("__setitem__", "value", value, **options)
     common_communicator("__setitem__", x, value)
     _check_kind(x, value._local.dtype)
     return Array(value._local.to(dtype), value._layout)

@@ -186,7 +186,9 @@ def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
         check_array("cross", name, x, NUMERIC)
         own = normalize_axis("cross", axis, x.ndim)
         if x.shape[own] != 3:
-            raise ValueError(f"cross: {name} has shape {x.shape}; expected length 3 along {axis}")
+            raise ValueError(
+                f"cross: {name} has shape {x.shape}; expected length 3 along axis {axis}"
+            )
     broadcast_shape("cross", x1.shape, x2.shape)
     place = axis if axis < 0 else axis - x1.ndim
     (a0, a1, a2), (b0, b1, b2) = (_components(x, place) for x in (x1, x2))

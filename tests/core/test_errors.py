@@ -94,7 +94,7 @@ def test_dtypes_that_are_none(name):
         (xp.imag, TypeError, "imag: x has dtype float64; expected a complex"),
         (lambda x: xp.less(x, 1j), TypeError, "less: got .*complex128; expected real"),
         (lambda x: xp.max(x + 1j), TypeError, "max: x has dtype complex128; expected a real"),
-        (lambda x: xp.nanmin(x + 1j, axis=0), TypeError, "min: x has dtype complex128"),
+        (lambda x: xp.nanmin(x + 1j, axis=0), TypeError, "nanmin: x has dtype complex128"),
         (lambda x: xp.astype(x + 1j, "float64"), TypeError, "astype: .*imaginary.*use real or abs"),
         (lambda x: xp.asarray(x + 1j, dtype="int8"), TypeError, "asarray: .*use real or abs"),
         (lambda x: xp.sum(x + 1j, dtype="float64"), TypeError, "sum: .*use real or abs"),
@@ -158,6 +158,85 @@ def test_one_by_one(call, error, message, x):
     with xp.trace() as t, pytest.raises(error, match=message):
         call(x)
     assert [event for event in t.events if event.operation != "__getitem__"] == []
+
+
+def square():
+    """Return an array that no argument for numbers takes."""
+    return xp.asarray([[1, 2], [3, 4]])
+
+
+WINDOWS = xp.lib.stride_tricks.sliding_window_view
+ELEMENT = "cannot make an array of str"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "start"),
+    [
+        # functions that others compute
+        (lambda x: xp.clip(x, xp.ones((4, 5)), 1), ValueError, "clip: shapes (3, 2), (4, 5) do"),
+        (lambda x: xp.clip(x, 0, xp.ones((4, 5))), ValueError, "clip: shapes (3, 2), (4, 5) do"),
+        (lambda x: xp.clip(x, 0, "a"), TypeError, "clip: max is str; expected an array or"),
+        (lambda x: xp.clip(x, 1j), TypeError, "clip: got float64, complex128; expected real"),
+        (lambda x: xp.clip(xp.ones(3, dtype="uint32"), -1), OverflowError, "clip: -1 does not fit"),
+        (lambda x: xp.nanmax(x + 1j), TypeError, "nanmax: x has dtype complex128; expected a"),
+        (lambda x: xp.nanmax(x[:0], axis=0), ValueError, "nanmax: x has shape (0, 2); axis (0,)"),
+        (lambda x: xp.nanmin(x + 1j), TypeError, "nanmin: x has dtype complex128; expected a"),
+        (lambda x: xp.nanmin(x[:0], axis=0), ValueError, "nanmin: x has shape (0, 2); axis (0,)"),
+        (lambda x: xp.nanargmax(x + 1j), TypeError, "nanargmax: x has dtype complex128; expected"),
+        (lambda x: xp.nanargmax(x[:0], axis=0), ValueError, "nanargmax: no elements to reduce"),
+        (lambda x: xp.nanargmin(x[:0], axis=0), ValueError, "nanargmin: no elements to reduce"),
+        (lambda x: xp.nanargmin(x, axis=(0, 1)), TypeError, "nanargmin: axis is (0, 1); expected"),
+        (lambda x: xp.nansum(x + 1j, dtype="float64"), TypeError, "nansum: complex128 to float64"),
+        (lambda x: xp.nanprod(x + 1j, dtype="int64"), TypeError, "nanprod: complex128 to int64"),
+        (lambda x: xp.nanmean(x + 1j, dtype="float64"), TypeError, "nanmean: complex128 to float"),
+        (lambda x: xp.nancumsum(x + 1j, dtype="int8"), TypeError, "nancumsum: complex128 to int8"),
+        (lambda x: xp.special.psi(x + 1j), TypeError, "psi: x has dtype complex128; expected a"),
+        # arguments that are no numbers, or not one
+        (lambda x: xp.arange(object()), TypeError, "arange: stop is object; expected a number"),
+        (lambda x: xp.arange("a", 3), TypeError, "arange: start is str; expected a number"),
+        (lambda x: xp.arange(0, xp.ones(2)), TypeError, "arange: stop is Array; expected"),
+        (lambda x: xp.linspace(None, 1, 2), TypeError, "linspace: start is NoneType"),
+        (lambda x: xp.special.multigammaln(x, "s"), TypeError, "multigammaln: d is str"),
+        (lambda x: xp.special.multigammaln(x, np.nan), ValueError, "multigammaln: d is nan"),
+        (lambda x: xp.special.polygamma("s", x), TypeError, "polygamma: n is str; expected"),
+        (lambda x: xp.special.polygamma(np.inf, x), ValueError, "polygamma: n is inf"),
+        (lambda x: xp.concat(xp.asarray(1)), TypeError, "concat: arrays is a 0-d array; expected"),
+        (lambda x: xp.concat(np.asarray(1)), TypeError, "concat: arrays is a 0-d array; expected"),
+        (lambda x: xp.stack(xp.asarray(1)), TypeError, "stack: arrays is a 0-d array; expected"),
+        (lambda x: xp.reshape(x, square()), TypeError, "reshape: shape is an array of s"),
+        (lambda x: xp.zeros(square()), TypeError, "zeros: shape is an array of shape ("),
+        (lambda x: xp.roll(x, square()), TypeError, "roll: shift is an array of shape"),
+        (lambda x: xp.roll(x, 1, axis=square()), TypeError, "roll: axis is an array of shape"),
+        (lambda x: xp.tile(x, square()), TypeError, "tile: repetitions is an array of s"),
+        (lambda x: xp.squeeze(x, axis=square()), TypeError, "squeeze: axis is an array of sh"),
+        (lambda x: xp.permute_dims(x, square()), TypeError, "permute_dims: axes is an ar"),
+        (lambda x: xp.broadcast_to(x, square()), TypeError, "broadcast_to: shape is an a"),
+        (lambda x: WINDOWS(x, square()), TypeError, "sliding_window_view: window_shape"),
+        (lambda x: xp.sum(x, axis=square()), TypeError, "sum: axis is an array of shape"),
+        (lambda x: xp.resplit(x, square()), TypeError, "resplit: axis is an array of sha"),
+        (lambda x: xp.asarray([1, 2]).__index__(), TypeError, "__index__: the array has shape (2,"),
+        # values and keys that become arrays
+        (lambda x: x.__setitem__(0, "x"), TypeError, f"__setitem__: value is str; {ELEMENT}"),
+        (lambda x: x.__setitem__(0, [[1], [1, 2]]), ValueError, "__setitem__: value is list; set"),
+        (lambda x: x[["a"]], TypeError, "index: key is list; cannot make an array of list"),
+        (lambda x: xp.take(x, "s", axis=0), TypeError, f"take: indices is str; {ELEMENT}"),
+        # texts
+        (lambda x: xp.linalg.cross(x, x), ValueError,
+         "cross: x1 has shape (3, 2); expected length 3 along axis -1"),
+        (lambda x: WINDOWS(x, 2), ValueError,
+         "sliding_window_view: window_shape has 1 lengths; expected 2, one for each axis"),
+    ],
+)  # fmt: skip
+def test_errors_begin_with_the_function_that_was_called(call, error, start, x):
+    with pytest.raises(error) as caught:
+        call(x)
+    assert str(caught.value).startswith(start)
+
+
+def test_the_name_in_errors_does_not_choose_the_kernel():
+    x = xp.asarray(np.asarray([1, 5, 9], dtype="uint64"), split=0)
+    assert xp.clip(x, 2, 6).tolist() == [2, 5, 6]
+    assert xp.clip(x, min=xp.asarray(3, dtype="uint64")).tolist() == [3, 5, 9]
 
 
 IN_PLACE = {
