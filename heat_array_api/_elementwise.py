@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ._core import kernels
-from ._core.array import Array
+from ._core.array import Array, check_array
 from ._core.docstrings import documented
 from ._core.dtypes import (
     ANY,
@@ -25,7 +25,7 @@ from ._core.dtypes import (
     REAL,
     REAL_FLOATING,
 )
-from ._core.lift import Operand, binary, check_array, elementwise, unary
+from ._core.lift import Operand, binary, elementwise, unary
 
 __all__ = [
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and",

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ._comm.recording import breaks
-from ._core.array import Array, common_communicator
+from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import counts_of, shard
 from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import INTEGER, on_bits, promote
@@ -35,7 +35,7 @@ from ._core.fetch import (
     plan_fetch,
 )
 from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis, overlap, resized
-from ._core.lift import as_operands, cast, check_array
+from ._core.lift import as_operands, cast
 from ._core.redistribute import move
 from ._core.views import linked, permuted
 from ._reshape import reshape

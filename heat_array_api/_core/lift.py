@@ -52,7 +52,6 @@ __all__ = [
     "binary",
     "broadcast_shape",
     "cast",
-    "check_array",
     "elementwise",
     "filled",
     "numpy_kernel",
