@@ -624,7 +624,7 @@ class StaleView(Array):
     """A view whose source has been written to: it becomes a current one when it is next used.
 
     An array changes to this class and back, so that `Array` has plain slots. What is known without
-    the new values (shape, dtype, communicator) may be asked on some ranks only.
+    the new values (shape, layout, dtype, communicator) may be asked on some ranks only.
     """
 
     __slots__ = ()
