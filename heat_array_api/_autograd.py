@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from ._comm.recording import breaks, may_break
+from ._core.arguments import as_callable, as_flag, as_int
 from ._core.array import Array
 from ._core.docstrings import filled_in
 from ._core.dtypes import FLOATING, REAL_FLOATING
-from ._core.layout import Layout
+from ._core.layout import Layout, as_ints
 from ._core.redistribute import move, redistribute
 from ._core.tape import Record, attached, custom, recorded, tracked
 from ._core.trees import leaves, mapped, rebuilt
@@ -298,6 +299,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def pull(func: str, f: Function, primals: Any) -> tuple[Any, Callable[[Any], Any]]:
     """Return what `vjp` does; errors name `func`."""
+    as_callable(func, "f", f)
     inputs = mapped(lambda x: _as_input(func, x), primals)
     value, messages = _call(f, inputs)
     sources = list(leaves(inputs))
@@ -347,9 +349,12 @@ def with_value(
     func: str, f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Function:
     """Return what `value_and_grad` does; errors name `func`."""
+    as_callable(func, "f", f)
+    numbers = as_ints(func, "argnums", argnums)
+    has_aux = as_flag(func, "has_aux", has_aux)
 
     def both(*args: Any, **kwargs: Any) -> Any:
-        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        _check_numbers(func, numbers, args)
         aux: list[Any] = []
 
         def of_chosen(*chosen: Any) -> Any:
@@ -365,11 +370,20 @@ def with_value(
         value, pullback = pull(func, of_chosen, tuple(args[number] for number in numbers))
         one = Array(torch.ones_like(value._local), value._layout)
         gradients = pullback(one)
-        gradient = gradients[0] if isinstance(argnums, int) else gradients
+        gradient = gradients if isinstance(argnums, (tuple, list)) else gradients[0]
         return ((value, aux[0]) if has_aux else value), gradient
 
     both.__qualname__ = f"{func}.<locals>.both"  # graph breaks are shown by this name
     return may_break(both)
+
+
+def _check_numbers(func: str, numbers: Sequence[int], args: Sequence[Any]) -> None:
+    """Refuse a call that lacks an argument by which the function is differentiated."""
+    for number in numbers:
+        if not -len(args) <= number < len(args):
+            raise TypeError(
+                f"{func}: argnums names argument {number}; the call has {len(args)} by position"
+            )
 
 
 def _check_scalar(what: str, y: Any) -> Array:
@@ -433,6 +447,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
 def push(func: str, f: Function, primals: Any, tangents: Any) -> tuple[Any, Any]:
     """Return what `jvp` does; errors name `func`."""
+    as_callable(func, "f", f)
     _check_directions(func, primals, tangents)
     inputs = mapped(lambda x: _as_input(func, x), tuple(primals))
     value, messages = _call(f, inputs)
@@ -513,11 +528,17 @@ def jacobian(f: Function, argnums: int = 0) -> Function:
 
 def _matrix(func: str, f: Function, argnums: int) -> Function:
     """Return the function that gives the Jacobian of `f`; errors name `func`."""
+    as_callable(func, "f", f)
+    argnums = as_int(func, "argnums", argnums)
 
     @may_break
     def matrix(*args: Any) -> Any:
+        _check_numbers(func, (argnums,), args)
+
         def of_one(x: Any) -> Any:
-            return f(*args[:argnums], x, *args[argnums + 1 :])
+            full = list(args)
+            full[argnums] = x
+            return f(*full)
 
         value, pullback = pull(func, of_one, (args[argnums],))
         results = list(leaves(value))

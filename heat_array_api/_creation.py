@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
 from ._comm.communicator import Communicator, as_communicator
 from ._comm.recording import breaks
+from ._core.arguments import as_choice, as_flag, as_int, as_real, check_size
 from ._core.array import Array, Device, check_array, common_communicator
 from ._core.collectives import pvary, shard
 from ._core.docstrings import filled_in, template
@@ -37,7 +38,7 @@ from ._core.dtypes import (
 from ._core.layout import Layout, Shape, as_shape, normalize_axis, resized
 from ._core.lift import Scalar, filled
 from ._core.redistribute import resplit
-from ._errors import CommunicatorMismatchError
+from ._errors import CommunicatorMismatchError, shown
 from ._options import UNSET, Unset, default_split
 
 __all__ = [
@@ -135,7 +136,7 @@ def full(
     """Make an array that is full of one value, whose dtype is the default of `dtype`."""
     if isinstance(fill_value, (Array, np.ndarray, np.generic)):
         dtype = fill_value.dtype if dtype is None else dtype
-        fill_value = fill_value.item()
+        fill_value = _single("full", fill_value)
     return _full("full", shape, fill_value, dtype, device, split, comm)
 
 
@@ -145,10 +146,14 @@ def _number(func: str, name: str, value: Any) -> Any:
         return value
     if not isinstance(value, (Array, np.ndarray)) or value.size == 1:
         value = _scalar(value)
-    is_number = isinstance(value, complex) or hasattr(value, "__float__")
-    if isinstance(value, (Array, np.ndarray)) or not is_number:
-        raise TypeError(f"{func}: {name} is {type(value).__name__}; expected a number")
+    if isinstance(value, (Array, np.ndarray)) or not _is_number(value):
+        raise TypeError(f"{func}: {name} is {shown(value)}; expected a number")
     return value
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a Python scalar, or computes as one (a Fraction, a Decimal)."""
+    return isinstance(value, complex) or (hasattr(value, "__float__") and not callable(value))
 
 
 def _scalar(value: Any) -> Any:
@@ -156,10 +161,17 @@ def _scalar(value: Any) -> Any:
     return value.item() if isinstance(value, (Array, np.ndarray, np.generic)) else value
 
 
+def _single(func: str, value: Any) -> Any:
+    """Return a fill value as a Python scalar; an array of several elements raises."""
+    if isinstance(value, (Array, np.ndarray)) and value.size != 1:
+        raise ValueError(f"{func}: fill_value is {shown(value)}; expected one element")
+    return _scalar(value)
+
+
 def _full(
     func: str, shape: Any, value: Any, dtype: Any, device: Any, split: Split, comm: Any
 ) -> Array:
-    communicator = as_communicator(comm)
+    communicator = as_communicator(func, comm)
     target = scalar_dtype(value) if dtype is None else to_torch_dtype(dtype, func)
     layout = new_layout(func, as_shape(func, shape), split, communicator)
     where = local_device(func, device, communicator)
@@ -199,7 +211,7 @@ def full_like(
     x: Array, /, fill_value: Any, *, dtype: Any = None, device: Any = None, split: Split = UNSET
 ) -> Array:
     """Make an array like `x` that is full of one value."""
-    return _full_like("full_like", x, _scalar(fill_value), dtype, device, split)
+    return _full_like("full_like", x, _single("full_like", fill_value), dtype, device, split)
 
 
 def _full_like(func: str, x: Array, value: Any, dtype: Any, device: Any, split: Split) -> Array:
@@ -261,7 +273,7 @@ def arange(
         raise ValueError("arange: step is 0; expected another number")
     if any(isinstance(v, complex) for v in (start, stop, step)):
         raise TypeError(f"arange: got {start}, {stop}, {step}; expected real numbers")
-    communicator = as_communicator(comm)
+    communicator = as_communicator("arange", comm)
     where = local_device("arange", device, communicator)
     exact = all(isinstance(v, int) for v in (start, stop, step))
     default = torch.int64 if exact else default_float()
@@ -307,9 +319,16 @@ def linspace(
 
     The default dtype is complex128 if one of them is complex.
     """
-    start, stop = _number("linspace", "start", start), _number("linspace", "stop", stop)
-    (num,) = as_shape("linspace", num, "num")
-    communicator = as_communicator(comm)
+    start, stop = (
+        value if isinstance(value, complex) else as_real("linspace", name, value)
+        for name, value in (
+            ("start", _number("linspace", "start", start)),
+            ("stop", _number("linspace", "stop", stop)),
+        )
+    )
+    num = as_int("linspace", "num", num, least=0)
+    endpoint = as_flag("linspace", "endpoint", endpoint)
+    communicator = as_communicator("linspace", comm)
     is_complex = any(isinstance(v, complex) for v in (start, stop))
     default = default_complex() if is_complex else default_float()
     target = default if dtype is None else to_torch_dtype(dtype, "linspace")
@@ -340,17 +359,19 @@ def eye(
     comm: Any = None,
 ) -> Array:
     """Make a matrix of zeros with ones on its k-th diagonal."""
-    shape = as_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
+    rows = as_int("eye", "n_rows", n_rows, least=0)
+    columns = rows if n_cols is None else as_int("eye", "n_cols", n_cols, least=0)
+    shape = as_shape("eye", (rows, columns))
     result = _full("eye", shape, 0.0, dtype, device, split, comm)
-    diagonal = _columns_minus_rows(result) == _diagonal_index(k, shape)
+    diagonal = _columns_minus_rows(result) == _diagonal_index("eye", k, shape)
     local = carrier(result._local)
     local[diagonal] = carrier(filled("eye", (), 1, result._local.dtype, local.device))
     return result
 
 
-def _diagonal_index(k: int, shape: Sequence[int]) -> int:
+def _diagonal_index(func: str, k: int, shape: Sequence[int]) -> int:
     """Return `k`, or the index of a diagonal just outside the matrix if it is beyond that."""
-    return max(min(operator.index(k), shape[-1]), -shape[-2])
+    return max(min(as_int(func, "k", k), shape[-1]), -shape[-2])
 
 
 def _columns_minus_rows(x: Array) -> Tensor:
@@ -364,12 +385,12 @@ def _columns_minus_rows(x: Array) -> Tensor:
     return columns - rows[:, None]
 
 
-def _triangle(func: str, x: Array, keep: Any) -> Array:
+def _triangle(func: str, x: Array, k: int, keep: Callable[[Tensor, int], Tensor]) -> Array:
     check_array(func, "x", x)
     if x.ndim < 2:
         raise ValueError(f"{func}: x has {x.ndim} axes; expected at least 2")
     t = x._local
-    kept = keep(_columns_minus_rows(x))
+    kept = keep(_columns_minus_rows(x), _diagonal_index(func, k, x.shape))
     return Array(on_bits(lambda a, b: torch.where(kept, a, b), t, t.new_zeros(())), x._layout)
 
 
@@ -399,13 +420,13 @@ _triangular = template(
 @_triangular(">>> print(xp.tril(xp.ones((2, 3), split=0)))", "[[1. 0. 0.]", " [1. 1. 0.]]")
 def tril(x: Array, /, *, k: int = 0) -> Array:
     """Return the lower triangle of each matrix, with zeros above its k-th diagonal."""
-    return _triangle("tril", x, lambda offset: offset <= _diagonal_index(k, x.shape))
+    return _triangle("tril", x, k, operator.le)
 
 
 @_triangular(">>> print(xp.triu(xp.ones((2, 3), split=0)))", "[[1. 1. 1.]", " [0. 1. 1.]]")
 def triu(x: Array, /, *, k: int = 0) -> Array:
     """Return the upper triangle of each matrix, with zeros below its k-th diagonal."""
-    return _triangle("triu", x, lambda offset: offset >= _diagonal_index(k, x.shape))
+    return _triangle("triu", x, k, operator.ge)
 
 
 def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
@@ -440,8 +461,7 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
     [[ 0  1  2]
      [10 11 12]]
     """
-    if indexing not in ("xy", "ij"):
-        raise ValueError(f"meshgrid: indexing is {indexing!r}; expected 'xy' or 'ij'")
+    as_choice("meshgrid", "indexing", indexing, ("xy", "ij"))
     if not arrays:
         return ()
     for i, x in enumerate(arrays):
@@ -523,11 +543,12 @@ def asarray(
     """Make an array of values that every rank has."""
     if isinstance(obj, Array):
         return _convert(obj, dtype, device, copy, split, comm)
+    copy = copy if copy is None else as_flag("asarray", "copy", copy)
     if copy is False:
         raise ValueError(
             f"asarray: copy=False, but a {type(obj).__name__} must be copied to an array"
         )
-    communicator = as_communicator(comm)
+    communicator = as_communicator("asarray", comm)
     values = _values(obj, None if dtype is None else to_torch_dtype(dtype, "asarray"))
     layout = new_layout("asarray", tuple(values.shape), split, communicator)
     where = local_device("asarray", device, communicator)
@@ -539,12 +560,13 @@ def _convert(
     x: Array, dtype: Any, device: Any, copy: bool | None, split: Split, comm: Any
 ) -> Array:
     """Return the Array `x` with another dtype, device or split."""
-    if comm is not None and as_communicator(comm) is not x.comm:
+    if comm is not None and as_communicator("asarray", comm) is not x.comm:
         raise CommunicatorMismatchError(
             f"asarray: x lives on {x.comm}, not on comm; use from_local with its shards"
         )
     target = x._local.dtype if dtype is None else to_torch_dtype(dtype, "asarray")
     check_conversion("asarray", x._local.dtype, target)
+    copy = copy if copy is None else as_flag("asarray", "copy", copy)
     where = x._local.device if device is None else local_device("asarray", device, x.comm)
     moves = (
         not isinstance(split, Unset)
@@ -629,7 +651,8 @@ def from_dlpack(
         return _convert(x, None, device, copy, split, comm)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"from_dlpack: x is {type(x).__name__}, which has no __dlpack__ method")
-    communicator = as_communicator(comm)
+    copy = copy if copy is None else as_flag("from_dlpack", "copy", copy)
+    communicator = as_communicator("from_dlpack", comm)
     # torch refuses read-only NumPy arrays, and those of bfloat16; they are copied instead.
     if isinstance(x, np.ndarray) and copy is not False:
         values = from_numpy("from_dlpack", x, copy=False)
@@ -680,7 +703,8 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     >>> print(x)
     [ True  True]
     """
-    communicator = as_communicator(comm)
+    communicator = as_communicator("from_local", comm)
+    split = None if split is None else as_int("from_local", "split", split)
     t, problem = _as_shard(local)
     shapes = _agreed_shapes(t, problem, split, communicator)
     ndim = len(shapes[0])
@@ -746,23 +770,26 @@ def local_device(func: str, device: Any, comm: Communicator) -> torch.device:
     """Return this rank's torch device for the namespace's `device` (None: the CPU)."""
     if device is None:
         return torch.device("cpu")
-    kind = device.type if isinstance(device, (Device, torch.device)) else str(device)
+    kind = device.type if isinstance(device, (Device, torch.device)) else device
+    if not isinstance(kind, str):
+        raise ValueError(f"{func}: device is {shown(device)}; expected 'cpu' or 'cuda'")
     if kind.split(":")[0] == "cuda":
         if not torch.cuda.is_available():
-            raise ValueError(f"{func}: device is {device!r}, but torch sees no CUDA device")
+            raise ValueError(f"{func}: device is {shown(device)}, but torch sees no CUDA device")
         return torch.device("cuda", comm.node_rank % torch.cuda.device_count())
     if kind != "cpu":
-        raise ValueError(f"{func}: device is {device!r}; expected 'cpu' or 'cuda'")
+        raise ValueError(f"{func}: device is {shown(device)}; expected 'cpu' or 'cuda'")
     return torch.device("cpu")
 
 
 def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Layout:
     """Return the balanced layout that ``split=`` asks for, with the default split applied."""
-    if isinstance(split, Unset):
-        return Layout.balanced(shape, default_split(len(shape)), comm)
-    if split is None or not shape:
+    axis = default_split(len(shape)) if isinstance(split, Unset) else split
+    if axis is None or not shape:
+        check_size(func, shape)
         return Layout.replicated(shape, comm)
-    return Layout.balanced(shape, normalize_axis(func, split, len(shape), "split"), comm)
+    check_size(func, shape, comm.size)
+    return Layout.balanced(shape, normalize_axis(func, axis, len(shape), "split"), comm)
 
 
 def scalar_dtype(value: Scalar) -> torch.dtype:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from ._core.arguments import as_flag
 from ._core.array import Array, Device, check_array
 from ._core.docstrings import template
 from ._core.dtypes import (
@@ -27,7 +28,8 @@ from ._core.dtypes import (
     to_torch_dtype,
 )
 from ._core.lift import Scalar
-from ._creation import asarray, local_device
+from ._creation import as_array, local_device
+from ._errors import shown
 
 __all__ = [
     "__array_namespace_info__", "astype", "can_cast", "complex64", "complex128", "e", "finfo",
@@ -91,11 +93,14 @@ def astype(
     >>> print(xp.astype(x, xp.int64))
     [0 1]
     """
-    x = check_array("astype", "x", asarray(x, split=None) if isinstance(x, np.ndarray) else x)
+    x = check_array(
+        "astype", "x", as_array("astype", "x", x, split=None) if isinstance(x, np.ndarray) else x
+    )
     target = to_torch_dtype(dtype, "astype")
     where = x._local.device if device is None else local_device("astype", device, x.comm)
     source = x._local.dtype
     check_conversion("astype", source, target)
+    copy = as_flag("astype", "copy", copy)
     if source is target and where == x._local.device and not copy:
         return x
     return Array(x._local.to(device=where, dtype=target, copy=True), x._layout)
@@ -237,7 +242,7 @@ def finfo(type: Any, /) -> finfo_object:
     """
     dtype = _dtype_of("finfo", type)
     if dtype.kind not in "fcV":
-        raise TypeError(f"finfo: dtype is {dtype}; expected a floating-point dtype")
+        raise TypeError(f"finfo: dtype is {shown(dtype)}; expected a floating-point dtype")
     if dtype.kind == "V":  # ml_dtypes.bfloat16, unknown to numpy.finfo
         return finfo_object(
             16, 2.0**-7, 3.3895313892515355e38, -3.3895313892515355e38, 2.0**-126, dtype
@@ -261,7 +266,7 @@ def iinfo(type: Any, /) -> iinfo_object:
     """
     dtype = _dtype_of("iinfo", type)
     if dtype.kind not in "iu":
-        raise TypeError(f"iinfo: dtype is {dtype}; expected an integer dtype")
+        raise TypeError(f"iinfo: dtype is {shown(dtype)}; expected an integer dtype")
     info = np.iinfo(dtype)
     return iinfo_object(info.bits, int(info.max), int(info.min), dtype)
 
@@ -317,7 +322,7 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     given = to_numpy_dtype(to_torch_dtype(dtype, "isdtype"))
     if isinstance(kind, str):
         if kind not in _KINDS:
-            raise ValueError(f"isdtype: kind is {kind!r}; expected one of {', '.join(_KINDS)}")
+            raise ValueError(f"isdtype: kind is {shown(kind)}; expected one of {', '.join(_KINDS)}")
         return given.kind in _KINDS[kind]
     return given == to_numpy_dtype(to_torch_dtype(kind, "isdtype"))
 
@@ -392,7 +397,7 @@ class __array_namespace_info__:
         kinds = (kind,) if isinstance(kind, str) else kind
         for k in kinds or ():
             if k not in _KINDS:
-                raise ValueError(f"dtypes: kind is {k!r}; expected one of {', '.join(_KINDS)}")
+                raise ValueError(f"dtypes: kind is {shown(k)}; expected one of {', '.join(_KINDS)}")
         return {
             dtype.name: dtype
             for dtype in _DTYPES

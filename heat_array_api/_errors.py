@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class MPIUnavailableError(ImportError):
     """MPI cannot be loaded: mpi4py is not installed, or it finds no MPI library.
@@ -85,3 +87,17 @@ class CompileWarning(UserWarning):
     >>> import warnings
     >>> warnings.filterwarnings("ignore", category=xp.CompileWarning, append=True)
     """
+
+
+def shown(value: Any) -> str:
+    """Return how errors show an argument, the same on every rank.
+
+    An array is shown by its shape: ranks hold different parts of it, and to print it all would need
+    messages.
+    """
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(map(shown, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
+    if hasattr(value, "dtype") and getattr(value, "shape", None):
+        return f"an array of shape {value.shape}"
+    return repr(value)

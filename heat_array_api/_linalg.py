@@ -37,14 +37,16 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from ._comm.recording import capturing
+from ._core.arguments import as_int
 from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import gather, preduce, ring_shift
 from ._core.dtypes import HALVES, NUMERIC, carrier, promote, uncarry
-from ._core.layout import Layout, Shape, normalize_axes, normalize_axis
+from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis
 from ._core.lift import as_operands, broadcast_shape, cast, varying
 from ._core.redistribute import move, redistribute
 from ._core.tape import tracked
 from ._core.views import permute, permuted
+from ._errors import shown
 
 __all__ = ["matmul", "matrix_transpose", "tensordot", "vecdot"]
 
@@ -193,7 +195,7 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     common_communicator("vecdot", x1, x2)
     check_array("vecdot", "x1", x1, NUMERIC)
     check_array("vecdot", "x2", x2, NUMERIC)
-    own1, own2, plan = _plan_vecdot(x1._layout, x2._layout, axis)
+    own1, own2, plan = _plan_vecdot(x1._layout, x2._layout, as_int("vecdot", "axis", axis))
     dtype = promote(x1._local.dtype, x2._local.dtype)
     t1, t2 = _shards(x1, x2, dtype, plan.product)
     rows = t1.movedim(own1, -1).unsqueeze(-2)
@@ -259,11 +261,11 @@ def _tensordot_axes(x1: Array, x2: Array, axes: Any) -> tuple[Shape, Shape]:
             )
         return tuple(range(x1.ndim - axes, x1.ndim)), tuple(range(axes))
     try:
-        first, second = axes
+        first, second = as_ints("tensordot", "axes", axes) if hasattr(axes, "dtype") else axes
         pairs = [(i,) if isinstance(i, int) else tuple(i) for i in (first, second)]
     except (TypeError, ValueError):
         raise TypeError(
-            f"tensordot: axes is {axes!r}; expected an int or a pair of sequences of ints"
+            f"tensordot: axes is {shown(axes)}; expected an int or a pair of sequences of ints"
         ) from None
     if len(pairs[0]) != len(pairs[1]):
         raise ValueError(

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ._comm.recording import breaks
+from ._core.arguments import as_int, check_size
 from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import counts_of, shard
 from ._core.docstrings import SHARED, filled_in
@@ -38,6 +39,7 @@ from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis
 from ._core.lift import as_operands, cast
 from ._core.redistribute import move
 from ._core.views import linked, permuted
+from ._errors import shown
 from ._reshape import reshape
 
 __all__ = [
@@ -296,15 +298,15 @@ def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
     if axis is None:
         operands = [reshape(x, (-1,)) for x in operands]
         axis = 0
-    return _concat(operands, axis)
+    return _concat(operands, as_int("concat", "axis", axis))
 
 
 def _operands(func: str, arrays: Any) -> list[Array]:
     """Return the arrays of a sequence as a list; NumPy's become replicated ones."""
     if not isinstance(arrays, Iterable):
         raise TypeError(f"{func}: arrays is {type(arrays).__name__}; expected a sequence of arrays")
-    if getattr(arrays, "ndim", 1) == 0:
-        raise TypeError(f"{func}: arrays is a 0-d array; expected a sequence of arrays")
+    if getattr(arrays, "ndim", 2) < 2:
+        raise TypeError(f"{func}: arrays is {shown(arrays)}; expected a sequence of arrays")
     operands = list(arrays)
     if not operands:
         raise ValueError(f"{func}: arrays is empty; expected at least one array")
@@ -456,7 +458,7 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
     [4 5 6]
     """
     check_array("unstack", "x", x)
-    source, each, axis = _unstacked(x._layout, axis)
+    source, each, axis = _unstacked(x._layout, as_int("unstack", "axis", axis))
     t = x._local if source is x._layout else move(x._local, x._layout, source)
     return tuple([Array(part, each) for part in t.unbind(axis)])
 
@@ -644,6 +646,7 @@ def _repeat_all(x: Array, n: int, axis: int) -> Array:
     if n < 0:
         raise ValueError(f"repeat: repeats is {n}; expected 0 or more")
     layout = x._layout
+    check_size("repeat", (*layout.shape, n), layout.comm.size if layout.counts else 1)
     counts = tuple(n * count for count in layout.counts)
     t = on_bits(torch.repeat_interleave, x._local, repeats=n, dim=axis)
     return Array(t, layout.with_length(axis, n * layout.shape[axis], counts))
@@ -654,7 +657,10 @@ def _repeats(x: Array, repeats: Any) -> int | Array:
     if not isinstance(repeats, (Array, np.ndarray, list, tuple)):
         return as_ints("repeat", "repeats", repeats)[0]
     if not isinstance(repeats, Array):
-        values = np.asarray(repeats)
+        try:
+            values = np.asarray(repeats)
+        except ValueError as error:
+            raise ValueError(f"repeat: repeats is not an array of integers: {error}") from None
         if values.dtype.kind not in "iu" and values.size:
             raise TypeError(f"repeat: repeats has dtype {values.dtype}; expected integers")
         t = torch.from_numpy(values.astype(np.int64)).to(x._local.device)
@@ -725,6 +731,7 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     copies = (1,) * (layout.ndim - len(copies)) + copies
     shape = (1,) * lead + layout.shape
     result_shape = tuple(n * k for n, k in zip(shape, copies, strict=True))
+    check_size("tile", result_shape, layout.comm.size if layout.counts else 1)
     t = x._local
     if layout.split is None:
         result = Layout.replicated(result_shape, layout.comm)

@@ -12,9 +12,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from ._core.arguments import as_choice, check_size
 from ._core.array import Array, check_array
 from ._core.fetch import Segment, arrange, arrange_locally
 from ._core.layout import Shape, as_ints, resized
+from ._core.lift import filled
+from ._errors import shown
 from ._manipulation import concat
 
 __all__ = ["pad"]
@@ -57,8 +60,9 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: An
     """
     check_array("pad", "x", x)
     widths = _widths(pad_width, x.ndim)
-    if mode not in _MODES:
-        raise ValueError(f"pad: mode is {mode!r}; expected one of {', '.join(_MODES)}")
+    as_choice("pad", "mode", mode, _MODES)
+    padded = [n + sum(pair) for n, pair in zip(x.shape, widths, strict=True)]
+    check_size("pad", padded, x._layout.comm.size if x._layout.counts else 1)
     values = _per_end("constant_values", constant_values, x.ndim) if mode == "constant" else None
     for axis, (before, after) in enumerate(widths):
         if not before and not after:
@@ -75,10 +79,12 @@ def _per_end(name: str, value: Any, ndim: int) -> Any:
     if ndim == 0:
         return []
     try:
+        if hasattr(value, "shape"):  # before the values of a split array are gathered
+            np.broadcast_shapes(value.shape, (ndim, 2))
         return np.broadcast_to(np.asarray(value), (ndim, 2)).tolist()
     except ValueError:
         raise ValueError(
-            f"pad: {name} is {value!r}; expected a scalar, a pair, or a pair for each of the "
+            f"pad: {name} is {shown(value)}; expected a scalar, a pair, or a pair for each of the "
             f"{ndim} axes"
         ) from None
 
@@ -87,7 +93,7 @@ def _widths(pad_width: Any, ndim: int) -> list[Shape]:
     widths = _per_end("pad_width", pad_width, ndim)
     pairs = [as_ints("pad", "pad_width", pair) for pair in widths]
     if any(n < 0 for pair in pairs for n in pair):
-        raise ValueError(f"pad: pad_width is {pad_width!r}; expected 0 or more rows")
+        raise ValueError(f"pad: pad_width is {shown(pad_width)}; expected 0 or more rows")
     return pairs
 
 
@@ -95,7 +101,7 @@ def _pad_constant(x: Array, axis: int, widths: Shape, values: Sequence[complex])
     layout = x._layout
     t = x._local
     # One element for each end, expanded.
-    ends = [torch.tensor(value, dtype=t.dtype, device=t.device) for value in values]
+    ends = [filled("pad", (), value, t.dtype, t.device) for value in values]
     if layout.split == axis:
         whole = layout.split_along(None)
         layouts = [whole.with_length(axis, n) for n in widths]

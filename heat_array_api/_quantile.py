@@ -16,15 +16,17 @@ import torch
 from torch import Tensor
 
 from ._comm.recording import breaks
+from ._core.arguments import as_choice, as_flag
 from ._core.array import Array, check_array
 from ._core.collectives import preduce
 from ._core.docstrings import filled_in
-from ._core.dtypes import ORDERED, REAL_FLOATING, to_torch_dtype
+from ._core.dtypes import COMPLEX, ORDERED, REAL_FLOATING, to_torch_dtype
 from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis
 from ._core.lift import as_floating
 from ._core.redistribute import redistribute, resplit
 from ._core.tape import tracked
 from ._elementwise import isnan, logical_not
+from ._errors import shown
 from ._indexing.read import take, take_along_axis
 from ._manipulation import expand_dims, moveaxis, permute_dims
 from ._reshape import reshape
@@ -144,9 +146,8 @@ def _quantile(
     func: str, x: Array, q: Any, axis: Axis, method: str, keepdims: bool, skips_nan: bool = False
 ) -> Array:
     x = as_floating(func, check_array(func, "x", x, ORDERED))
-    if method not in _CONTINUOUS:
-        known = ", ".join(_CONTINUOUS)
-        raise ValueError(f"{func}: method is {method!r}; expected one of {known}")
+    as_choice(func, "method", method, _CONTINUOUS)
+    keepdims = as_flag(func, "keepdims", keepdims)
     axes = normalize_axes(func, axis, x.ndim)
     probabilities, dtype = _probabilities(func, q, x)
     lines = _with_whole_lines(_merge_last(x, axes))
@@ -189,11 +190,16 @@ def _quantiles_of_numbers(lines: Array, at: torch.Tensor, method: str, dtype: to
 
 def _probabilities(func: str, q: Any, x: Array) -> tuple[np.ndarray[Any, Any], torch.dtype]:
     """Return the probabilities, float64, and the dtype of the result."""
-    values = np.asarray(resplit(q, None).detach() if isinstance(q, Array) else q)
+    if isinstance(q, Array) and q._local.dtype in COMPLEX.all:  # before its values are gathered
+        raise TypeError(f"{func}: q has dtype {q.dtype}; expected probabilities")
+    try:
+        values = np.asarray(resplit(q, None).detach() if isinstance(q, Array) else q)
+    except ValueError as error:
+        raise ValueError(f"{func}: q is not an array of probabilities: {error}") from None
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{func}: q has dtype {values.dtype}; expected probabilities")
     if not np.all((values >= 0) & (values <= 1)):
-        raise ValueError(f"{func}: q is {q!r}; expected probabilities from 0 to 1")
+        raise ValueError(f"{func}: q is {shown(q)}; expected probabilities from 0 to 1")
     dtype = x._local.dtype
     if not isinstance(q, (int, float)) and values.dtype.kind == "f":
         dtype = torch.promote_types(dtype, to_torch_dtype(values.dtype, func))
@@ -245,6 +251,7 @@ def median(x: Array, /, axis: int | Sequence[int] | None = None, keepdims: bool 
     2.5
     """
     x = as_floating("median", check_array("median", "x", x, ORDERED))
+    keepdims = as_flag("median", "keepdims", keepdims)
     if axis is not None and not isinstance(axis, int):
         axes = normalize_axes("median", axis, x.ndim)
         result = median(_merge_last(x, axes), axis=-1)
@@ -278,6 +285,7 @@ def nanmedian(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Arra
     3.0
     """
     check_array("nanmedian", "x", x, ORDERED)
+    keepdims = as_flag("nanmedian", "keepdims", keepdims)
     if x._local.dtype not in REAL_FLOATING.all:
         return median(x, axis=axis, keepdims=keepdims)
     axes = normalize_axes("nanmedian", axis, x.ndim)

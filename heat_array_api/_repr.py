@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ._comm.recording import breaks
+from ._core.arguments import as_int
 from ._core.array import Array, check_array
 from ._core.collectives import gather
 from ._core.dtypes import on_bits
@@ -73,6 +74,9 @@ def to_string(x: Array, /, *, edgeitems: int = 3, threshold: int = 1000, precisi
     [   0    1 ... 4998 4999]
     """
     check_array("to_string", "x", x)
+    edgeitems = as_int("to_string", "edgeitems", edgeitems, least=0)
+    threshold = as_int("to_string", "threshold", threshold, least=0)
+    precision = min(as_int("to_string", "precision", precision, least=0), 100)
     short = x.size > threshold
     values = np.asarray(resplit((_corner(x, edgeitems) if short else x).detach(), None))
     if values.dtype.kind == "V":

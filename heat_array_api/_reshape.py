@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from ._comm.communicator import Communicator
+from ._core.arguments import as_flag
 from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import all_to_all, counts_of, shard
-from ._core.layout import Layout, Shape, as_ints, balanced_counts, overlap
+from ._core.layout import Layout, Shape, as_ints, as_shape, balanced_counts, overlap
 from ._core.lift import broadcast_shape
 from ._core.redistribute import redistribute
 from ._core.views import is_view, linked
@@ -69,6 +70,8 @@ def reshape(x: Array, /, shape: int | Sequence[int], *, copy: bool | None = None
      [3 4 5]]
     """
     check_array("reshape", "x", x)
+    if copy is not None:
+        copy = as_flag("reshape", "copy", copy)
     result = _reshaped(x, _plan(x._layout, as_ints("reshape", "shape", shape)), copy)
     if copy or not is_view(x, result.shape):
         return result
@@ -339,7 +342,9 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
     >>> xp.broadcast_shapes((3, 1), (4,))
     (3, 4)
     """
-    return broadcast_shape("broadcast_shapes", *(tuple(shape) for shape in shapes))
+    return broadcast_shape(
+        "broadcast_shapes", *(as_shape("broadcast_shapes", shape, "a shape") for shape in shapes)
+    )
 
 
 def broadcast_arrays(*arrays: Array) -> tuple[Array, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ._comm.recording import breaks, may_break
 from ._comm.trace import note
+from ._core.arguments import as_choice, as_int, check_size
 from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import (
     counts_of,
@@ -43,6 +44,7 @@ from ._core.layout import Axis, Layout, balanced_counts
 from ._core.lift import Scalar, align, as_operands, cast, plan_reduction, reduction
 from ._core.operators import namespace
 from ._core.redistribute import move, redistribute
+from ._errors import shown
 from ._sorting.local import flat_nonzero, integers_as, order_keys, searchsorted_local
 
 __all__ = ["argmax", "argmin", "bincount", "count_nonzero", "nonzero", "searchsorted", "where"]
@@ -126,7 +128,7 @@ def arg_extreme(func: str, combine: str, x: Array, axis: int | None, keepdims: b
     check_array(func, "x", x, ORDERED)
     plan = plan_reduction(func, x._layout, axis, keepdims)
     if len(plan.axes) != 1 and axis is not None:
-        raise TypeError(f"{func}: axis is {axis!r}; expected an int or None")
+        raise TypeError(f"{func}: axis is {shown(axis)}; expected an int or None")
     dim = None if axis is None else plan.axes[0]
     if any(x.shape[a] == 0 for a in plan.axes):
         raise ValueError(f"{func}: no elements to reduce: shape {x.shape}, axis {axis}")
@@ -358,8 +360,7 @@ def searchsorted(
     >>> print(xp.searchsorted(x, xp.asarray([0, 3, 6]), side="right"))
     [0 3 4]
     """
-    if side not in ("left", "right"):
-        raise ValueError(f"searchsorted: side is {side!r}; expected 'left' or 'right'")
+    as_choice("searchsorted", "side", side, ("left", "right"))
     check_array("searchsorted", "x1", x1, ANY)
     if x1.ndim != 1:
         raise ValueError(f"searchsorted: x1 has shape {x1.shape}; expected one axis")
@@ -488,8 +489,8 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
     check_array("bincount", "x", x, INTEGER_OR_BOOL)
     if x.ndim != 1:
         raise ValueError(f"bincount: x has shape {x.shape}; expected one axis")
-    if minlength < 0:
-        raise ValueError(f"bincount: minlength is {minlength}; expected 0 or more")
+    minlength = as_int("bincount", "minlength", minlength, least=0)
+    check_size("bincount", (minlength,))
     layout = x._layout
     added = None
     if weights is not None:
@@ -509,6 +510,7 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
     if int(ends[0]) >= 0:
         raise ValueError(f"bincount: x has the negative element {~int(ends[0])}")
     length = max(int(ends[1]) + 1, minlength)
+    check_size("bincount", (length,))
     if added is None:
         counts = torch.bincount(t, minlength=length)
     else:

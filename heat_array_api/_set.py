@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ._comm.recording import breaks, may_break
 from ._comm.trace import note
+from ._core.arguments import as_flag
 from ._core.array import Array, check_array
 from ._core.collectives import counts_of, gather, preduce
 from ._core.docstrings import filled_in
@@ -330,6 +331,14 @@ def unique_values(x: Array, /) -> Array:
 
 
 @may_break
+def _listed(values: Any) -> np.ndarray[Any, Any]:
+    """Return nested sequences as NumPy reads them."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"isin: x2 is not an array: {error}") from None
+
+
 def isin(
     x1: Array | Scalar,
     x2: Array | Scalar | list[Any] | tuple[Any, ...],
@@ -368,7 +377,9 @@ def isin(
     >>> print(xp.isin(xp.arange(5, split=0), [1, 3]))
     [False  True False  True False]
     """
-    listed = np.asarray(x2) if isinstance(x2, (list, tuple)) else x2
+    as_flag("isin", "assume_unique", assume_unique)
+    invert = as_flag("isin", "invert", invert)
+    listed = _listed(x2) if isinstance(x2, (list, tuple)) else x2
     x1, x2 = as_operands("isin", x1, listed)
     layout, other = x1._layout, x2._layout
     comm = layout.comm

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ._comm.communicator import Communicator
+from ._core.arguments import as_flag, as_real
 from ._core.array import Array, check_array
 from ._core.collectives import exscan, gather, pvary
 from ._core.docstrings import SHARED, filled_in
@@ -309,6 +310,7 @@ def _scan(
             raise ValueError(f"{func}: x has {x.ndim} axes; name one with axis=")
         axis = 0
     axis = normalize_axis(func, axis, x.ndim)
+    include_initial = as_flag(func, "include_initial", include_initial)
     t, target = _as_accumulator(x._local, dtype, func)
     layout = x._layout
     local = kernel(t, dim=axis)
@@ -458,9 +460,12 @@ def _halves_as_float32(x: Array) -> Array:
 
 def degrees(func: str, correction: float, ddof: float | None) -> float:
     """Return the degrees of freedom to subtract, by the standard's name or by NumPy's."""
-    if ddof is not None and correction:
+    correction = as_real(func, "correction", correction)
+    if ddof is None:
+        return correction
+    if correction:
         raise TypeError(f"{func}: correction={correction} and ddof={ddof}; pass one of them")
-    return float(correction if ddof is None else ddof)
+    return as_real(func, "ddof", ddof)
 
 
 @filled_in(**_SPREAD)
@@ -495,7 +500,7 @@ def _variance(func: str, x: Array, axis: Axis, correction: float, keepdims: bool
     real = t.real.dtype if t.is_complex() else t.dtype
     wide = cast(t, torch.float32) if real in HALVES else t
     n = math.prod(x.shape[i] for i in plan.axes)
-    squares = squared_distances(wide, plan, n, keepdims)
+    squares = squared_distances(wide, plan, n)
     # Without degrees of freedom the result is NumPy's: 0/0 or x/0.
     divisor = n - correction
     result = squares / divisor if divisor > 0 else squares * (math.nan if n == 0 else math.inf)
@@ -528,9 +533,10 @@ def std(
 # ---------------------------------------------------------------------- without NaN
 
 
-def _nan_axes(func: str, x: Array, axis: Axis, dtype: Any = None) -> Shape:
+def _nan_axes(func: str, x: Array, axis: Axis, keepdims: bool = False, dtype: Any = None) -> Shape:
     """Return the axes to reduce; errors name `func`, not the functions that it calls."""
     check_array(func, "x", x)
+    as_flag(func, "keepdims", keepdims)
     if dtype is not None:
         check_conversion(func, x._local.dtype, to_torch_dtype(dtype, func))
     return normalize_axes(func, axis, x.ndim)
@@ -571,7 +577,7 @@ def nansum(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool 
     >>> print(xp.nansum(xp.asarray([1.0, xp.nan, 4.0], split=0)))
     5.0
     """
-    axis = _nan_axes("nansum", x, axis, dtype)
+    axis = _nan_axes("nansum", x, axis, keepdims, dtype)
     return sum(_replace_nan(x, 0.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
@@ -586,7 +592,7 @@ def nanprod(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool
     >>> print(xp.nanprod(xp.asarray([2.0, xp.nan, 4.0], split=0)))
     8.0
     """
-    axis = _nan_axes("nanprod", x, axis, dtype)
+    axis = _nan_axes("nanprod", x, axis, keepdims, dtype)
     return prod(_replace_nan(x, 1.0), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
@@ -623,7 +629,7 @@ _LOSERS = {"max": -math.inf, "min": math.inf}
 
 
 def _nan_extreme(func: str, kind: str, x: Array, axis: Axis, keepdims: bool) -> Array:
-    axis = _nan_axes(func, x, axis)
+    axis = _nan_axes(func, x, axis, keepdims)
     numbers = _replace_nan(x, _LOSERS[kind]) if x._local.dtype in REAL_FLOATING.all else x
     result = _extreme(func, kind, numbers, axis, keepdims)
     if not _has_nan(x):
@@ -643,7 +649,7 @@ def nanmean(x: Array, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool
     >>> print(xp.nanmean(xp.asarray([1.0, xp.nan, 4.0], split=0)))
     2.5
     """
-    axis = _nan_axes("nanmean", x, axis, dtype)
+    axis = _nan_axes("nanmean", x, axis, keepdims, dtype)
     x = _converted(x, dtype)
     if not _has_nan(x):
         return mean(x, axis=axis, keepdims=keepdims)
@@ -674,7 +680,7 @@ def nanvar(
     >>> print(xp.nanvar(xp.asarray([1.0, xp.nan, 5.0], split=0)))
     4.0
     """
-    axis = _nan_axes("nanvar", x, axis, dtype)
+    axis = _nan_axes("nanvar", x, axis, keepdims, dtype)
     correction = degrees("nanvar", correction, ddof)
     x = _converted(x, dtype)
     if not _has_nan(x):
@@ -707,7 +713,7 @@ def nanstd(
     >>> print(xp.nanstd(xp.asarray([1.0, xp.nan, 5.0], split=0)))
     2.0
     """
-    axis = _nan_axes("nanstd", x, axis, dtype)
+    axis = _nan_axes("nanstd", x, axis, keepdims, dtype)
     correction = degrees("nanstd", correction, ddof)
     x = _converted(x, dtype)
     if not _has_nan(x):
@@ -745,7 +751,7 @@ def nanargmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -
 
 
 def _nan_arg(func: str, kind: str, x: Array, axis: int | None, keepdims: bool) -> Array:
-    axes = _nan_axes(func, x, axis)
+    axes = _nan_axes(func, x, axis, keepdims)
     result = arg_extreme(func, kind, _replace_nan(x, _LOSERS[kind]), axis, keepdims)
     if _has_nan(x) and bool(any_(all_(isnan(x), axis=axes))):
         raise ValueError(f"{func}: along axis {axis} all elements are NaN somewhere")
@@ -763,7 +769,7 @@ def nancumsum(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Arr
     >>> print(xp.nancumsum(xp.asarray([1.0, xp.nan, 4.0], split=0)))
     [1. 1. 5.]
     """
-    _nan_axes("nancumsum", x, axis, dtype)
+    x = _flat_without_axis("nancumsum", x, axis, dtype)
     return cumsum(_replace_nan(x, 0.0), axis=axis, dtype=dtype)
 
 
@@ -778,5 +784,5 @@ def nancumprod(x: Array, /, *, axis: int | None = None, dtype: Any = None) -> Ar
     >>> print(xp.nancumprod(xp.asarray([2.0, xp.nan, 4.0], split=0)))
     [2. 2. 8.]
     """
-    _nan_axes("nancumprod", x, axis, dtype)
+    x = _flat_without_axis("nancumprod", x, axis, dtype)
     return cumprod(_replace_nan(x, 1.0), axis=axis, dtype=dtype)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._core.array import Array, check_array
+from ._core.arguments import as_choice, as_int
+from ._core.array import Array, check_array, common_communicator
 from ._core.docstrings import filled_in
-from ._core.layout import Axis, Shape, normalize_axes, normalize_axis
+from ._core.layout import Axis, Shape, normalize_axes, normalize_axis, resized
 from ._core.lift import as_floating, reduction
 from ._creation import asarray
+from ._errors import shown
 from ._manipulation import concat
 from ._reshape import reshape
 
@@ -109,15 +111,22 @@ def diff(
     [3 5 7]
     """
     check_array("diff", "x", x)
-    if n < 0:
-        raise ValueError(f"diff: n is {n}; it must not be negative")
+    n = as_int("diff", "n", n, least=0)
     axis = normalize_axis("diff", axis, x.ndim)
+    for name, part in (("prepend", prepend), ("append", append)):
+        if part is not None:
+            common_communicator("diff", x, check_array("diff", name, part))
+            if part.ndim != x.ndim or resized(part.shape, axis, 0) != resized(x.shape, axis, 0):
+                raise ValueError(
+                    f"diff: {name} has shape {part.shape}, x {x.shape}; they may differ along axis "
+                    f"{axis} only"
+                )
     parts = [part for part in (prepend, x, append) if part is not None]
     result = (
         concat(parts, axis=axis) if len(parts) > 1 else Array(x._local.view_as(x._local), x._layout)
     )
     before = (slice(None),) * axis
-    for _ in range(n):
+    for _ in range(min(n, result.shape[axis])):  # then it has no elements
         high, low = result[(*before, slice(1, None))], result[(*before, slice(None, -1))]
         result = high != low if result._local.dtype is torch.bool else high - low
     return result
@@ -165,8 +174,7 @@ def gradient(
     [1. 2. 4. 5.]
     """
     f = as_floating("gradient", f, "f")
-    if edge_order not in (1, 2):
-        raise ValueError(f"gradient: edge_order is {edge_order!r}; expected 1 or 2")
+    as_choice("gradient", "edge_order", edge_order, (1, 2))
     axes = normalize_axes("gradient", axis, f.ndim)
     if isinstance(axis, (tuple, list)):
         axes = tuple(normalize_axis("gradient", a, f.ndim) for a in axis)
@@ -183,7 +191,7 @@ def gradient(
 def _distances(f: Array, axis: int, step: Any) -> Array:
     """Return the distances of the samples along an axis, or a single one if all are equal."""
     n = f.shape[axis]
-    places = step if isinstance(step, Array) else np.asarray(step)
+    places = step if isinstance(step, Array) else _as_places(step)
     if places.ndim and places.shape != (n,):
         raise ValueError(f"gradient: places of shape {places.shape} for axis {axis} of length {n}")
     if not places.ndim:
@@ -198,6 +206,16 @@ def _distances(f: Array, axis: int, step: Any) -> Array:
         steps = asarray(steps, split=None, comm=f.comm, device=f.device)
     steps = Array(steps._local.to(f._local.real.dtype), steps._layout)
     return reshape(steps, (*(1,) * axis, -1, *(1,) * (f.ndim - axis - 1)))
+
+
+def _as_places(step: Any) -> Any:
+    """Return a distance, or positions, as a NumPy array of real numbers."""
+    try:
+        return np.asarray(step, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"gradient: the distance is {shown(step)}; expected a number or an array of positions"
+        ) from None
 
 
 def _slopes(f: Array, axis: int, distances: Array, edge_order: int) -> Array:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
+from ._core.arguments import as_flag
 from ._core.array import Array, check_array
 from ._core.fetch import Fetch, Interval, fetch_intervals, plan_fetch
 from ._core.layout import Axis, Layout, as_ints, normalize_axis
@@ -56,7 +57,7 @@ def sliding_window_view(
     """
     func = "sliding_window_view"
     check_array(func, "x", x)
-    if writeable:
+    if as_flag(func, "writeable", writeable):
         raise ValueError(f"{func}: writeable is True; arrays are values, pass False")
     lengths = as_ints(func, "window_shape", window_shape)
     if axis is None:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._core.arguments import as_flag, as_real
 from ._core.array import Array
 from ._core.docstrings import documented, template
 from ._core.dtypes import FLOATING, HALVES, INTEGER_OR_BOOL, REAL_FLOATING
@@ -329,6 +330,8 @@ def polygamma(n: int | Array, x: Array, /) -> Array:
     order = _whole("polygamma", "n", n, 0, "an integer that is not negative")
     if order == 0:
         return _unary("polygamma", _digamma, x)
+    if order > 2**53:
+        raise OverflowError(f"polygamma: n is {n}; float64 has no such integer")
     factor = (-1.0) ** (order + 1) * (float(math.factorial(order)) if order <= 170 else math.inf)
 
     def kernel(t: Tensor) -> Tensor:
@@ -340,12 +343,10 @@ def polygamma(n: int | Array, x: Array, /) -> Array:
 
 def _whole(func: str, name: str, value: Any, least: int, expected: str) -> int:
     """Return a number that is an integer and at least `least` as an int."""
-    is_array = isinstance(value, (Array, np.ndarray)) and value.size != 1
-    if is_array or not hasattr(value, "__float__"):
-        raise TypeError(f"{func}: {name} is {type(value).__name__}; expected {expected}")
-    if not least <= value < math.inf or value != int(value):
+    number = as_real(func, name, value)
+    if not least <= number < math.inf or number != int(number):
         raise ValueError(f"{func}: {name} is {value}; expected {expected}")
-    return int(value)
+    return int(number)
 
 
 def _polygamma(n: Tensor, t: Tensor) -> Tensor:
@@ -355,10 +356,15 @@ def _polygamma(n: Tensor, t: Tensor) -> Tensor:
     return torch.where((n < 0) | (n != torch.floor(n)), math.nan, values).to(t.dtype)
 
 
+_MOST_TERMS = 10**6
+
+
 @_of_order(">>> print(xp.special.multigammaln(xp.ones(2, split=0), 1))", "[0. 0.]")
 def multigammaln(x: Array, d: int, /) -> Array:
     """Return the logarithm of the multivariate gamma function; NaN where ``x <= (d - 1) / 2``."""
     d = _whole("multigammaln", "d", d, 1, "a positive integer")
+    if d > _MOST_TERMS:
+        raise ValueError(f"multigammaln: d is {d}; expected at most {_MOST_TERMS}, one term each")
 
     def kernel(t: Tensor) -> Tensor:
         # Not torch's own, which raises for values that are too small: on one rank alone.
@@ -511,6 +517,7 @@ def logsumexp(
     """Return the logarithm of the sum of exponentials over axes, without overflow."""
     x = as_floating("logsumexp", x, kind=REAL_FLOATING)
     axes = normalize_axes("logsumexp", axis, x.ndim)
+    keepdims = as_flag("logsumexp", "keepdims", keepdims)
     x = spread_reduction(x, axes)
     peak = _finite_peak(x, axes)
     total = array_sum(exp(subtract(x, peak)), axis=axes, keepdims=True)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._errors import shown
 from . import trace as _trace
 from .attribution import caller
 from .buffers import REDUCTIONS, fresh, identity, no_reduction
@@ -435,7 +436,7 @@ def world() -> Communicator:
     return _WORLD
 
 
-def as_communicator(comm: Any) -> Communicator:
+def as_communicator(func: str, comm: Any) -> Communicator:
     """Return a communicator: the world for None, a private duplicate for mpi4py's.
 
     Collective over an mpi4py communicator when first given it; the same communicator then
@@ -447,8 +448,8 @@ def as_communicator(comm: Any) -> Communicator:
         return comm
     if not is_intracomm(comm):
         raise TypeError(
-            f"comm is {comm!r}; expected a Communicator, a valid mpi4py Intracomm that this "
-            f"rank is in, or None for all ranks"
+            f"{func}: comm is {shown(comm)}; expected a Communicator, a valid mpi4py Intracomm "
+            "that this rank is in, or None for all ranks"
         )
     return world() if is_world(comm) else adopted(comm, Communicator)
 

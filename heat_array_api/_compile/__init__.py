@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .._core.arguments import as_choice, as_flag
+
 __all__ = ["compile"]
 
 BACKENDS = ("inductor", "aot_eager", "eager")
@@ -71,9 +73,10 @@ def compile(
         return partial(compile, fullgraph=fullgraph, backend=backend, show_progress=show_progress)
     if not callable(f):
         raise TypeError(f"compile: f is {type(f).__name__}; expected a function")
-    if backend not in BACKENDS:
-        expected = ", ".join(map(repr, BACKENDS))
-        raise ValueError(f"compile: backend is {backend!r}; expected one of {expected}")
+    as_choice("compile", "backend", backend, BACKENDS)
+    fullgraph = as_flag("compile", "fullgraph", fullgraph)
+    if show_progress is not None:
+        show_progress = as_flag("compile", "show_progress", show_progress)
     from .compiled import Compiled  # loads torch's compiler
 
     return Compiled(f, fullgraph, backend, show_progress)

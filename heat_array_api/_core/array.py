@@ -18,7 +18,7 @@ from torch import Tensor
 from .._comm.communicator import Communicator
 from .._comm.recording import breaks
 from .._comm.trace import account
-from .._errors import CommunicatorMismatchError
+from .._errors import CommunicatorMismatchError, shown
 from .collectives import gather, shard
 from .dtypes import COMPLEX, INTEGER, DType, Kind, carrier, to_numpy_dtype, uncarry
 from .layout import Layout, Shape, has_overlap
@@ -48,8 +48,8 @@ class Device:
     __slots__ = ("type",)
 
     def __init__(self, kind: str) -> None:
-        if kind not in ("cpu", "cuda"):
-            raise ValueError(f"Device: {kind!r} is unknown; expected 'cpu' or 'cuda'")
+        if type(kind) is not str or kind not in ("cpu", "cuda"):
+            raise ValueError(f"Device: {shown(kind)} is unknown; expected 'cpu' or 'cuda'")
         self.type = kind
 
     def __eq__(self, other: object) -> bool:
@@ -204,7 +204,7 @@ class Array(Operators):
         module: ModuleType = namespace()
         if api_version is not None and api_version not in module.SUPPORTED_API_VERSIONS:
             raise ValueError(
-                f"__array_namespace__: api_version is {api_version!r}; supported are "
+                f"__array_namespace__: api_version is {shown(api_version)}; supported are "
                 f"{', '.join(module.SUPPORTED_API_VERSIONS)}"
             )
         return module

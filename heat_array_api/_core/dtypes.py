@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .._comm.dtypes import HALVES, INTEGERS, SIGNED
+from .._errors import shown
 from .._options import default_dtype
 
 __all__ = [
@@ -142,7 +143,7 @@ def to_torch_dtype(dtype: Any, func: str = "dtype") -> torch.dtype:
         # NumPy's native byte order: torch has no other.
         return TO_TORCH[np.dtype(dtype).newbyteorder("=")]
     except (KeyError, TypeError):
-        raise TypeError(f"{func}: dtype {dtype!r} is not supported") from None
+        raise TypeError(f"{func}: dtype {shown(dtype)} is not supported") from None
 
 
 def check_conversion(func: str, source: torch.dtype, target: torch.dtype) -> None:

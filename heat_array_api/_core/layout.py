@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
+
 from .._comm.communicator import Communicator
 from .._comm.table import Shape as Shape
+from .._errors import shown
 
 Axis = int | Sequence[int] | None
+_LONGEST = 2**63 - 1  # torch's and MPI's counts are 64 bits wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,21 +365,18 @@ def as_ints(func: str, name: str, value: Any) -> Shape:
     """Return an int, or a sequence of ints, as a tuple of Python's ints."""
     if isinstance(value, int):
         return (int(value),)
-    try:
-        return tuple(map(int, map(operator.index, value)))  # int: a bool is an index too
-    except TypeError:
-        pass
-    try:
-        return (operator.index(value),)  # a NumPy integer
-    except TypeError:
-        raise TypeError(
-            f"{func}: {name} is {_shown(value)}; expected an int or a sequence of ints"
-        ) from None
-
-
-def _shown(value: Any) -> str:
-    """Return how errors show a value: an array by its shape, for its values may need messages."""
-    return f"an array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
+    dtype = getattr(value, "dtype", None)
+    integers = dtype is None or np.issubdtype(dtype, np.integer)
+    if integers and not isinstance(value, (str, bytes, bytearray, Mapping, Set)):
+        try:
+            return tuple(map(int, map(operator.index, value)))  # int: a bool is an index too
+        except TypeError:
+            pass
+        try:
+            return (operator.index(value),)  # a NumPy integer
+        except TypeError:
+            pass
+    raise TypeError(f"{func}: {name} is {shown(value)}; expected an int or a sequence of ints")
 
 
 def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
@@ -383,6 +384,8 @@ def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
     lengths = as_ints(func, name, shape)
     if min(lengths, default=0) < 0:
         raise ValueError(f"{func}: {name} is {shape}; it must not be negative")
+    if max(lengths, default=0) > _LONGEST:
+        raise OverflowError(f"{func}: {name} is {shape}; an axis has at most 2**63 - 1 elements")
     return lengths
 
 
@@ -397,7 +400,7 @@ def normalize_axis(func: str, axis: int, ndim: int, name: str = "axis") -> int:
     try:
         index = operator.index(axis)
     except TypeError:
-        raise TypeError(f"{func}: {name} is {_shown(axis)}; expected an int") from None
+        raise TypeError(f"{func}: {name} is {shown(axis)}; expected an int") from None
     if not -ndim <= index < ndim:
         raise IndexError(f"{func}: {name} {index} is out of range for an array of {ndim} axes")
     return index + ndim if index < 0 else index

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .arguments import allocation_error, as_flag
 from .array import Array, check_array, common_communicator
 from .collectives import gather, preduce, pvary
 from .dtypes import (
@@ -117,7 +118,10 @@ def filled(
         return torch.tensor(value, dtype=dtype, device=device)
     if dtype not in INTEGER_OR_BOOL.all:  # torch.full refuses what overflows to infinity
         value = torch.tensor(value, dtype=dtype).item()
-    return torch.full(shape, value, dtype=dtype, device=device)
+    try:
+        return torch.full(shape, value, dtype=dtype, device=device)
+    except RuntimeError as error:
+        raise allocation_error(func, error) from None
 
 
 def _fits(value: Scalar, dtype: torch.dtype) -> bool:
@@ -353,6 +357,7 @@ class ReductionPlan(NamedTuple):
     source: Layout  # of the operand while it is reduced
     result: Layout
     combines: bool  # whether the ranks' partial results must be combined
+    keepdims: bool
 
 
 @lru_cache(maxsize=4096)
@@ -362,7 +367,8 @@ def _plan_reduction(
     axes = normalize_axes(func, axis, layout.ndim)
     source = _spread(layout, axes)
     combines = source.split in axes and layout.comm.size > 1
-    return ReductionPlan(axes, source, source.drop(*axes, keepdims=keepdims), combines)
+    result = source.drop(*axes, keepdims=keepdims)
+    return ReductionPlan(axes, source, result, combines, keepdims)
 
 
 def _spread(layout: Layout, axes: Shape) -> Layout:
@@ -380,11 +386,15 @@ def _spread(layout: Layout, axes: Shape) -> Layout:
     return layout.split_off(axes)
 
 
+def _is_tuple_of_ints(axis: Any) -> bool:
+    return type(axis) is tuple and all(type(a) is int for a in axis)
+
+
 def plan_reduction(func: str, layout: Layout, axis: Axis, keepdims: bool) -> ReductionPlan:
     """Return how to reduce an array of `layout` over `axis`; errors name `func`."""
-    if axis is not None and type(axis) is not int and type(axis) is not tuple:
+    if axis is not None and type(axis) is not int and not _is_tuple_of_ints(axis):
         axis = normalize_axes(func, axis, layout.ndim)
-    return _plan_reduction(func, layout, axis, keepdims)
+    return _plan_reduction(func, layout, axis, as_flag(func, "keepdims", keepdims))
 
 
 def spread_reduction(x: Array, axes: Shape) -> Array:
@@ -423,9 +433,9 @@ def reduction(
     if identity is not None and t.numel() == 0:
         partial = t.new_full(plan.result.local_shape, identity)
         if tracked(t):  # it must stay on the tape, as on the other ranks
-            partial = partial + torch.sum(t, dim=plan.axes, keepdim=keepdims)
+            partial = partial + torch.sum(t, dim=plan.axes, keepdim=plan.keepdims)
     else:
-        partial = kernel(t, plan.axes, keepdims)
+        partial = kernel(t, plan.axes, plan.keepdims)
     if plan.combines:
         if combine != "sum" and tracked(partial):
             partial = _combine_tracked(t, partial, plan, combine)

@@ -25,14 +25,14 @@ def sum_over(t: Tensor, axes: Shape, keepdims: bool) -> Tensor:
     return torch.sum(t, dim=axes, keepdim=keepdims) if axes else t.view_as(t)
 
 
-def squared_distances(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
+def squared_distances(t: Tensor, plan: ReductionPlan, n: int) -> Tensor:
     """Return the sum over the plan's axes of the squared distances from the global mean."""
     if capturing() and n and plan.axes and not t.is_complex() and _moments_are_few(t, plan):
-        return _squares_by_moments(t, plan, n, keepdims)
+        return _squares_by_moments(t, plan, n)
     mean = sum_over(t, plan.axes, True)
     if plan.combines:
         mean = pvary(preduce(mean, "sum", plan.result.comm), plan.result.comm)
-    squares = _squares_about(t, mean / (n or 1), plan.axes, keepdims)
+    squares = _squares_about(t, mean / (n or 1), plan.axes, plan.keepdims)
     return preduce(squares, "sum", plan.result.comm) if plan.combines else squares
 
 
@@ -42,7 +42,7 @@ def _moments_are_few(t: Tensor, plan: ReductionPlan) -> bool:
     return not plan.combines or plan.result.comm.size * per_rank <= SMALL_MESSAGE
 
 
-def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) -> Tensor:
+def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int) -> Tensor:
     """Return the same sum from the means and squared distances of the ranks: one allreduce.
 
     Compiled code computes them in one pass over the elements; eagerly they are slow.
@@ -54,7 +54,7 @@ def _squares_by_moments(t: Tensor, plan: ReductionPlan, n: int, keepdims: bool) 
     else:  # zeros, which stay on the tape as on other ranks
         moments = torch.stack([sum_over(t, plan.axes, True)] * 2)
     squares = _combined(moments, plan, n) if plan.combines else moments[1]
-    return squares if keepdims else squares.squeeze(plan.axes)
+    return squares if plan.keepdims else squares.squeeze(plan.axes)
 
 
 def _combined(moments: Tensor, plan: ReductionPlan, n: int) -> Tensor:

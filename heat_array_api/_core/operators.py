@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._errors import shown
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -393,7 +395,7 @@ class Operators:
         """Elements along an axis; as `numpy.ndarray.take`."""
         _no_out(out)
         if mode != "raise":
-            raise ValueError(f"take: mode is {mode!r}; only 'raise' is supported")
+            raise ValueError(f"take: mode is {shown(mode)}; only 'raise' is supported")
         return _ns.take(self if axis is not None else self.ravel(), indices, axis=axis or 0)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Array:
@@ -427,7 +429,7 @@ OPERANDS = (Operators, bool, int, float, complex, np.generic, np.ndarray)
 def _row_major(func: str, order: str) -> None:
     # Not a TypeError: NumPy's functions would then go on with the gathered array.
     if order not in ("C", "A", "K"):
-        raise ValueError(f"{func}: order is {order!r}; only row-major 'C' is supported")
+        raise ValueError(f"{func}: order is {shown(order)}; only row-major 'C' is supported")
 
 
 def _no_out(out: object) -> None:

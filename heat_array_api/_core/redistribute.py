@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .._errors import CommunicatorMismatchError
+from .._errors import CommunicatorMismatchError, shown
 from .array import Array, check_array
 from .collectives import all_to_all, cat, gather, shard
 from .layout import Layout, normalize_axis, overlap, resized
@@ -93,7 +93,7 @@ def redistribute(x: Array, layout: Layout) -> Array:
     """
     check_array("redistribute", "x", x)
     if not isinstance(layout, Layout):
-        raise TypeError(f"redistribute: layout is {layout!r}; expected a Layout")
+        raise TypeError(f"redistribute: layout is {shown(layout)}; expected a Layout")
     if layout.shape != x.shape:
         raise ValueError(
             f"redistribute: layout has shape {layout.shape}, x has shape {x.shape}; expected the "

@@ -81,7 +81,7 @@ def _is_value(result: Array, key: Any) -> bool:
 # ---------------------------------------------------------------------- points
 
 
-def check_bounds(index: Array, n: int, axis: int) -> Tensor:
+def check_bounds(func: str, index: Array, n: int, axis: int) -> Tensor:
     """Return this rank's index values counted from the front; raise on all ranks if one is out.
 
     One small allreduce if the index is split.
@@ -90,7 +90,9 @@ def check_bounds(index: Array, n: int, axis: int) -> Tensor:
     bad = torch.any((t < -n) | (t >= n))
     if index.split is not None:
         bad = preduce(bad.reshape(1), "max", index.comm)
-    error = IndexError(f"index: the array for axis {axis}, of length {n}, has a value out of range")
+    error = IndexError(
+        f"{func}: the index array for axis {axis}, of length {n}, has a value out of range"
+    )
     t = torch.where(t < 0, t + n, t)
     if checked_later(bad, error):
         return t.clamp(0, max(n - 1, 0))
@@ -99,12 +101,12 @@ def check_bounds(index: Array, n: int, axis: int) -> Tensor:
     return t
 
 
-def aligned_indices(parsed: Key, shape: Shape) -> tuple[list[Tensor], Layout]:
+def aligned_indices(parsed: Key, shape: Shape, func: str = "index") -> tuple[list[Tensor], Layout]:
     """Broadcast the index arrays together: return this rank's part of each, and their layout."""
     common_communicator("index", *parsed.arrays)
     common = broadcast_shape("index", *(index.shape for index in parsed.arrays))
     checked = [
-        Array(check_bounds(index, shape[axis], axis), index._layout)
+        Array(check_bounds(func, index, shape[axis], axis), index._layout)
         for index, axis in zip(parsed.arrays, parsed.axes, strict=True)
     ]
     grown = [broadcast_to(index, common) for index in checked]
@@ -118,8 +120,8 @@ def indexed_first(layout: Layout, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @may_break
-def _pick_points(x: Array, parsed: Key) -> Array:
-    indices, layout = aligned_indices(parsed, x.shape)
+def _pick_points(x: Array, parsed: Key, func: str = "index") -> Array:
+    indices, layout = aligned_indices(parsed, x.shape, func)
     k = len(indices)
     order = indexed_first(x._layout, parsed.axes)
     rows = x._layout.permuted(order)
@@ -318,7 +320,7 @@ def take(x: Array, indices: Any, /, *, axis: int | None = None) -> Array:
     check_array("take", "indices", index, INTEGER)
     common_communicator("take", x, index)
     basic = tuple(Range(0, 1, n) for n in x.shape)
-    return _pick_points(x, Key(basic, (index,), (axis,), False))
+    return _pick_points(x, Key(basic, (index,), (axis,), False), "take")
 
 
 @may_break
@@ -383,7 +385,7 @@ def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
     else:
         target = layout.with_shape(indices.shape, layout.split)
     local = move(indices._local, indices._layout, target)
-    index = check_bounds(Array(local, target), x.shape[axis], axis)
+    index = check_bounds("take_along_axis", Array(local, target), x.shape[axis], axis)
     t = on_bits(torch.take_along_dim, x._local, indices=index, dim=axis)
     return Array(t, target)
 
@@ -393,7 +395,7 @@ def _along_split(x: Array, indices: Array, axis: int) -> Array:
     if indices.split is None:
         indices = resplit(indices, longest_axis(indices.shape))
     layout = indices._layout
-    wanted = check_bounds(indices, x.shape[axis], axis)
+    wanted = check_bounds("take_along_axis", indices, x.shape[axis], axis)
     columns = []
     for i in range(x.ndim):
         if i == axis:

@@ -17,6 +17,7 @@ from typing import Final
 from torch import Tensor
 
 from .._comm.recording import breaks
+from .._core.arguments import as_flag
 from .._core.array import Array, check_array
 from .._core.docstrings import filled_in
 from .._core.dtypes import ANY
@@ -68,6 +69,7 @@ def sort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool 
     check_array("sort", "x", x, ANY)
     layout = x._layout
     axis = normalize_axis("sort", axis, x.ndim)
+    descending = _checked_order("sort", descending, stable)
     if layout.split == axis and layout.comm.size > 1:
         return Array(sort_split(x._local, layout, descending), layout)
     rows = to_last_axis(x._local, axis)
@@ -89,10 +91,17 @@ def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bo
     check_array("argsort", "x", x, ANY)
     layout = x._layout
     axis = normalize_axis("argsort", axis, x.ndim)
+    descending = _checked_order("argsort", descending, stable)
     if layout.split == axis and layout.comm.size > 1:
         return Array(argsort_split(x._local, layout, descending), layout)
     rows = to_last_axis(x._local, axis)
     return Array(_from_last_axis(argsort_last(rows, descending), axis), layout)
+
+
+def _checked_order(func: str, descending: bool, stable: bool) -> bool:
+    """Return `descending`, checked; `stable` as well, though every sort here is stable."""
+    as_flag(func, "stable", stable)
+    return as_flag(func, "descending", descending)
 
 
 def to_last_axis(t: Tensor, axis: int) -> Tensor:

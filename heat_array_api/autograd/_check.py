@@ -11,13 +11,18 @@ import torch
 
 from .._autograd import pull, push, stop_gradient
 from .._comm.recording import breaks
+from .._core.arguments import as_callable, as_choice, as_int, as_real
 from .._core.array import Array, check_array
 from .._core.dtypes import FLOATING, to_numpy_dtype
 from .._core.redistribute import redistribute
 from .._core.trees import leaves, rebuilt
 from .._creation import asarray
+from .._errors import shown
 
 __all__ = ["check_grads"]
+
+
+_HIGHEST_ORDER = 8  # each order costs as many calls as all before it
 
 
 @breaks
@@ -62,15 +67,35 @@ def check_grads(
     --------
     >>> xp.autograd.check_grads(xp.sin, (xp.asarray([0.5, 1.0], split=0),), order=2)
     """
-    if not set(modes) <= {"fwd", "rev"} or not modes:
-        raise ValueError(f"check_grads: modes is {modes!r}; expected 'fwd', 'rev' or both")
+    as_callable("check_grads", "f", f)
+    order = as_int("check_grads", "order", order, least=1)
+    if order > _HIGHEST_ORDER:
+        raise ValueError(f"check_grads: order is {order}; expected at most {_HIGHEST_ORDER}")
+    kinds = modes if isinstance(modes, (tuple, list)) else [modes]
+    modes = [as_choice("check_grads", "modes", kind, ("fwd", "rev")) for kind in kinds]
+    if not modes:
+        raise ValueError("check_grads: modes is empty; expected 'fwd', 'rev' or both")
+    if not isinstance(args, (tuple, list)):
+        raise TypeError(f"check_grads: args is {shown(args)}; expected a tuple of arguments")
+    step, rtol, atol = (
+        None if value is None else _positive(name, value)
+        for name, value in (("step", step), ("rtol", rtol), ("atol", atol))
+    )
     for x in leaves(args):
         check_array("check_grads", "an argument", x, FLOATING)
-    eps = max(torch.finfo(x._local.dtype).eps for x in leaves(args))
+    eps = max((torch.finfo(x._local.dtype).eps for x in leaves(args)), default=1.0)
     step = eps ** (1 / 3) if step is None else step
     tolerance = 100 * step**2
     tolerances = (tolerance if rtol is None else rtol, tolerance if atol is None else atol)
     _check_order(f, tuple(args), order, tuple(modes), step, tolerances, 1)
+
+
+def _positive(name: str, value: Any) -> float:
+    """Return a positive finite number."""
+    number = as_real("check_grads", name, value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"check_grads: {name} is {value}; expected a finite positive number")
+    return number
 
 
 def _check_order(

@@ -89,6 +89,8 @@ def to_scipy(loss: Callable[[Any], Array], parameters: Any) -> ScipyProblem:
     [3. 3.]
     """
     given = [_as_parameter(x) for x in leaves(parameters)]
+    if not given:
+        raise ValueError("to_scipy: parameters has no array; expected at least one")
     both = with_value("to_scipy", loss)
 
     def unflatten(vector: Vector) -> Any:

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 from torch.utils.checkpoint import set_checkpoint_early_stop
 
 from .._autograd import Function, as_results, differentiable, zeros_in
+from .._core.arguments import as_callable
 from .._core.array import Array
 from .._core.tape import barrier, recorded, tracked
 from .._core.trees import leaves, mapped, rebuilt
@@ -134,7 +135,7 @@ def custom_vjp(function: Function) -> CustomVjp:
     >>> print(xp.autograd.grad(lambda x: xp.sum(clipped(x)))(xp.asarray([0.5, 3.0], split=0)))
     [1. 1.]
     """
-    return CustomVjp(function)
+    return CustomVjp(as_callable("custom_vjp", "function", function))
 
 
 def checkpoint(function: Function) -> Function:
@@ -164,6 +165,7 @@ def checkpoint(function: Function) -> Function:
     >>> print(xp.autograd.grad(lambda x: xp.sum(xp.autograd.checkpoint(xp.exp)(x)))(x))
     [1. 1.]
     """
+    as_callable("checkpoint", "function", function)
 
     @wraps(function)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:

@@ -8,21 +8,22 @@ end restores the split. If no other axis is long enough, the transform itself is
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import torch
 
 from .._comm.communicator import as_communicator
+from .._core.arguments import as_choice, as_int, as_real, check_size
 from .._core.array import Array, check_array
 from .._core.docstrings import filled_in
 from .._core.dtypes import COMPLEX, to_torch_dtype
-from .._core.layout import normalize_axes, normalize_axis
+from .._core.layout import as_ints, normalize_axes, normalize_axis
 from .._core.redistribute import redistribute
 from .._creation import Split, local_device, new_layout
 from .._data_type import astype
 from .._elementwise import conj, multiply
+from .._errors import shown
 from .._manipulation import roll
 from .._options import UNSET
 from .._searching import where
@@ -305,6 +306,7 @@ def irfftn(
      [3. 4.]]
     """
     x = _complex("irfftn", x)
+    s = None if s is None else as_ints("irfftn", "s", s)
     *others, (axis, n) = _lengths("irfftn", x, s, axes, least=1)
     if s is None or s[-1] == -1:
         n = 2 * (n - 1)
@@ -331,33 +333,25 @@ def _complex(func: str, x: Array) -> Array:
 
 
 def _check_norm(func: str, norm: object) -> None:
-    if norm not in _SWAPPED:
-        raise ValueError(f"{func}: norm is {norm!r}; expected 'backward', 'ortho' or 'forward'")
+    as_choice(func, "norm", norm, _SWAPPED)
 
 
 def _lengths(
     func: str, x: Array, s: Sequence[int] | None, axes: Axes, *, least: int = 0
 ) -> list[tuple[int, int]]:
     """Return the axes, `least` of them or more, and the number of elements along each."""
+    s = None if s is None else as_ints(func, "s", s)
     if axes is None:
         first = 0 if s is None else x.ndim - len(s)
         axes = range(first, x.ndim)
-    axes = [normalize_axis(func, axis, x.ndim, "axes") for axis in axes]
+    axes = [normalize_axis(func, axis, x.ndim, "axes") for axis in as_ints(func, "axes", axes)]
     if len(axes) < least:
         raise ValueError(f"{func}: axes is empty; expected at least one axis")
     if s is None:
         return [(axis, x.shape[axis]) for axis in axes]
     if len(s) != len(axes):
         raise ValueError(f"{func}: s is {tuple(s)}, but there are {len(axes)} axes")
-    lengths = [_as_length(func, "s", n) for n in s]
-    return [(axis, x.shape[axis] if n == -1 else n) for axis, n in zip(axes, lengths, strict=True)]
-
-
-def _as_length(func: str, name: str, n: object) -> int:
-    try:
-        return operator.index(n)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{func}: {name} is {n!r}; expected an int") from None
+    return [(axis, x.shape[axis] if n == -1 else n) for axis, n in zip(axes, s, strict=True)]
 
 
 def _one(func: str, kind: Kind, x: Array, n: int | None, axis: int, norm: Norm) -> Array:
@@ -367,7 +361,7 @@ def _one(func: str, kind: Kind, x: Array, n: int | None, axis: int, norm: Norm) 
     if n is None:
         length = 2 * (x.shape[axis] - 1) if kind == "irfft" else x.shape[axis]
     else:
-        length = _as_length(func, "n", n)
+        length = as_int(func, "n", n)
     return _several(func, x, [Step(kind, axis, length, norm)])
 
 
@@ -382,6 +376,7 @@ def _several(func: str, x: Array, steps: list[Step]) -> Array:
             raise ValueError(
                 f"{func}: the length along axis {step.axis} is {step.n}; expected at least 1"
             )
+        check_size(func, (x.size, step.n), x.comm.size if x.split is not None else 1)
     origin = x._layout
     pending = list(steps)
     while pending:
@@ -448,7 +443,7 @@ def fftfreq(
     >>> print(xp.fft.fftfreq(4, d=0.5, split=0))
     [ 0.   0.5 -1.  -0.5]
     """
-    _check_length("fftfreq", n, d)
+    n, d = _checked("fftfreq", n, d)
     k = _count("fftfreq", n, device, split, comm)
     k = where(k < (n + 1) // 2, k, k - n)
     return multiply(_as_frequencies("fftfreq", k, dtype), 1.0 / (n * d))
@@ -482,23 +477,24 @@ def rfftfreq(
     >>> print(xp.fft.rfftfreq(4, split=0))
     [0.   0.25 0.5 ]
     """
-    _check_length("rfftfreq", n, d)
+    n, d = _checked("rfftfreq", n, d)
     k = _count("rfftfreq", n // 2 + 1, device, split, comm)
     return multiply(_as_frequencies("rfftfreq", k, dtype), 1.0 / (n * d))
 
 
-def _check_length(func: str, n: object, d: float) -> None:
-    if not isinstance(n, int) or isinstance(n, bool):
-        raise TypeError(f"{func}: n is {n!r}; expected an int")
-    if n < 1:
-        raise ValueError(f"{func}: n is {n}; expected at least 1")
-    if d == 0:
+def _checked(func: str, n: object, d: object) -> tuple[int, float]:
+    """Return the number of samples and their distance, which is not 0."""
+    if isinstance(n, bool):
+        raise TypeError(f"{func}: n is {shown(n)}; expected an int")
+    length, distance = as_int(func, "n", n, least=1), as_real(func, "d", d)
+    if distance == 0:
         raise ValueError(f"{func}: d is 0; expected a spacing")
+    return length, distance
 
 
 def _count(func: str, n: int, device: Any, split: Split, comm: Any) -> Array:
     """Return ``arange(n)``; errors name `func`."""
-    comm = as_communicator(comm)
+    comm = as_communicator(func, comm)
     where = local_device(func, device, comm)
     layout = new_layout(func, (n,), split, comm)
     return Array(torch.arange(layout.start, layout.start + layout.count, device=where), layout)
@@ -508,7 +504,7 @@ def _as_frequencies(func: str, k: Array, dtype: Any) -> Array:
     if dtype is None:
         return as_lapack(func, k)
     if not to_torch_dtype(dtype, func).is_floating_point:
-        raise TypeError(f"{func}: dtype is {dtype}; expected a real floating-point dtype")
+        raise TypeError(f"{func}: dtype is {shown(dtype)}; expected a real floating-point dtype")
     return astype(k, dtype)
 
 

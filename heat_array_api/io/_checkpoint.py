@@ -73,7 +73,7 @@ def save_checkpoint(
     description = _described(func, tree, "", arrays, plain)
     if comm is None and arrays:
         comm = common_communicator(func, *arrays.values())
-    comm = as_communicator(comm)
+    comm = as_communicator("save_checkpoint", comm)
     text = json.dumps({"version": VERSION, "tree": description})
     folder = Path(directory)
 
@@ -179,7 +179,7 @@ def load_checkpoint(
     1
     """
     func = "load_checkpoint"
-    comm = as_communicator(comm)
+    comm = as_communicator("load_checkpoint", comm)
     path = str(Path(directory) / FILE)
 
     def read() -> tuple[Any, dict[str, Any]]:

@@ -85,7 +85,7 @@ def load_csv(
      [2 3]]
     """
     func = "load_csv"
-    comm = as_communicator(comm)
+    comm = as_communicator("load_csv", comm)
     target = torch.float64 if dtype is None else to_torch_dtype(dtype, func)
     wanted = np.dtype("float32") if target is torch.bfloat16 else to_numpy_dtype(target)
     name = os.fspath(path)

@@ -185,7 +185,7 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
     name = os.fspath(path)
     readers = {"hdf5": _hdf5, "netcdf": _netcdf, "zarr": _zarr, "npy": _npy, "csv": _csv}
     read = readers[format_of("info", name)]
-    return at_root("info", as_communicator(comm), lambda: read(name))
+    return at_root("info", as_communicator("info", comm), lambda: read(name))
 
 
 # ---------------------------------------------------------------------- one reader for each format

@@ -158,7 +158,7 @@ def load(
     Messages: two small allgathers, for errors in opening and in reading; for short shards along a
     late axis one all-to-all for each round of rows.
     """
-    comm = as_communicator(options.comm)
+    comm = as_communicator(func, options.comm)
     target = None if options.dtype is None else to_torch_dtype(options.dtype, func)
     name = os.fspath(path)
     with ExitStack() as stack:

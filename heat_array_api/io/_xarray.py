@@ -68,7 +68,7 @@ def open_dataset(
     """
     xarray = optional_package("xarray")
     func = "open_dataset"
-    comm = as_communicator(comm)
+    comm = as_communicator(func, comm)
     wanted = (split,) if isinstance(split, str) else tuple(split)
     prefix = f"{group.strip('/')}/" if group.strip("/") else ""
     found = info(path, comm=comm)
@@ -122,7 +122,7 @@ def _plain(path: str | os.PathLike[str], name: str) -> Any:
 def as_save_arguments(func: str, dataset: Any) -> SaveArguments:
     """Return the variables of a Dataset, coordinates included."""
     ours = [v.data for v in dataset.variables.values() if isinstance(v.data, Array)]
-    comm = ours[0].comm if ours else as_communicator(None)
+    comm = ours[0].comm if ours else as_communicator(func, None)
     arrays: dict[str, Array] = {}
     texts: dict[str, np.ndarray[Any, Any]] = {}
     encoding: dict[str, Mapping[str, Any]] = {}

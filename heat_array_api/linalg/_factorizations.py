@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .._comm.recording import breaks, may_break
+from .._core.arguments import as_choice, as_flag
 from .._core.array import Array
 from .._core.layout import Layout
 from .._core.redistribute import move
@@ -58,6 +59,7 @@ def cholesky(x: Array, /, *, upper: bool = False) -> Array:
      [1. 2.]]
     """
     x = as_matrices("cholesky", x, square=True)
+    upper = as_flag("cholesky", "upper", upper)
 
     def kernel(t: Tensor) -> tuple[Tensor]:
         lower = torch.linalg.cholesky(t)
@@ -121,8 +123,7 @@ def qr(x: Array, /, *, mode: Literal["reduced", "complete"] = "reduced") -> QRRe
     >>> print(xp.all(xp.abs(q @ r - x) < 1e-12))
     True
     """
-    if mode not in ("reduced", "complete"):
-        raise ValueError(f"qr: mode is {mode!r}; expected 'reduced' or 'complete'")
+    as_choice("qr", "mode", mode, ("reduced", "complete"))
     x = as_matrices("qr", x)
 
     def kernel(t: Tensor) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ import torch
 
 from .._autograd import differentiable
 from .._comm.recording import breaks
+from .._core.arguments import as_flag, as_int
 from .._core.array import Array, check_array
 from .._core.dtypes import ANY, COMPLEX, NUMERIC, check_conversion, to_torch_dtype
 from .._core.kernels import root_of_sum
@@ -26,6 +27,7 @@ from .._creation import eye
 from .._data_type import astype, finfo
 from .._elementwise import abs as absolute
 from .._elementwise import conj, divide, greater, multiply, square, subtract
+from .._errors import shown
 from .._linalg import matmul, matrix_transpose
 from .._manipulation import expand_dims, stack
 from .._reshape import broadcast_to
@@ -82,6 +84,7 @@ def _diagonal(func: str, x: Array, offset: int) -> Array:
         raise ValueError(f"{func}: x has shape {x.shape}; expected two axes or more")
     layout = x._layout
     m, n = layout.shape[-2:]
+    offset = max(-m, min(n, as_int(func, "offset", offset)))  # just outside, if it is beyond that
     first, last = max(0, -offset), min(m, n - offset)  # rows of the diagonal
     shape = (*layout.shape[:-2], max(last - first, 0))
     split = layout.split
@@ -177,6 +180,7 @@ def cross(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
      [0 0 0]]
     """
     x1, x2 = as_operands("cross", x1, x2)
+    axis = as_int("cross", "axis", axis)
     if axis >= 0 and x1.ndim != x2.ndim:
         raise ValueError(
             f"cross: axis is {axis}, but x1 and x2 have {x1.ndim} and {x2.ndim} axes; count it "
@@ -251,13 +255,17 @@ def vector_norm(
     """
     x = as_floating("vector_norm", x)
     axes = normalize_axes("vector_norm", axis, x.ndim)
+    keepdims = as_flag("vector_norm", "keepdims", keepdims)
     return _norm(x, axes, keepdims, _order("vector_norm", ord))
 
 
 def _order(func: str, ord: object) -> float:
     if isinstance(ord, (int, float)) and not math.isnan(ord):
         return float(ord)
-    raise ValueError(f"{func}: ord is {ord!r}; expected a number")
+    raise ValueError(f"{func}: ord is {shown(ord)}; expected a number")
+
+
+_MATRIX_ORDERS = "'fro', 'nuc', 1, -1, 2, -2, inf, -inf"
 
 
 def _norm(x: Array, axes: tuple[int, ...], keepdims: bool, ord: float) -> Array:
@@ -305,6 +313,9 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> A
     6.0
     """
     x = as_matrices("matrix_norm", x)
+    keepdims = as_flag("matrix_norm", "keepdims", keepdims)
+    if not (ord is None or isinstance(ord, (str, int, float))):
+        raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected one of {_MATRIX_ORDERS}")
     rows, columns = x.ndim - 2, x.ndim - 1
     if ord in ("fro", None):
         return _norm(x, (rows, columns), keepdims, 2.0)
@@ -316,9 +327,7 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> A
             norm = (max_ if ord == 2 else min_)(values, axis=-1)
         return expand_dims(norm, axis=(-2, -1)) if keepdims else norm
     if ord not in (1, -1, math.inf, -math.inf):
-        raise ValueError(
-            f"matrix_norm: ord is {ord!r}; expected 'fro', 'nuc', 1, -1, 2, -2, inf or -inf"
-        )
+        raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected one of {_MATRIX_ORDERS}")
     assert isinstance(ord, (int, float))
     summed, other = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = sum_(absolute(x), axis=summed, keepdims=True)
@@ -349,8 +358,7 @@ def matrix_power(x: Array, n: int, /) -> Array:
      [0. 1.]]
     """
     x = as_matrices("matrix_power", x, square=True)
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"matrix_power: n is {n!r}; expected an int")
+    n = as_int("matrix_power", "n", n)
     if n == 0:
         layout = x._layout
         one = eye(x.shape[-1], dtype=x.dtype, device=x.device, split=None, comm=layout.comm)
@@ -368,12 +376,22 @@ def matrix_power(x: Array, n: int, /) -> Array:
     return result
 
 
+def _check_cutoff(func: str, x: Array, rtol: Any) -> None:
+    """Refuse a tolerance that is not a real number or array, before the first message."""
+    if rtol is None:
+        return
+    t = as_operands(func, x, rtol, names=("x", "rtol"))[1]
+    if t._local.dtype in COMPLEX.all:
+        raise TypeError(f"{func}: rtol has dtype {t.dtype}; expected a real number")
+    broadcast_shape(func, x.shape[:-2], t.shape)
+
+
 def _cutoff(func: str, x: Array, values: Array, rtol: float | Array | None) -> Array:
     """Return the bound below which singular `values` of `x` count as zero."""
     largest = max_(values, axis=-1, keepdims=True)
     if rtol is None:
         rtol = max(x.shape[-2:]) * finfo(largest.dtype).eps
-    rtol = expand_dims(as_operands(func, largest, rtol, names=("x", "rtol"))[1], axis=-1)
+    rtol = expand_dims(as_operands(func, largest, rtol)[1], axis=-1)
     broadcast_shape(func, largest.shape, rtol.shape)
     return multiply(largest, rtol)
 
@@ -394,6 +412,7 @@ def matrix_rank(x: Array, /, *, rtol: float | Array | None = None) -> Array:
     1
     """
     x = as_matrices("matrix_rank", x)
+    _check_cutoff("matrix_rank", x, rtol)
     values = singular_values("matrix_rank", x)
     if 0 in x.shape[-2:]:
         return sum_(astype(values, "int64"), axis=-1)
@@ -419,6 +438,7 @@ def pinv(x: Array, /, *, rtol: float | Array | None = None) -> Array:
      [0.   0.25 0.  ]]
     """
     x = as_matrices("pinv", x)
+    _check_cutoff("pinv", x, rtol)
     if 0 in x.shape[-2:]:
         return matrix_transpose(conj(x) if x._local.is_complex() else x)
     if tracked(x._local):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .._comm.recording import breaks
+from .._core.arguments import as_flag
 from .._core.array import Array
 from .._core.collectives import shard
 from .._core.dtypes import to_numpy_dtype
@@ -93,7 +94,7 @@ def svd(x: Array, /, *, full_matrices: bool = True) -> SVDResult:
     >>> print(s)
     [4. 3.]
     """
-    return svd_for("svd", x, full_matrices)
+    return svd_for("svd", x, as_flag("svd", "full_matrices", full_matrices))
 
 
 @breaks

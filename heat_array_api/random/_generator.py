@@ -20,10 +20,11 @@ from .._comm.recording import breaks, depends_on_values
 from .._core.array import Array
 from .._core.docstrings import filled_in, template
 from .._core.dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
-from .._core.layout import as_shape, normalize_axis
+from .._core.layout import as_ints, as_shape, normalize_axis
 from .._core.operators import namespace
 from .._core.redistribute import redistribute
 from .._creation import Split, local_device, new_layout
+from .._errors import shown
 from .._options import UNSET, Unset
 from ._global_state import seed_everything, share_generators
 from ._philox import (
@@ -72,11 +73,18 @@ def default_rng(seed: Any = None, *, comm: Any = None) -> Generator:
     """
     if isinstance(seed, Generator):
         return seed
-    communicator = as_communicator(comm)
+    communicator = as_communicator("default_rng", comm)
     if seed is None:
         seed = communicator.bcast_object(np.random.SeedSequence().entropy)
     if not isinstance(seed, np.random.SeedSequence):
-        seed = np.random.SeedSequence(seed)
+        try:
+            if hasattr(seed, "dtype"):  # from the dtype alone, where it is not of integers
+                seed = as_ints("default_rng", "seed", seed)
+            seed = np.random.SeedSequence(seed)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"default_rng: seed is {shown(seed)}; expected an int or ints that are not negative"
+            ) from None
     return Generator(seed, communicator)
 
 
@@ -338,7 +346,7 @@ class Generator:
         """
         target = torch.int64 if dtype is None else to_torch_dtype(dtype, "integers")
         if target not in INTEGER.all:
-            raise TypeError(f"integers: dtype is {dtype}; expected an integer dtype")
+            raise TypeError(f"integers: dtype is {shown(dtype)}; expected an integer dtype")
         first, last = _bounds(low, high, endpoint, to_numpy_dtype(target))
         extent = last - first + 1
         wide = extent > 2**32
@@ -506,7 +514,7 @@ def _floating(func: str, dtype: Any) -> torch.dtype:
     """Return the dtype of a continuous distribution."""
     target = default_float() if dtype is None else to_torch_dtype(dtype, func)
     if target not in (torch.float32, torch.float64):
-        raise TypeError(f"{func}: dtype is {dtype}; expected float32 or float64")
+        raise TypeError(f"{func}: dtype is {shown(dtype)}; expected float32 or float64")
     return target
 
 
@@ -533,7 +541,9 @@ def _bounds(low: int, high: int | None, endpoint: bool, dtype: np.dtype[Any]) ->
     try:
         first, last = (0, index(low)) if high is None else (index(low), index(high))
     except TypeError:
-        raise TypeError(f"integers: low is {low!r}, high {high!r}; expected ints") from None
+        raise TypeError(
+            f"integers: low is {shown(low)}, high {shown(high)}; expected ints"
+        ) from None
     if not endpoint:
         last -= 1
     info = np.iinfo(dtype)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .._comm.communicator import as_communicator
+from .._core.arguments import as_int
 from .._core.docstrings import filled_in
 
 
@@ -40,10 +41,9 @@ def seed_everything(seed: int | None = None, *, comm: Any = None) -> int:
     0.07630828937395717
     """
     if seed is None:
-        drawn = as_communicator(comm).bcast_object(np.random.SeedSequence().generate_state(1)[0])
-        seed = int(drawn)
-    if seed < 0:
-        raise ValueError(f"seed_everything: seed is {seed}; expected an int that is not negative")
+        communicator = as_communicator("seed_everything", comm)
+        seed = communicator.bcast_object(np.random.SeedSequence().generate_state(1)[0])
+    seed = as_int("seed_everything", "seed", seed, least=0)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  the global generator is what is to be seeded
     torch.manual_seed(seed % 2**63)
@@ -75,7 +75,7 @@ def share_generators(*, comm: Any = None) -> None:
     >>> len(set(everywhere))
     1
     """
-    communicator = as_communicator(comm)
+    communicator = as_communicator("share_generators", comm)
     if communicator.size == 1:
         return
     mine = (random.getstate(), np.random.get_state(), torch.get_rng_state().numpy())  # noqa: NPY002
