@@ -146,14 +146,10 @@ def _number(func: str, name: str, value: Any) -> Any:
         return value
     if not isinstance(value, (Array, np.ndarray)) or value.size == 1:
         value = _scalar(value)
-    if isinstance(value, (Array, np.ndarray)) or not _is_number(value):
+    is_number = isinstance(value, complex) or hasattr(value, "__float__")
+    if isinstance(value, (Array, np.ndarray, type)) or not is_number:
         raise TypeError(f"{func}: {name} is {shown(value)}; expected a number")
     return value
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a Python scalar, or computes as one (a Fraction, a Decimal)."""
-    return isinstance(value, complex) or (hasattr(value, "__float__") and not callable(value))
 
 
 def _scalar(value: Any) -> Any:

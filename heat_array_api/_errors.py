@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 
 class MPIUnavailableError(ImportError):
     """MPI cannot be loaded: mpi4py is not installed, or it finds no MPI library.
@@ -89,15 +91,23 @@ class CompileWarning(UserWarning):
     """
 
 
+# What is short and prints the same on every rank.
+_PRINTED = (bool, int, float, complex, str, bytes, type, np.generic, type(None))
+
+
 def shown(value: Any) -> str:
     """Return how errors show an argument, the same on every rank.
 
     An array is shown by its shape: ranks hold different parts of it, and to print it all would need
-    messages.
+    messages. Other objects are shown by their type, for many print their address.
     """
     if isinstance(value, (tuple, list)):
         inner = ", ".join(map(shown, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
-    if hasattr(value, "dtype") and getattr(value, "shape", None):
-        return f"an array of shape {value.shape}"
-    return repr(value)
+    if isinstance(value, np.dtype):
+        return str(value)
+    if isinstance(value, _PRINTED):
+        return repr(value)
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"an array of shape {value.shape}" if value.shape else "a 0-d array"
+    return type(value).__name__

@@ -330,7 +330,6 @@ def unique_values(x: Array, /) -> Array:
 # ---------------------------------------------------------------------- isin
 
 
-@may_break
 def _listed(values: Any) -> np.ndarray[Any, Any]:
     """Return nested sequences as NumPy reads them."""
     try:
@@ -339,6 +338,7 @@ def _listed(values: Any) -> np.ndarray[Any, Any]:
         raise ValueError(f"isin: x2 is not an array: {error}") from None
 
 
+@may_break
 def isin(
     x1: Array | Scalar,
     x2: Array | Scalar | list[Any] | tuple[Any, ...],

@@ -360,7 +360,7 @@ def _flat_without_axis(func: str, x: Array, axis: int | None, dtype: Any) -> Arr
     """Return `x`, flattened if `axis` is None; errors name `func`."""
     check_array(func, "x", x)
     if dtype is not None:
-        to_torch_dtype(dtype, func)
+        check_conversion(func, x._local.dtype, to_torch_dtype(dtype, func))
     if axis is not None:
         normalize_axis(func, axis, x.ndim)
     return x if axis is not None or x.ndim == 1 else reshape(x, (-1,))

@@ -58,8 +58,8 @@ def as_choice(func: str, name: str, value: Any, choices: Iterable[Any]) -> Any:
     for choice in known:
         if type(value) is type(choice) and value == choice:
             return choice
-    listed = ", ".join(map(repr, known))
-    raise ValueError(f"{func}: {name} is {shown(value)}; expected one of {listed}")
+    *others, last = map(repr, known)
+    raise ValueError(f"{func}: {name} is {shown(value)}; expected {', '.join(others)} or {last}")
 
 
 def as_callable(func: str, name: str, value: Any) -> Callable[..., Any]:

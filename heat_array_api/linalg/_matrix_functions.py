@@ -315,7 +315,7 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> A
     x = as_matrices("matrix_norm", x)
     keepdims = as_flag("matrix_norm", "keepdims", keepdims)
     if not (ord is None or isinstance(ord, (str, int, float))):
-        raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected one of {_MATRIX_ORDERS}")
+        raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected {_MATRIX_ORDERS}")
     rows, columns = x.ndim - 2, x.ndim - 1
     if ord in ("fro", None):
         return _norm(x, (rows, columns), keepdims, 2.0)
@@ -327,7 +327,7 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> A
             norm = (max_ if ord == 2 else min_)(values, axis=-1)
         return expand_dims(norm, axis=(-2, -1)) if keepdims else norm
     if ord not in (1, -1, math.inf, -math.inf):
-        raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected one of {_MATRIX_ORDERS}")
+        raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected {_MATRIX_ORDERS}")
     assert isinstance(ord, (int, float))
     summed, other = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = sum_(absolute(x), axis=summed, keepdims=True)

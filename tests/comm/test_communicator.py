@@ -425,9 +425,9 @@ def test_patient_ranks_leave_the_cores_to_others():
 
 def test_identity_and_copies():
     assert world() is W
-    assert as_communicator(None) is W
-    assert as_communicator(W) is W
-    assert as_communicator(MPI.COMM_WORLD) is W
+    assert as_communicator("test", None) is W
+    assert as_communicator("test", W) is W
+    assert as_communicator("test", MPI.COMM_WORLD) is W
     assert copy.copy(W) is W
     assert copy.deepcopy([W])[0] is W
     assert pickle.loads(pickle.dumps(W)) is W
@@ -455,18 +455,18 @@ def test_split():
 
 def test_communicators_of_mpi4py():
     theirs = MPI.COMM_WORLD.Split(0, -RANK)
-    mine = as_communicator(theirs)
-    assert as_communicator(theirs) is mine
+    mine = as_communicator("test", theirs)
+    assert as_communicator("test", theirs) is mine
     assert (mine.rank, mine.size) == (P - 1 - RANK, P)
     assert mine.mpi != theirs
     other = MPI.COMM_WORLD.Dup()
-    assert as_communicator(other) is not mine
+    assert as_communicator("test", other) is not mine
     theirs.Free()
     assert mine.allgather_ints((RANK,)) == [(P - 1 - r,) for r in range(P)]
-    assert as_communicator(MPI.COMM_SELF).size == 1
+    assert as_communicator("test", MPI.COMM_SELF).size == 1
     for wrong in (MPI.COMM_NULL, "world", 3):
         with pytest.raises(TypeError, match="expected a Communicator"):
-            as_communicator(wrong)
+            as_communicator("test", wrong)
 
 
 def test_more_ranks_than_colors():

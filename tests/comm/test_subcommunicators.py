@@ -111,7 +111,7 @@ def test_an_mpi4py_communicator_is_taken_once():
     assert x.comm is y.comm
     assert x.comm.size == mine.size
     assert_equal(x + y, np.ones(5))
-    assert as_communicator(MPI.COMM_WORLD) is WORLD
+    assert as_communicator("test", MPI.COMM_WORLD) is WORLD
     for wrong in (MPI.COMM_NULL, 3, "world"):
         with pytest.raises(TypeError, match="expected a Communicator"):
             xp.zeros(3, comm=wrong)

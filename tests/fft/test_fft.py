@@ -269,7 +269,7 @@ def test_errors(name, comm):
             function(x, **length)
         with pytest.raises(ValueError, match=f"^{name}: the length along axis 1 is"):
             function(xp.ones((4, 0), split=0))
-        with pytest.raises(TypeError, match=rf"^{name}: [ns] is 2\.5; expected an int"):
+        with pytest.raises(TypeError, match=rf"^{name}: [ns] is .*2\.5.*; expected an int"):
             function(x, **({"n": 2.5} if "n" in length else {"s": (4, 2.5)}))
         with pytest.raises(IndexError, match=f"^{name}: .*2 is out of range"):
             function(x, **axis)
@@ -292,7 +292,7 @@ def test_errors_of_frequencies():
             function(0)
         with pytest.raises(TypeError, match=rf"^{name}: n is 2\.5; expected an int"):
             function(2.5)
-        with pytest.raises(TypeError, match=f"^{name}: dtype is int8; expected a real floating"):
+        with pytest.raises(TypeError, match=f"^{name}: dtype is 'int8'; expected a real floating"):
             function(4, dtype="int8")
         with pytest.raises(ValueError, match=f"^{name}: d is 0"):
             function(4, d=0)

@@ -342,7 +342,7 @@ def test_seed_everything():
 def test_errors():
     g = random.default_rng(1)
     for call, error, message in [
-        (lambda: g.random(3, "int32"), TypeError, "random: dtype is int32"),
+        (lambda: g.random(3, "int32"), TypeError, "random: dtype is 'int32'"),
         (lambda: g.standard_normal(3, "float16"), TypeError, "expected float32 or float64"),
         (lambda: g.normal(scale=-1.0), ValueError, "scale is -1.0"),
         (lambda: g.integers(3, dtype="float32"), TypeError, "expected an integer dtype"),
