@@ -365,9 +365,7 @@ def as_ints(func: str, name: str, value: Any) -> Shape:
     """Return an int, or a sequence of ints, as a tuple of Python's ints."""
     if isinstance(value, int):
         return (int(value),)
-    dtype = getattr(value, "dtype", None)
-    integers = dtype is None or np.issubdtype(dtype, np.integer)
-    if integers and not isinstance(value, (str, bytes, bytearray, Mapping, Set)):
+    if isinstance(value, (tuple, list)) or _may_be_ints(value):
         try:
             return tuple(map(int, map(operator.index, value)))  # int: a bool is an index too
         except TypeError:
@@ -377,6 +375,14 @@ def as_ints(func: str, name: str, value: Any) -> Shape:
         except TypeError:
             pass
     raise TypeError(f"{func}: {name} is {shown(value)}; expected an int or a sequence of ints")
+
+
+def _may_be_ints(value: Any) -> bool:
+    """Return whether an object may hold integers, from its type and dtype alone."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None:
+        return np.issubdtype(dtype, np.integer)
+    return not isinstance(value, (str, bytes, bytearray, Mapping, Set))
 
 
 def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:
