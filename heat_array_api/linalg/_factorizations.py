@@ -209,7 +209,8 @@ def qr_of_split(x: Array, complete: bool) -> tuple[Array, Array]:
     layout = x._layout
     q_layout, r_layout = _qr_layouts(layout, complete)
     if is_tall(layout) and not complete:
-        q, r = tsqr(move(x._local, layout, rows_of(layout, layout.shape[1])), layout.comm)
+        rows = rows_of(layout, layout.shape[1])
+        q, r = tsqr(move(x._local, layout, rows), rows)
         assert q is not None
         return Array(q, q_layout), Array(r, r_layout)
     left, right = panel_qr(to_block_cyclic(x._local, layout), q_layout.shape[1])

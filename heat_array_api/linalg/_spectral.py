@@ -256,8 +256,8 @@ def singular_values(func: str, x: Array) -> Array:
         layout = x._layout
         if not is_tall(layout):
             return on_one_rank(Operation(func, kernel), x, targets(layout))
-        rows = move(x._local, layout, rows_of(layout, layout.shape[1]))
-        r = tsqr(rows, layout.comm, want_q=False)[1]
+        rows = rows_of(layout, layout.shape[1])
+        r = tsqr(move(x._local, layout, rows), rows, want_q=False)[1]
         values = run_replicated(Operation(func, kernel), (r,), layout.comm)[0]
         return (Array(shard(values, targets(layout)[0]), targets(layout)[0]),)
 

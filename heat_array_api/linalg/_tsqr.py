@@ -13,30 +13,41 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._comm.communicator import Communicator
 from .._core.collectives import broadcast, pair_exchange
+from .._core.layout import Layout
 
 
-def tsqr(t: Tensor, comm: Communicator, *, want_q: bool = True) -> tuple[Tensor | None, Tensor]:
-    """Factor the matrix whose rows on this rank are `t`; all ranks together have n rows or more.
+def tsqr(t: Tensor, layout: Layout, *, want_q: bool = True) -> tuple[Tensor | None, Tensor]:
+    """Factor a matrix that is split along its rows, of which this rank holds `t`.
+
+    Parameters
+    ----------
+    t : Tensor, shape (m_r, n)
+        This rank's rows: few or none, if it must be; all ranks together have n or more.
+    layout : Layout
+        The matrix's.
 
     Returns
     -------
     q : Tensor, shape (m_r, n), or None
-        This rank's rows of Q, if `want_q`.
+        This rank's rows of Q, if `want_q`. The columns of Q are orthonormal, whatever the rank of
+        the matrix.
     r : Tensor, shape (n, n)
         Upper triangular with a real diagonal that is not negative; the same bits on all ranks.
         So the factors of a matrix of full rank are unique, whatever the number of ranks.
 
     Notes
     -----
-    Messages: ceil(log2(P)) exchanges of n x n words (two more, of at most 2 n x n words, where P is
-    not a power of two), and one broadcast of R.
+    Messages: ceil(log2(P)) exchanges of at most n x n words (two more, of at most 2 n x n words,
+    where P is not a power of two), and one broadcast of R.
+
+    A rank or group of fewer than n rows has a factor R of so many rows. It must not be filled up
+    with zeros: where the matrix lacks full rank, columns of Q would lie in the rows that are not
+    there.
     """
-    rows = min(t.shape)
+    comm = layout.comm
     own, r = _qr_or_r(t, want_q)
-    r = torch.cat([r, r.new_zeros(t.shape[1] - rows, t.shape[1])])
-    share, r = _combine(r, comm, want_q)
+    share, r = _combine(r, layout, want_q)
     if comm.size > 1:
         # Equal computations on unlike processors may differ in the last bit.
         r = broadcast(r, tuple(r.shape), r.dtype, r.device, 0, comm)
@@ -44,7 +55,7 @@ def tsqr(t: Tensor, comm: Communicator, *, want_q: bool = True) -> tuple[Tensor 
     r = phases.conj()[:, None] * r
     if own is None or share is None:
         return None, r
-    return own @ (share[:rows] * phases), r
+    return own @ (share * phases), r
 
 
 def canonical_phases(diagonal: Tensor) -> Tensor:
@@ -60,45 +71,77 @@ def _qr_or_r(t: Tensor, want_q: bool) -> tuple[Tensor | None, Tensor]:
     return q, r
 
 
-def _combine(r: Tensor, comm: Communicator, want_q: bool) -> tuple[Tensor | None, Tensor]:
+class _Tree:
+    """How many rows the factor R of each group of ranks has, by the rows of the matrix.
+
+    After `level` steps along the hypercube a rank's group are the ranks whose numbers differ from
+    its own in the last `level` bits, and those beyond the last power of two that belong to them.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.size = layout.comm.size
+        self.paired = 1 << (self.size.bit_length() - 1)
+        self.columns = layout.shape[1]
+        self._before = layout.offsets
+
+    def rows(self, rank: int) -> int:
+        """Return the rows of one rank's own factor."""
+        return min(self._between(rank, rank + 1), self.columns)
+
+    def rows_of_group(self, rank: int, level: int) -> int:
+        """Return the rows of the factor of a rank's group."""
+        first = rank >> level << level
+        beyond = self._between(first + self.paired, first + self.paired + (1 << level))
+        return min(self._between(first, first + (1 << level)) + beyond, self.columns)
+
+    def _between(self, first: int, end: int) -> int:
+        return self._before[min(end, self.size)] - self._before[min(first, self.size)]
+
+
+def _combine(r: Tensor, layout: Layout, want_q: bool) -> tuple[Tensor | None, Tensor]:
     """Return the product of this rank's halves of the small Qs, and R of all ranks.
 
     Ranks beyond the last power of two hand their R to a partner, and receive the results from it.
     """
-    n = r.shape[1]
-    paired = 1 << (comm.size.bit_length() - 1)
+    comm, n = layout.comm, layout.shape[1]
+    tree = _Tree(layout)
+    paired = tree.paired
     outside = comm.rank >= paired
     partner = comm.rank - paired if outside else comm.rank + paired
     folds = comm.size > paired
     helps = partner < comm.size  # has a partner beyond the power of two
-    share = torch.eye(n, dtype=r.dtype, device=r.device) if want_q else None
+    k = r.shape[0]
+    share = torch.eye(k, dtype=r.dtype, device=r.device) if want_q else None
     guest = None
     if folds:
+        height = 0 if outside or not helps else tree.rows(partner)
         received = pair_exchange(
-            r if outside else r[:0], partner if helps else None, (0 if outside else n, n), comm
+            r if outside else r[:0], partner if helps else None, (height, n), comm
         )
         if helps and not outside:
             q, r = _qr_or_r(torch.cat([r, received]), want_q)
             if q is not None:
-                share, guest = q[:n], q[n:]
+                share, guest = q[:k], q[k:]
     for level in range(paired.bit_length() - 1):
         other = comm.rank ^ (1 << level)
-        theirs = pair_exchange(r, None if outside else other, (n, n), comm)
+        height = 0 if outside else tree.rows_of_group(other, level)
+        theirs = pair_exchange(r, None if outside else other, (height, n), comm)
         if outside:
             continue
         first = comm.rank < other
+        k = r.shape[0]
         q, r = _qr_or_r(torch.cat([r, theirs] if first else [theirs, r]), want_q)
         if q is not None and share is not None:
-            half = q[:n] if first else q[n:]
+            half = q[:k] if first else q[height:]
             share = share @ half
             guest = None if guest is None else guest @ half
     if folds:
         results = r if guest is None else torch.cat([r, guest])
-        height = 2 * n if want_q else n
+        height = (n + tree.rows(comm.rank) if want_q else n) if outside else 0
         received = pair_exchange(
             r[:0] if outside or not helps else results,
             partner if helps else None,
-            (height if outside else 0, n),
+            (height, n),
             comm,
         )
         if outside:

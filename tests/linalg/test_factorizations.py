@@ -179,6 +179,50 @@ def test_tall_qr_is_tsqr(comm):
             assert t.bytes() <= (rounds + 4) * n * n * 8
 
 
+def deficient(m, n):
+    """Return matrices of less than full column rank, by name."""
+    rng = np.random.default_rng(0)
+    constant = np.full((m, n), 3.0)
+    rank_one = rng.standard_normal((m, 1)) @ rng.standard_normal((1, n))
+    last = rng.standard_normal((m, n))
+    last[: m // 2] = 0
+    last[:, -1] = last[:, 0]
+    return {
+        "zero": np.zeros((m, n)),
+        "constant": constant,
+        "centred": constant - constant.mean(axis=0),
+        "rank one": rank_one,
+        "complex": rank_one * (1 + 2j),
+        "columns alike": last,
+    }
+
+
+@pytest.mark.parametrize("name", sorted(deficient(4, 2)))
+def test_ranks_of_fewer_rows_than_columns(comm, name):
+    """Such a rank once filled its R with zeros, and columns of Q lay in rows that are not there."""
+    n = 3
+    m = 2 * n * comm.size
+    values = deficient(m, n)[name]
+    first = [m, *[0] * (comm.size - 1)]
+    steps = [i if i < comm.size - 1 else m - sum(range(comm.size - 1)) for i in range(comm.size)]
+    counts = [first, first[::-1], steps, steps[::-1], [m // comm.size] * comm.size]
+    for each in counts:
+        begin = sum(each[: comm.rank])
+        x = xp.from_local(values[begin : begin + each[comm.rank]], split=0)
+        q, r = linalg.qr(x)
+        eye = np.eye(n, dtype=values.dtype)
+        assert_equal(xp.matmul(adjoint(q), q), eye, atol=1e-13)
+        assert_equal(xp.matmul(q, r), values, atol=1e-12)
+        assert_equal(linalg.matrix_rank(x), np.linalg.matrix_rank(values))
+        assert_equal(linalg.pinv(x), np.linalg.pinv(values), atol=1e-12)
+        assert_equal(linalg.svdvals(x), np.linalg.svd(values).S, atol=1e-12)
+        for matrix in (x, adjoint(x)):
+            u, s, vh = linalg.svd(matrix, full_matrices=False)
+            assert_equal(xp.matmul(adjoint(u), u), eye, atol=1e-13)
+            assert_equal(xp.matmul(vh, adjoint(vh)), eye, atol=1e-13)
+            assert_equal(xp.matmul(u * s, vh), np.asarray(matrix), atol=1e-12)
+
+
 # ---------------------------------------------------------------------- singular values
 
 
