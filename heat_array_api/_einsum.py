@@ -8,18 +8,19 @@ products that `_linalg.contract_axes` makes of them.
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import torch
 
-from ._core.array import Array, check_array
-from ._core.dtypes import NUMERIC, promote, to_numpy_dtype
+from ._core.array import Array
+from ._core.dtypes import promote, to_numpy_dtype
 from ._core.lift import as_operands, cast
 from ._core.redistribute import redistribute
 from ._core.views import permute
 from ._elementwise import multiply
-from ._linalg import contract_axes
+from ._linalg import contract_axes, of_masks
 from ._statistical import sum as array_sum
 
 __all__ = ["einsum"]
@@ -44,7 +45,7 @@ def einsum(subscripts: str, /, *operands: Array) -> Array:
         of leading axes, which broadcast. A letter repeated in one term takes the diagonal. Blanks
         are ignored.
     *operands : Array
-        One for each term, in any layout; numeric. Booleans beside numbers count as 0 and 1.
+        One for each term, in any layout. Masks count as 0 and 1; masks alone give a mask.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def einsum(subscripts: str, /, *operands: Array) -> Array:
         If `subscripts` cannot be read or does not fit the operands' axes, or the axes of a
         letter differ in length.
     TypeError
-        If an operand is not numeric.
+        If an operand is not an array.
 
     Examples
     --------
@@ -71,6 +72,8 @@ def einsum(subscripts: str, /, *operands: Array) -> Array:
      [11 25]]
     """
     arrays = _operands(subscripts, operands)
+    if any(x._local.dtype is torch.bool for x in arrays):
+        return of_masks(partial(einsum, subscripts), *arrays)
     labels, output = _parse(subscripts, [x.ndim for x in arrays])
     extents = _extents(subscripts, arrays, labels)
     dtype = arrays[0]._local.dtype
@@ -97,13 +100,7 @@ def _operands(subscripts: Any, operands: tuple[Any, ...]) -> list[Array]:
         raise TypeError(f"einsum: subscripts is {type(subscripts).__name__}; expected a str")
     if not operands:
         raise ValueError("einsum: there are no operands")
-    arrays = as_operands("einsum", *operands)
-    numeric = [x._local.dtype for x in arrays if x._local.dtype is not torch.bool]
-    for i, x in enumerate(arrays):
-        if numeric and x._local.dtype is torch.bool:  # a mask, as 0 and 1
-            arrays[i] = Array(x._local.to(numeric[0]), x._layout)
-        check_array("einsum", f"operand {i}", arrays[i], NUMERIC)
-    return arrays
+    return as_operands("einsum", *operands)
 
 
 def _parse(subscripts: str, ndims: list[int]) -> tuple[list[Labels], Labels]:

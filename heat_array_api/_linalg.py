@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -57,9 +57,10 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     Parameters
     ----------
     x1 : Array
-        Shape ``(..., M, K)`` or ``(K,)``, any layout; dtype numeric.
+        Shape ``(..., M, K)`` or ``(K,)``, any layout and dtype.
     x2 : Array
-        Shape ``(..., K, N)`` or ``(K,)``, any layout; dtype numeric.
+        Shape ``(..., K, N)`` or ``(K,)``, any layout and dtype. A mask counts as 0 and 1; two masks
+        give a mask.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def matmul(x1: Array, x2: Array, /) -> Array:
         If an operand is 0-d, the contracted axes differ in length, or the stacks do not
         broadcast.
     TypeError
-        If an operand is not numeric.
+        If an operand is not an array.
 
     Notes
     -----
@@ -117,8 +118,8 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     untracked = not (tracked(t1) or tracked(t2))
     if untracked and plan.product.direct and t1.dtype is t2.dtype and t1.dtype in NUMERIC.direct:
         return Array(multiply(t1, t2), plan.result)
-    check_array("matmul", "x1", x1, NUMERIC)
-    check_array("matmul", "x2", x2, NUMERIC)
+    if torch.bool in (t1.dtype, t2.dtype):
+        return of_masks(matmul, x1, x2)
     dtype = promote(t1.dtype, t2.dtype)
     shards = [
         t.reshape(layout.local_shape)
@@ -126,6 +127,23 @@ def matmul(x1: Array, x2: Array, /) -> Array:
     ]
     local = product(shards[0], shards[1], plan.operands, plan.product)
     return Array(uncarry(local.reshape(plan.result.local_shape), dtype), plan.result)
+
+
+def of_masks(contract: Callable[..., Array], *operands: Array) -> Array:
+    """Contract operands of which some are boolean, as NumPy does.
+
+    Beside numbers a mask counts as 0 and 1. Of masks alone the result is boolean: whether any
+    product is true. It is not zero where the sum of the products is not, and float32 sums of ones
+    never round to zero.
+    """
+    numbers = [x._local.dtype for x in operands if x._local.dtype is not torch.bool]
+    dtype = numbers[0] if numbers else torch.float32
+    converted = [
+        Array(x._local.to(dtype), x._layout) if x._local.dtype is torch.bool else x
+        for x in operands
+    ]
+    result = contract(*converted)
+    return result if numbers else Array(result._local != 0, result._layout)
 
 
 def matrix_transpose(x: Array, /) -> Array:
@@ -165,8 +183,8 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     Parameters
     ----------
     x1, x2 : Array
-        Any layout; dtypes numeric. Their lengths along `axis` are equal; the other axes broadcast
-        together. A complex `x1` is conjugated.
+        Any layout and dtype; masks count as 0 and 1, and two give a mask. Their lengths along
+        `axis` are equal; the other axes broadcast together. A complex `x1` is conjugated.
     axis : int
         The axis to sum over; negative if the operands differ in their number of axes.
 
@@ -182,7 +200,7 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     ValueError, IndexError
         If the lengths along `axis` differ, or other axes do not broadcast; if `axis` is missing.
     TypeError
-        If an operand is not numeric.
+        If an operand is not an array.
 
     Examples
     --------
@@ -193,8 +211,8 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     if type(x1) is not Array or type(x2) is not Array:
         x1, x2 = as_operands("vecdot", x1, x2)
     common_communicator("vecdot", x1, x2)
-    check_array("vecdot", "x1", x1, NUMERIC)
-    check_array("vecdot", "x2", x2, NUMERIC)
+    if torch.bool in (x1._local.dtype, x2._local.dtype):
+        return of_masks(partial(vecdot, axis=axis), x1, x2)
     own1, own2, plan = _plan_vecdot(x1._layout, x2._layout, as_int("vecdot", "axis", axis))
     dtype = promote(x1._local.dtype, x2._local.dtype)
     t1, t2 = _shards(x1, x2, dtype, plan.product)
@@ -207,14 +225,14 @@ def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
 
 
 def tensordot(
-    x1: Array, x2: Array, /, *, axes: int | tuple[Sequence[int], Sequence[int]] = 2
+    x1: Array, x2: Array, /, axes: int | tuple[Sequence[int], Sequence[int]] = 2
 ) -> Array:
     """Sum of products over several axes.
 
     Parameters
     ----------
     x1, x2 : Array
-        Any layout; dtypes numeric.
+        Any layout and dtype; masks count as 0 and 1, and two give a mask.
     axes : int or pair of sequences of int
         An int N: the last N axes of `x1` are summed with the first N of `x2`. A pair: those axes
         of `x1` with those of `x2`, in that order.
@@ -230,7 +248,7 @@ def tensordot(
     ValueError, IndexError
         If contracted axes differ in number or length, or are repeated; if an operand lacks one.
     TypeError
-        If an operand is not numeric, or `axes` is neither an int nor a pair of sequences.
+        If an operand is not an array, or `axes` is neither an int nor a pair of sequences.
 
     Examples
     --------
@@ -239,8 +257,8 @@ def tensordot(
     [4. 4. 4.]
     """
     x1, x2 = as_operands("tensordot", x1, x2)
-    check_array("tensordot", "x1", x1, NUMERIC)
-    check_array("tensordot", "x2", x2, NUMERIC)
+    if torch.bool in (x1._local.dtype, x2._local.dtype):
+        return of_masks(partial(tensordot, axes=axes), x1, x2)
     axes1, axes2 = _tensordot_axes(x1, x2, axes)
     for i, j in zip(axes1, axes2, strict=True):
         if x1.shape[i] != x2.shape[j]:

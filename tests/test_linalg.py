@@ -264,8 +264,6 @@ def test_matmul_errors(comm):
         x @ xp.ones(())
     with pytest.raises(ValueError, match=r"^matmul: shapes .* do not broadcast"):
         xp.matmul(xp.ones((2, 3, 4)), xp.ones((3, 4, 5)))
-    with pytest.raises(TypeError, match="x1 has dtype bool"):
-        xp.matmul(xp.ones((3, 4), dtype=xp.bool), xp.ones((4, 3)))
     with pytest.raises(TypeError, match="x2 is str"):
         xp.matmul(x, "y")
     other = comm.split(0)
@@ -393,3 +391,56 @@ def row_layout(layout):
     n = layout.ndim - 1
     split = layout.split if layout.split is None or layout.split < n else layout.split + 1
     return Layout.of((*layout.shape[:n], 1, layout.shape[n]), split, layout.counts, layout.comm)
+
+
+# ---------------------------------------------------------------------- masks
+
+
+MASKS = np.random.default_rng(5).random((2, 4, 300, 3)) > 0.5
+CONTRACTIONS = {
+    "matmul": (lambda xp, a, b: xp.matmul(a.T, b)),
+    "tensordot": (lambda xp, a, b: xp.tensordot(a, b, ((0,), (0,)))),
+    "vecdot": (lambda xp, a, b: xp.vecdot(a.T, b.T)),
+    "einsum": (lambda xp, a, b: xp.einsum("ij,ik->jk", a, b)),
+    "outer": (lambda xp, a, b: (xp.outer if xp is np else xp.linalg.outer)(a[:, 0], b[:, 1])),
+    "dot": (lambda _, a, b: a.T.dot(b)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "uint64", "float32", "complex128"])
+@pytest.mark.parametrize("name", sorted(CONTRACTIONS))
+def test_masks_count_as_numbers_and_two_give_a_mask(name, dtype):
+    """Sums of ones do not wrap round to 0, either: 300 rows are true in one column."""
+    contract = CONTRACTIONS[name]
+    mask = MASKS[0, 0].copy()
+    mask[:, 0] = True
+    other = mask if dtype == "bool" else np.arange(900).reshape(300, 3).astype(dtype)
+    every = list(layouts(mask.shape, few=True))
+    for first, second in zip(every, every[1:] + every[:1], strict=True):
+        for a, b in ((mask, other), (other, mask)):
+            expected = contract(np, a, b)
+            found = contract(xp, make(a, first), make(b, second))
+            if dtype == "uint8":  # NumPy's sums wrap, too
+                assert found.dtype == expected.dtype
+            assert_equal(found, expected, rtol=1e-6)
+    empty = np.zeros((0, 3), bool)
+    assert_equal(xp.matmul(make(empty).T, make(empty)), empty.T @ empty)
+
+
+def test_dot_of_a_stack_is_not_matmul():
+    """NumPy's `dot` contracts the last axis but one, and keeps the stack of the second operand."""
+    a, b = np.arange(12.0).reshape(4, 3), np.arange(30.0).reshape(2, 3, 5)
+    for layout in layouts(b.shape, few=True):
+        assert_equal(make(a).dot(make(b, layout)), a.dot(b))
+        assert_equal(
+            make(b, layout).transpose(0, 2, 1).dot(make(a.T)), b.transpose(0, 2, 1).dot(a.T)
+        )
+
+
+def test_axes_of_tensordot_by_position():
+    """As autoray, cotengra and opt_einsum pass them."""
+    a = np.arange(6.0).reshape(2, 3)
+    assert_equal(
+        xp.tensordot(make(a), make(a), ((0, 1), (0, 1))), np.tensordot(a, a, ((0, 1), (0, 1)))
+    )
+    assert_equal(xp.tensordot(make(a), make(a), 0), np.tensordot(a, a, 0))

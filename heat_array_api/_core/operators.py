@@ -387,7 +387,11 @@ class Operators:
     def dot(self, other: Any) -> Array:
         """Matrix product; as `numpy.ndarray.dot`."""
         scalar = not self.shape or not getattr(other, "shape", ())
-        return _ns.multiply(self, other) if scalar else _ns.matmul(self, other)
+        if scalar:
+            return _ns.multiply(self, other)
+        if len(other.shape) > 2:  # over its last axis but one, unlike matmul
+            return _ns.tensordot(self, other, axes=([-1], [-2]))
+        return _ns.matmul(self, other)
 
     def take(
         self, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise"

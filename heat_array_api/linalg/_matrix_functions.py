@@ -19,7 +19,7 @@ from .._core.arguments import as_flag, as_int
 from .._core.array import Array, check_array
 from .._core.dtypes import ANY, COMPLEX, NUMERIC, check_conversion, to_torch_dtype
 from .._core.kernels import root_of_sum
-from .._core.layout import Layout, normalize_axes, normalize_axis
+from .._core.layout import Layout, Shape, normalize_axes, normalize_axis
 from .._core.lift import as_floating, as_operands, broadcast_shape
 from .._core.redistribute import redistribute
 from .._core.tape import tracked
@@ -28,7 +28,7 @@ from .._data_type import astype, finfo
 from .._elementwise import abs as absolute
 from .._elementwise import conj, divide, greater, multiply, square, subtract
 from .._errors import shown
-from .._linalg import matmul, matrix_transpose
+from .._linalg import matmul, matrix_transpose, of_masks
 from .._manipulation import expand_dims, stack
 from .._reshape import broadcast_to
 from .._searching import where
@@ -150,10 +150,11 @@ def outer(x1: Array, x2: Array, /) -> Array:
     """
     x1, x2 = as_operands("outer", x1, x2)
     for name, x in (("x1", x1), ("x2", x2)):
-        check_array("outer", name, x, NUMERIC)
         if x.ndim != 1:
             raise ValueError(f"outer: {name} has shape {x.shape}; expected a vector")
-    return multiply(expand_dims(x1, axis=1), expand_dims(x2, axis=0))
+    return of_masks(
+        lambda x1, x2: multiply(expand_dims(x1, axis=1), expand_dims(x2, axis=0)), x1, x2
+    )
 
 
 @documented
@@ -256,7 +257,7 @@ def vector_norm(
     x = as_floating("vector_norm", x)
     axes = normalize_axes("vector_norm", axis, x.ndim)
     keepdims = as_flag("vector_norm", "keepdims", keepdims)
-    return _norm(x, axes, keepdims, _order("vector_norm", ord))
+    return _norm("vector_norm", x, axes, keepdims, _order("vector_norm", ord))
 
 
 def _order(func: str, ord: object) -> float:
@@ -268,19 +269,31 @@ def _order(func: str, ord: object) -> float:
 _MATRIX_ORDERS = "'fro', 'nuc', 1, -1, 2, -2, inf, -inf"
 
 
-def _norm(x: Array, axes: tuple[int, ...], keepdims: bool, ord: float) -> Array:
+def _norm(func: str, x: Array, axes: Shape, keepdims: bool, ord: float) -> Array:
     if ord == 2:
         squares = sum_(_squares(x), axis=axes, keepdims=keepdims)
         return Array(root_of_sum(squares._local), squares._layout)
     moduli = absolute(x)
     if math.isinf(ord):
-        return (max_ if ord > 0 else min_)(moduli, axis=axes, keepdims=keepdims)
+        return _extreme(func, moduli, axes, keepdims, ord)
     if ord == 0:
         nonzero = astype(greater(moduli, 0) | (moduli != moduli), moduli.dtype)
         return sum_(nonzero, axis=axes, keepdims=keepdims)
     if ord == 1:
         return sum_(moduli, axis=axes, keepdims=keepdims)
     return sum_(moduli**ord, axis=axes, keepdims=keepdims) ** (1 / ord)
+
+
+def _extreme(func: str, values: Array, axes: Shape, keepdims: bool, ord: float) -> Array:
+    """Return the largest of values that are not negative, or the smallest if `ord` is negative.
+
+    As in NumPy the largest of none is 0, and so is their sum.
+    """
+    if all(values.shape[axis] for axis in axes):
+        return (max_ if ord > 0 else min_)(values, axis=axes, keepdims=keepdims)
+    if ord > 0:
+        return sum_(values, axis=axes, keepdims=keepdims)
+    raise ValueError(f"{func}: ord is {ord}, but there is no element; the smallest is undefined")
 
 
 def _squares(x: Array) -> Array:
@@ -318,20 +331,20 @@ def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Order = "fro") -> A
         raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected {_MATRIX_ORDERS}")
     rows, columns = x.ndim - 2, x.ndim - 1
     if ord in ("fro", None):
-        return _norm(x, (rows, columns), keepdims, 2.0)
+        return _norm("matrix_norm", x, (rows, columns), keepdims, 2.0)
     if ord in ("nuc", 2, -2):
         values = singular_values("matrix_norm", x)
         if ord == "nuc":
             norm = sum_(values, axis=-1)
         else:
-            norm = (max_ if ord == 2 else min_)(values, axis=-1)
+            norm = _extreme("matrix_norm", values, (values.ndim - 1,), False, ord)
         return expand_dims(norm, axis=(-2, -1)) if keepdims else norm
     if ord not in (1, -1, math.inf, -math.inf):
         raise ValueError(f"matrix_norm: ord is {shown(ord)}; expected {_MATRIX_ORDERS}")
     assert isinstance(ord, (int, float))
     summed, other = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = sum_(absolute(x), axis=summed, keepdims=True)
-    extreme = (max_ if ord > 0 else min_)(sums, axis=other, keepdims=True)
+    extreme = _extreme("matrix_norm", sums, (other,), True, ord)
     return extreme if keepdims else extreme[..., 0, 0]
 
 

@@ -300,3 +300,27 @@ def test_errors(call, error, message):
     x = xp.asarray(np.arange(6.0).reshape(3, 2), split=0)
     with pytest.raises(error, match=f"^{message}"):
         call(x)
+
+
+VECTOR_ORDERS = (0, 1, 2, 3, 0.5, np.inf, -np.inf)
+MATRIX_ORDERS = ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3), (2, 3, 0), (0, 2, 2), (0, 0)])
+def test_norms_of_empty_arrays(shape):
+    """As NumPy's: the largest of no moduli is 0, the smallest does not exist."""
+    values = np.zeros(shape)
+    kinds = [("vector_norm", {"ord": o, "axis": a}) for o in VECTOR_ORDERS for a in (None, 0, -1)]
+    if len(shape) > 1:
+        kinds += [("matrix_norm", {"ord": o}) for o in MATRIX_ORDERS]
+    for layout in layouts(shape, few=True):
+        for name, options in kinds:
+            try:
+                expected = getattr(np.linalg, name)(values, **options)
+            except ValueError:
+                with pytest.raises(ValueError, match=f"{name}: ord is -"):
+                    getattr(linalg, name)(make(values, layout), **options)
+            else:
+                with np.errstate(all="ignore"):
+                    found = getattr(linalg, name)(make(values, layout), **options)
+                assert_equal(found, expected)
