@@ -31,7 +31,7 @@ from .._core.collectives import counts_of, gather, preduce, pvary, shard
 from .._core.dtypes import ANY, INTEGER, carrier, on_bits, uncarry
 from .._core.fetch import fetch_rows, pick
 from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
-from .._core.lift import broadcast_shape
+from .._core.lift import broadcast_shape, varying
 from .._core.redistribute import move, redistribute, resplit
 from .._core.views import linked, permute
 from .._creation import as_array, asarray, zeros
@@ -386,8 +386,9 @@ def take_along_axis(x: Array, indices: Array, /, *, axis: int = -1) -> Array:
         target = layout.with_shape(indices.shape, layout.split)
     local = move(indices._local, indices._layout, target)
     index = check_bounds("take_along_axis", Array(local, target), x.shape[axis], axis)
-    t = on_bits(torch.take_along_dim, x._local, indices=index, dim=axis)
-    return Array(t, target)
+    # Each rank takes other elements of an array that all of them hold.
+    source = varying(x) if x.split is None and target.split is not None else x._local
+    return Array(on_bits(torch.take_along_dim, source, indices=index, dim=axis), target)
 
 
 def _along_split(x: Array, indices: Array, axis: int) -> Array:
