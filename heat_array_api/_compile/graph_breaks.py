@@ -356,7 +356,8 @@ class CallWithBreaks:
         """Run the subgraph, call an operation on values, and begin another subgraph."""
         operation, line = caller()
         if not operation:  # the user calls it directly
-            operation = f.__qualname__.partition(".<locals>")[0].rpartition(".")[2].strip("_")
+            name = str(getattr(f, "__qualname__", type(f).__name__))
+            operation = name.partition(".<locals>")[0].rpartition(".")[2].strip("_")
         self._broken(operation, line)
         try:
             self._run(line)

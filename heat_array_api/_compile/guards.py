@@ -189,7 +189,8 @@ def _variables(function: FunctionType) -> Iterator[Any]:
             yield None
     around = function.__globals__
     file = around.get("__file__") or ""
-    if function.__module__.partition(".")[0] != PACKAGE and not file.startswith(_LIBRARIES):
+    module = str(function.__module__ or around.get("__name__") or "")  # None in made code (exec)
+    if module.partition(".")[0] != PACKAGE and not file.startswith(_LIBRARIES):
         for name in _names_of(function.__code__):
             if name in around:
                 yield around[name]
