@@ -32,17 +32,33 @@ if TYPE_CHECKING:
 Kind = Literal["index", "permute_dims", "reshape", "squeeze", "expand_dims"]
 
 
+class Step(NamedTuple):
+    """One step from an array to a view of it: an index, or a function of the namespace.
+
+    Attributes
+    ----------
+    kind : str
+        "index", or the function's name.
+    how : Any
+        The key, or the function's second argument: an order of axes, a shape, axes.
+    """
+
+    kind: Kind
+    how: Any
+
+
 class Link(NamedTuple):
-    """How a view was made: by indexing its source, or by a function of the namespace.
+    """How a view is made of its source, which is no view itself.
+
+    A view of a view leads to the same source, by one more step: so the views between need not be
+    kept, and no chain of them grows. Only an input of the tape stays a source, view or not.
 
     Attributes
     ----------
     source : Array
         Held by an ordinary reference, as by NumPy's views.
-    kind : str
-        "index", or the function's name.
-    how : Any
-        The key, or the function's second argument: an order of axes, a shape, axes.
+    steps : tuple of Step
+        One after the other; many are merged into few.
     layout : Layout or None
         The source's when the view was made; None if the view's own layout has been changed since.
     constant : bool
@@ -50,8 +66,7 @@ class Link(NamedTuple):
     """
 
     source: Array
-    kind: Kind
-    how: Any
+    steps: tuple[Step, ...]
     layout: Layout | None
     constant: bool = False
 
@@ -81,9 +96,13 @@ class Views:
 
 def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
     """Return `view`, which was made of `source`, as a view of it."""
-    view._link = _new(
-        Link, (source, kind, how, source._layout, False)
-    )  # half the time of Link(...)
+    link: Link | None = getattr(source, "_link", None)
+    steps: tuple[Step, ...] = (_new(Step, (kind, how)),)  # half the time of Step(...)
+    constant = False
+    if link is not None and not _is_input(source):
+        steps, constant = _extended(link, steps[0]), link.constant
+        source = link.source
+    view._link = _new(Link, (source, steps, source._layout, constant))
     views: Views | None = getattr(source, "_views", None)
     if views is None:
         views = source._views = Views()
@@ -91,6 +110,83 @@ def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
         views.alive()
     views.refs.append(ref(view))
     return view
+
+
+def _is_input(x: Array) -> bool:
+    """Return whether an array is an input of the tape, to which cotangents lead."""
+    return x._local.requires_grad and x._local.is_leaf
+
+
+def _extended(link: Link, step: Step) -> tuple[Step, ...]:
+    """Return the steps to a view of a view; those of a long way are merged where they can be."""
+    steps = (*link.steps, step)
+    if len(steps) <= _LONGEST:
+        return steps
+    first = shape = link.source.shape
+    merged: tuple[Step, ...] = ()
+    for each in steps:
+        found = _merged(merged, each, first, shape) if merged else None
+        merged = (*merged, each) if found is None else found
+        shape = _shape_after(each, shape)
+    return merged
+
+
+_LONGEST = 8  # to merge two steps takes longer than to select
+
+
+def _merged(
+    steps: tuple[Step, ...], step: Step, first: Shape, shape: Shape
+) -> tuple[Step, ...] | None:
+    """Return steps from an array of shape `first` with one more, from `shape`; None if it is new.
+
+    An index comes before an exchange of axes, so that it meets the index before that.
+    """
+    *before, last = steps
+    if step.kind == last.kind == "permute_dims":
+        return (*before, Step("permute_dims", tuple(last.how[i] for i in step.how)))
+    indexing = namespace()._indexing
+    if step.kind == "index" and last.kind in _BY_KIND:
+        between = first
+        for earlier in before:
+            between = _shape_after(earlier, between)
+        if last.kind == "index":
+            key = indexing.merged_keys(last.how, step.how, between, shape)
+            return None if key is None else (*before, Step("index", key))
+        found = indexing.key_before_exchange(step.how, last.how, shape)
+        if found is None:
+            return None
+        index, exchange = Step("index", found[0]), Step("permute_dims", found[1])
+        sooner = _merged(tuple(before), index, first, between) if before else None
+        return (*(sooner or (*before, index)), exchange)
+    if step.kind not in _BY_KIND and last.kind not in _BY_KIND:  # all of them reshape
+        return (*before, Step("reshape", _shape_after(step, shape)))
+    return None
+
+
+_BY_KIND = ("index", "permute_dims")
+
+
+def _shape_after(step: Step, shape: Shape) -> Shape:
+    """Return the shape of a view of an array of this shape."""
+    return tuple(_placed(step, _no_memory(shape)).shape)
+
+
+def _no_memory(shape: Shape) -> np.ndarray[Any, Any]:
+    """Return an array of NumPy's that has a shape, and its strides, but no memory."""
+    return np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), shape, _strides(shape))
+
+
+def _placed(step: Step, places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Take a step from an array of NumPy's."""
+    kind, how = step
+    if kind == "index":
+        placed: np.ndarray[Any, Any] = places[how]
+        return placed
+    if kind == "permute_dims":
+        return places.transpose(how)
+    if kind == "reshape":
+        return places.reshape(how)
+    return np.squeeze(places, how) if kind == "squeeze" else np.expand_dims(places, how)
 
 
 def permuted(x: Array, order: Shape) -> Array:
@@ -106,14 +202,19 @@ def permute(x: Array, order: Shape) -> Array:
 
 def current(link: Link) -> Array:
     """Make a view once more. Messages: those of making it."""
-    ns = namespace()
     with torch.set_grad_enabled(not link.constant):
-        made: Array = (
-            ns._indexing.getitem(link.source, link.how)
-            if link.kind == "index"
-            else getattr(ns, link.kind)(link.source, link.how)
-        )
-    return made
+        return _stages(link, link.steps)[-1]
+
+
+def _stages(link: Link, steps: Sequence[Step]) -> list[Array]:
+    """Return the source and what each step makes of it, which are views of nothing."""
+    ns = namespace()
+    stages = [ns.Array(link.source._local, link.source._layout)]
+    for kind, how in steps:
+        x = stages[-1]
+        made = ns._indexing.getitem(x, how) if kind == "index" else getattr(ns, kind)(x, how)
+        stages.append(made)
+    return stages
 
 
 # ---------------------------------------------------------------------- writing
@@ -144,21 +245,53 @@ def write_through(view: Array, by: Array | None = None) -> None:
     link: Link | None = getattr(view, "_link", None)
     if link is None:
         return
-    source, kind, how = link.source, link.kind, link.how
+    source = link.source
     if captures and type(source._local) is Tensor:  # an array outside: see `Program.__call__`
-        *_, link = _chain(view)
-        if any(x is not view and type(x._local) is not Tensor for x in _current(link.source)):
-            depends_on_values("it writes to one of several views of an array outside")
+        for other in _current(source):
+            if other is not view and type(other._local) is not Tensor and not _moved(other, view):
+                depends_on_values("it writes to one of several views of an array outside")
+        note_write(view, by)
         return
     ns = namespace()
-    value = view
-    if kind == "permute_dims":
-        value = permute(view, tuple(sorted(range(len(how)), key=how.__getitem__)))
-    elif kind != "index":
-        value = ns.reshape(view, source.shape)
+    value: Array = ns.Array(view._local, view._layout)  # no view: it must not lapse by this write
+    stages = _stages(link, link.steps[:-1])
+    for step in link.steps[:0:-1]:
+        value = _written(step, stages.pop(), value)
+    del stages  # of the source's memory, which setitem would copy
     note_write(source, view)
-    ns._indexing.setitem(source, how if kind == "index" else ..., value)
+    if link.steps[0].kind == "index":
+        ns._indexing.setitem(source, link.steps[0].how, value)
+    else:
+        ns._indexing.setitem(source, ..., _undone(link.steps[0], source.shape, value))
     write_through(source, view)
+
+
+def _moved(view: Array, source: Array) -> bool:
+    """Make a view of another view of its source, if the steps to that are the first of its own."""
+    steps, first = view._link.steps, source._link.steps
+    if len(steps) <= len(first) or steps[: len(first)] != first:
+        return False
+    view._link = view._link._replace(source=source, steps=steps[len(first) :], layout=None)
+    if not hasattr(source, "_views"):
+        source._views = Views()
+    source._views.refs.append(ref(view))
+    return True
+
+
+def _written(step: Step, stage: Array, value: Array) -> Array:
+    """Return a stage on the way to a view with the view's values in it."""
+    if step.kind != "index":
+        return _undone(step, stage.shape, value)
+    namespace()._indexing.setitem(stage, step.how, value)  # a copy: the source owns its memory, too
+    return stage
+
+
+def _undone(step: Step, shape: Shape, value: Array) -> Array:
+    """Return the values of a view with exchanged axes, or of another shape, as before."""
+    if step.kind == "permute_dims":
+        return permute(value, tuple(sorted(range(len(step.how)), key=step.how.__getitem__)))
+    undone: Array = namespace().reshape(value, shape)
+    return undone
 
 
 def is_selection(view: Array, source: Array, key: Any) -> bool:
@@ -167,24 +300,26 @@ def is_selection(view: Array, source: Array, key: Any) -> bool:
     So it is after ``source[key] += 1``, when Python writes the result back.
     """
     link: Link | None = getattr(view, "_link", None)
-    return (
-        link is not None
-        and link.source is source
-        and link.kind == "index"
-        and not view._is_stale
-        and bool(namespace()._indexing.is_same_key(link.how, key))
+    is_same_key = namespace()._indexing.is_same_key
+    if link is None or view._is_stale or not is_same_key(key, key):  # a basic one
+        return False
+    of_source: Link | None = getattr(source, "_link", None)
+    if link.source is source:
+        return (
+            len(link.steps) == 1
+            and link.steps[0].kind == "index"
+            and bool(is_same_key(link.steps[0].how, key))
+        )
+    if of_source is None or of_source.source is not link.source:
+        return False
+    steps = _extended(of_source, Step("index", key))
+    return len(steps) == len(link.steps) and all(
+        a.kind == b.kind and (is_same_key(a.how, b.how) if a.kind == "index" else a.how == b.how)
+        for a, b in zip(steps, link.steps, strict=True)
     )
 
 
 # ---------------------------------------------------------------------- questions
-
-
-def _chain(x: Array) -> Iterator[Link]:
-    """Yield the links from a view to the array that is no view."""
-    link: Link | None = getattr(x, "_link", None)
-    while link is not None:
-        yield link
-        link = getattr(link.source, "_link", None)
 
 
 def _current(x: Array) -> Iterator[Array]:
@@ -198,12 +333,12 @@ def _current(x: Array) -> Iterator[Array]:
 
 def relations(arrays: Sequence[Array]) -> list[Any]:
     """Return how arrays are related where a write to one may show in another."""
-    chains = {i: list(_chain(x)) for i, x in enumerate(arrays) if hasattr(x, "_link")}
-    if not chains:
+    links = {i: x._link for i, x in enumerate(arrays) if hasattr(x, "_link")}
+    if not links:
         return []
-    owners = [id(chains[i][-1].source) if i in chains else id(x) for i, x in enumerate(arrays)]
+    owners = [id(links[i].source) if i in links else id(x) for i, x in enumerate(arrays)]
     return [
-        (i, owners.index(owner), *((link.kind, repr(link.how)) for link in chains.get(i, ())))
+        (i, owners.index(owner), repr(links[i].steps) if i in links else "")
         for i, owner in enumerate(owners)
         if owners.count(owner) > 1
     ]
@@ -211,20 +346,12 @@ def relations(arrays: Sequence[Array]) -> list[Any]:
 
 def is_view(x: Array, shape: Shape) -> bool:
     """Return whether NumPy would reshape such an array to `shape` without a copy."""
-    links = list(_chain(x))
-    if all(map(_keeps_rows, links)):  # its elements are neighbours, as those of the first source
+    link: Link | None = getattr(x, "_link", None)
+    if link is None or all(map(_keeps_rows, link.steps)):  # its elements are neighbours
         return True
-    # The same selections of an array of NumPy's that has the shape, and no memory.
-    owner = links[-1].source.shape
-    places = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), owner, _strides(owner))
-    shapes = [link.source.shape for link in links[-2::-1]]
-    for link, after in zip(reversed(links), [*shapes, x.shape], strict=True):
-        if link.kind == "index":
-            places = places[link.how]
-        elif link.kind == "permute_dims":
-            places = places.transpose(link.how)
-        else:
-            places = places.reshape(after)
+    places = _no_memory(link.source.shape)  # the same steps from an array of NumPy's
+    for step in link.steps:
+        places = _placed(step, places)
     try:
         places.reshape(shape, copy=False)
     except ValueError:
@@ -232,12 +359,12 @@ def is_view(x: Array, shape: Shape) -> bool:
     return True
 
 
-def _keeps_rows(link: Link) -> bool:
-    """Return whether a view is a whole row of its source (``x[3]``), or has another shape only."""
-    if link.kind == "index":
-        items = link.how if isinstance(link.how, tuple) else (link.how,)
+def _keeps_rows(step: Step) -> bool:
+    """Return whether a step takes a whole row (``x[3]``), or another shape only."""
+    if step.kind == "index":
+        items = step.how if isinstance(step.how, tuple) else (step.how,)
         return all(type(item) is int for item in items)
-    return link.kind != "permute_dims"
+    return step.kind != "permute_dims"
 
 
 def _strides(shape: Shape) -> Shape:

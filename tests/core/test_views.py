@@ -7,7 +7,9 @@ copy. No other write is seen through another array, or in anybody else's memory.
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -535,3 +537,77 @@ def test_views_that_are_stale_when_a_compiled_function_returns(rows):
     assert_equal(double(x, v), (values + 1) * 2)
     assert_equal(v, (values + 1)[rows])
     assert_equal(selected(x), (values + 2)[rows])
+
+
+# ---------------------------------------------------------------------- chains keep nothing
+
+
+def test_a_chain_of_views_keeps_its_source_alone():
+    """It once kept every array in between: a hundred reversed copies of one array."""
+    x = xp.zeros(10_000, split=0)
+    x = x[::-1]
+    between = [weakref.ref(x)]
+    for _ in range(50):
+        x = x[::-1]
+        between.append(weakref.ref(x))
+    gc.collect()
+    assert sum(r() is not None for r in between) == 1
+    assert len(x._link.steps) <= 8
+
+
+STEPS = {
+    "x[1:]": lambda x: x[1:],
+    "x[::-1]": lambda x: x[::-1],
+    "x[:, ::-1]": lambda x: x[:, ::-1],
+    "x.T": lambda x: x.T,
+    "x[1:].T": lambda x: x[1:].T,
+    "x[None][0]": lambda x: x[None][0],
+    "x[:, None][:, 0]": lambda x: x[:, None][:, 0],
+    "expand, squeeze": lambda x: xp.squeeze(xp.expand_dims(x, axis=0), axis=0),
+    "x[...]": lambda x: x[...],
+}
+OF_NUMPY = STEPS | {"expand, squeeze": lambda x: np.expand_dims(x, 0)[0]}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_long_chains_of_views(name):
+    """It was a RecursionError to write to the end of a chain of 1,200 views."""
+    n = 1200
+    values = np.arange(3.0 * (n + 4)).reshape(-1, 3)
+    for layout in layouts(values.shape, few=True):
+        x, expected = make(values, layout), values.copy()
+        y, of_numpy = x, expected
+        for _ in range(n if name == "x[1:]" else 40):
+            y, of_numpy = STEPS[name](y), OF_NUMPY[name](of_numpy)
+        y[0] = -1.0
+        of_numpy[0] = -1.0
+        assert_equal(y, of_numpy)
+        assert_equal(x, expected)
+        x[...] = 5.0
+        assert_equal(y, np.full(of_numpy.shape, 5.0))
+        if name != "x[1:]":
+            assert len(y._link.steps) <= 8
+
+
+def test_views_of_views_with_the_one_between_written():
+    for layout in layouts(SHAPE, few=True):
+        x, expected = make(VALUES, layout), VALUES.copy()
+        y, z = x[::-1], x[::-1][1:3, ::2].T
+        of_y, of_z = expected[::-1], expected[::-1][1:3, ::2].T
+        y[1] = 9.0
+        of_y[1] = 9.0
+        assert_equal(z, of_z)
+        z[0] += 1.0
+        of_z[0] += 1.0
+        assert_equal(y, of_y)
+        assert_equal(x, expected)
+
+
+def test_a_view_of_an_input_of_the_tape_leads_to_the_input():
+    x = xp.asarray(VALUES, split=0)
+    a = x[1:]
+    a.requires_grad_()
+    xp.sum(a[1:, ::2] ** 2).backward()
+    expected = np.zeros(a.shape)
+    expected[1:, ::2] = 2 * VALUES[2:, ::2]
+    assert_equal(a.grad, expected)
