@@ -1,4 +1,7 @@
-"""Dtypes: NumPy's ``dtype`` objects for users, torch's inside, and one table between them.
+"""Dtypes: NumPy's for users, torch's inside, and one table between them.
+
+An array's dtype is a ``np.dtype``; NumPy's scalar type, which equals it but hashes otherwise, names
+the same dtype wherever one is taken.
 
 Torch stores uint16, uint32 and uint64 but has few kernels for them. Kernels that move data run on
 the *carrier*, a view as the signed dtype of the same width (`on_bits`); arithmetic runs NumPy's
@@ -57,10 +60,10 @@ _REAL_FLOATING = (*HALVES, torch.float32, torch.float64)
 _COMPLEX = (torch.complex64, torch.complex128)
 _DTYPES = (torch.bool, *INTEGERS, torch.float16, torch.float32, torch.float64, *_COMPLEX)
 
-TO_TORCH: Final[dict[DType, torch.dtype]] = {
+TO_TORCH: Final[dict[DType | type[np.generic], torch.dtype]] = {
     np.dtype(str(t).removeprefix("torch.")): t for t in _DTYPES
 }
-TO_NUMPY: Final[dict[torch.dtype, DType]] = {t: dtype for dtype, t in TO_TORCH.items()}
+TO_NUMPY: Final[dict[torch.dtype, DType]] = {t: np.dtype(dtype) for dtype, t in TO_TORCH.items()}
 
 try:  # NumPy has no bfloat16; ml_dtypes registers one
     import ml_dtypes
@@ -70,6 +73,7 @@ else:
     TO_NUMPY[torch.bfloat16] = np.dtype(ml_dtypes.bfloat16)
     TO_TORCH[np.dtype(ml_dtypes.bfloat16)] = torch.bfloat16
 
+TO_TORCH.update({dtype.type: t for t, dtype in TO_NUMPY.items()})
 
 WIDE_UNSIGNED: Final = frozenset({torch.uint16, torch.uint32, torch.uint64})
 
@@ -121,7 +125,7 @@ def to_numpy_dtype(dtype: torch.dtype) -> DType:
 
 
 def to_torch_dtype(dtype: Any, func: str = "dtype") -> torch.dtype:
-    """Return the torch dtype of a NumPy dtype, of a name, or of a Python scalar type.
+    """Return the torch dtype of a NumPy dtype, of a name, or of a scalar type of NumPy or Python.
 
     Raises
     ------

@@ -375,7 +375,8 @@ def as_ints(func: str, name: str, value: Any) -> Shape:
 
 def _shown(value: Any) -> str:
     """Return how errors show a value: an array by its shape, for its values may need messages."""
-    return f"an array of shape {value.shape}" if hasattr(value, "shape") else repr(value)
+    is_array = hasattr(value, "shape") and not isinstance(value, type)  # NumPy's scalar types
+    return f"an array of shape {value.shape}" if is_array else repr(value)
 
 
 def as_shape(func: str, shape: Any, name: str = "shape") -> Shape:

@@ -213,6 +213,7 @@ ELEMENT = "cannot make an array of str"
         (lambda x: xp.broadcast_to(x, square()), TypeError, "broadcast_to: shape is an a"),
         (lambda x: WINDOWS(x, square()), TypeError, "sliding_window_view: window_shape"),
         (lambda x: xp.sum(x, axis=square()), TypeError, "sum: axis is an array of shape"),
+        (lambda x: xp.sum(x, axis=xp.int8), TypeError, "sum: axis is <class 'numpy.int8'>"),
         (lambda x: xp.resplit(x, square()), TypeError, "resplit: axis is an array of sha"),
         (lambda x: xp.asarray([1, 2]).__index__(), TypeError, "__index__: the array has shape (2,"),
         # values and keys that become arrays
