@@ -44,6 +44,7 @@ __all__ = [
     "default_complex",
     "default_float",
     "from_numpy",
+    "from_torch",
     "limits",
     "numpy_kernel",
     "on_bits",
@@ -173,11 +174,45 @@ def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) ->
     """
     dtype = to_torch_dtype(values.dtype, func)
     own = np.array(values, dtype=TO_NUMPY[dtype], order="C", copy=copy or None)
-    if not own.flags.writeable:  # torch would warn
+    if not own.flags.behaved:  # unaligned or read-only, of which torch would warn
         own = own.copy()
+    if any(step < 0 or step % own.itemsize for step in own.strides):
+        own = _usual_strides(own)
     if dtype is torch.bfloat16:
         return torch.from_numpy(own.view(np.int16)).view(dtype)
     return torch.from_numpy(own)
+
+
+def _usual_strides(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return contiguous values with the strides that follow from their shape.
+
+    NumPy keeps what a flip or a field of records leaves as strides where an array has no more than
+    one row, for there they do not matter; torch refuses them.
+    """
+    lengths = [*values.shape[1:], values.itemsize]
+    strides = [math.prod(lengths[i:]) for i in range(values.ndim)]
+    return np.lib.stride_tricks.as_strided(values, strides=strides)
+
+
+def from_torch(func: str, name: str, t: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of a user's as kernels and messages take it, sharing its memory if it is one.
+
+    Raises
+    ------
+    TypeError
+        If it holds no dense values, or no array can have their dtype.
+    """
+    if t.is_meta or t.is_nested or t.layout is not torch.strided:
+        kind = "meta" if t.is_meta else "nested" if t.is_nested else str(t.layout)
+        raise TypeError(
+            f"{func}: {name} is a {kind.removeprefix('torch.')} tensor; expected a dense one"
+        )
+    if t.dtype not in ANY.all:
+        expected = "a dtype of the standard, float16 or bfloat16"
+        raise TypeError(f"{func}: {name} has dtype {t.dtype}; expected {expected}")
+    t = t.resolve_conj().resolve_neg()
+    # Torch's tape refuses what inference mode made; the other has no memory.
+    return t.clone() if t.is_inference() or t._is_zerotensor() else t
 
 
 @cache
