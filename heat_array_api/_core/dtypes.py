@@ -176,11 +176,17 @@ def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) ->
     own = np.array(values, dtype=TO_NUMPY[dtype], order="C", copy=copy or None)
     if not own.flags.behaved:  # unaligned or read-only, of which torch would warn
         own = own.copy()
-    if any(step < 0 or step % own.itemsize for step in own.strides):
-        own = _usual_strides(own)
     if dtype is torch.bfloat16:
-        return torch.from_numpy(own.view(np.int16)).view(dtype)
-    return torch.from_numpy(own)
+        return _shared(own.view(np.int16)).view(dtype)
+    return _shared(own)
+
+
+def _shared(values: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Return contiguous values as a tensor that shares their memory."""
+    try:
+        return torch.from_numpy(values)
+    except ValueError:
+        return torch.from_numpy(_usual_strides(values))
 
 
 def _usual_strides(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
