@@ -8,7 +8,6 @@ This plugin adds what is particular to the suite:
 - no settings of a test may leave what the ranks need (equal examples, no database, no
   shrinking);
 - tests that upstream skips as flaky run;
-- one mistake of the suite is mended, see `mend_suite`;
 - only rank 0 reports; it writes what happens to a file of JSON lines, as it happens, so that
   the last test of a job that dies is known.
 
@@ -25,7 +24,6 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -39,7 +37,6 @@ LOG_VARIABLE = "HEAT_ARRAY_API_CONFORMANCE_LOG"
 PROFILE = "spmd-conformance"
 FLAKY = "flaky"
 REPORT_LENGTH = 20_000
-MISSING = object()
 
 # What all ranks need, whatever the settings of a test say; all but the number of examples.
 SPMD_SETTINGS = ("derandomize", "database", "deadline", "phases", "report_multiple_bugs")
@@ -128,31 +125,10 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what upstream skips as flaky, and keep every test to the settings of the ranks."""
-    mend_suite()
     unskipped = [item.nodeid for item in items if unskip(item)]
     for item in items:
         keep_to_profile(item)
     JOURNAL.write("collected", tests=len(items), unskipped=unskipped)
-
-
-def mend_suite() -> None:
-    """Let the suite's table of promotions say of a pair that it lacks: no dtype at all.
-
-    ``test_can_cast`` compares ``promotion_table.get(pair)`` with a dtype. For a pair that is not
-    in the table that is ``None == dtype``, and NumPy's dtype objects read None as float64: the
-    test would demand that everything can be cast to float64, complex128 too.
-    """
-    from array_api_tests import dtype_helpers
-
-    dtype_helpers.EqualityMapping.get = get_or_missing
-
-
-def get_or_missing(mapping: Mapping[Any, Any], key: Any, default: Any = MISSING) -> Any:
-    """Return ``mapping[key]``, or what equals no dtype."""
-    try:
-        return mapping[key]
-    except KeyError:
-        return default
 
 
 def unskip(item: pytest.Item) -> bool:

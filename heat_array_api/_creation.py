@@ -19,18 +19,19 @@ from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
 from ._comm.communicator import Communicator, as_communicator
 from ._comm.recording import breaks
+from ._core.agreement import agreed
 from ._core.arguments import as_choice, as_flag, as_int, as_real, check_size
 from ._core.array import Array, Device, check_array, common_communicator
 from ._core.collectives import pvary, shard
 from ._core.docstrings import filled_in, template
 from ._core.dtypes import (
-    ANY,
     INTEGER_OR_BOOL,
     carrier,
     check_conversion,
     default_complex,
     default_float,
     from_numpy,
+    from_torch,
     on_bits,
     to_numpy_dtype,
     to_torch_dtype,
@@ -595,7 +596,7 @@ def _values(obj: Any, dtype: torch.dtype | None) -> Tensor:
     if hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
         obj = from_dlpack_capsule(obj)
     if isinstance(obj, Tensor):
-        t = obj.detach().cpu().resolve_conj().resolve_neg()
+        t = from_torch("asarray", "obj", obj.detach()).cpu()
         to_numpy_dtype(t.dtype)
     elif isinstance(obj, (np.ndarray, np.generic)):
         t = from_numpy("asarray", np.asarray(obj), copy=False)
@@ -649,11 +650,13 @@ def from_dlpack(
         raise TypeError(f"from_dlpack: x is {type(x).__name__}, which has no __dlpack__ method")
     copy = copy if copy is None else as_flag("from_dlpack", "copy", copy)
     communicator = as_communicator("from_dlpack", comm)
-    # torch refuses read-only NumPy arrays, and those of bfloat16; they are copied instead.
-    if isinstance(x, np.ndarray) and copy is not False:
-        values = from_numpy("from_dlpack", x, copy=False)
-    else:
-        values = from_dlpack_capsule(x)
+    values = _exported(x)
+    pointer = _pointer(x)
+    if copy is False and pointer is not None and values.data_ptr() != pointer:
+        raise ValueError(
+            "from_dlpack: copy=False, but torch shares only writable C-contiguous arrays of native "
+            "byte order, and no tensor that is lazily conjugated or negated"
+        )
     layout = new_layout("from_dlpack", tuple(values.shape), split, communicator)
     where = values.device if device is None else local_device("from_dlpack", device, communicator)
     local = shard(values, layout)
@@ -662,6 +665,24 @@ def from_dlpack(
     if layout.split is not None and communicator.size > 1:
         raise ValueError("from_dlpack: copy=False, but a split array copies its shard")
     return Array(local.view_as(local), layout)
+
+
+def _exported(x: Any) -> Tensor:
+    """Return the values of an object with the DLPack protocol, sharing its memory if possible."""
+    if isinstance(x, np.ndarray):  # torch refuses bfloat16, and what it cannot share
+        return from_numpy("from_dlpack", x, copy=False)
+    if isinstance(x, Tensor):  # whose own export drops a lazy negation
+        if x.requires_grad:
+            raise BufferError("from_dlpack: x requires a gradient; pass x.detach()")
+        return from_torch("from_dlpack", "x", x)
+    return from_torch("from_dlpack", "x", from_dlpack_capsule(x))
+
+
+def _pointer(x: Any) -> int | None:
+    """Return where the values of an array of NumPy or torch lie; None for others, and for none."""
+    if isinstance(x, np.ndarray):
+        return x.ctypes.data if x.size else None
+    return x.data_ptr() if isinstance(x, Tensor) else None
 
 
 @filled_in()
@@ -701,8 +722,7 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     """
     communicator = as_communicator("from_local", comm)
     split = None if split is None else as_int("from_local", "split", split)
-    t, problem = _as_shard(local)
-    shapes = _agreed_shapes(t, problem, split, communicator)
+    t, shapes = _agreed_shapes(local, split, communicator)
     ndim = len(shapes[0])
     axis = None
     if split is not None and ndim:
@@ -720,43 +740,37 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     return Array(view, Layout.of(shape, axis, counts, communicator))
 
 
-def _as_shard(local: Any) -> tuple[Tensor, str]:
-    """Return this rank's shard and "", or an empty tensor and what is wrong with the shard."""
+def _as_shard(local: Any) -> Tensor:
+    """Return this rank's shard. Errors name no function: `agreed` does."""
     if isinstance(local, np.ndarray):
-        try:
-            return from_numpy("from_local", local, copy=False), ""
-        except TypeError:
-            pass  # of a dtype that no array can have
-    elif not isinstance(local, Tensor):
+        return from_numpy("from_local", local, copy=False)
+    if not isinstance(local, Tensor):
         kind = type(local).__name__
-        return torch.empty(0), f"local is {kind}; expected a torch tensor or a NumPy array"
-    elif local.requires_grad:
-        problem = "local requires a gradient, which messages do not carry yet; pass local.detach()"
-        return torch.empty(0), problem
-    elif local.dtype in ANY.all:
-        return local, ""
-    expected = "a dtype of the standard, float16 or bfloat16"
-    return torch.empty(0), f"local has dtype {local.dtype}; expected {expected}"
+        raise TypeError(f"local is {kind}; expected a torch tensor or a NumPy array")
+    if local.requires_grad:
+        raise ValueError(
+            "local requires a gradient, which messages do not carry yet; pass local.detach()"
+        )
+    return from_torch("from_local", "local", local)
 
 
-def _agreed_shapes(t: Tensor, problem: str, split: int | None, comm: Communicator) -> list[Shape]:
-    """Return the shapes of all ranks' shards; raise on all of them if one cannot be a shard."""
-    shape: Shape = () if problem else tuple(t.shape)
-    dtype = "" if problem else str(t.dtype)
-    everyone = comm.allgather_object((problem, shape, dtype, split))
-    for rank, (text, *_) in enumerate(everyone):
-        if text:
-            raise (ValueError if "gradient" in text else TypeError)(
-                f"from_local: on rank {rank}, {text}"
-            )
+def _agreed_shapes(local: Any, split: int | None, comm: Communicator) -> tuple[Tensor, list[Shape]]:
+    """Return this rank's shard and the shapes of all; raise on all ranks if one cannot be one."""
+
+    def facts(t: Tensor) -> tuple[Shape, str, int | None, str]:
+        return tuple(t.shape), str(t.dtype), split, t.device.type
+
+    t, everyone = agreed("from_local", comm, lambda: _as_shard(local), facts)
+    shapes, dtypes, splits, devices = (list(values) for values in zip(*everyone, strict=True))
     for name, values in (
-        ("dtypes", [facts[2] for facts in everyone]),
-        ("numbers of axes", [len(facts[1]) for facts in everyone]),
-        ("splits", [facts[3] for facts in everyone]),
+        ("dtypes", dtypes),
+        ("numbers of axes", list(map(len, shapes))),
+        ("splits", splits),
+        ("devices", devices),
     ):
         if any(value != values[0] for value in values):
             raise ValueError(f"from_local: the ranks' {name} differ: {values}")
-    return [facts[1] for facts in everyone]
+    return t, shapes
 
 
 # ---------------------------------------------------------------------- shared with other modules

@@ -1,6 +1,7 @@
 """Dtypes and constants: the standard's chapters "Data Types", "Data Type Functions", "Constants".
 
-Dtypes are NumPy's ``dtype`` objects; nothing here sends anything.
+As in NumPy's namespace, ``xp.float64`` is NumPy's scalar type, and the dtype of an array is a
+``np.dtype``, equal to it. Nothing here sends anything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ._core.arguments import as_flag
 from ._core.array import Array, Device, check_array
 from ._core.docstrings import template
 from ._core.dtypes import (
-    TO_TORCH,
+    TO_NUMPY,
     DType,
     check_conversion,
     default_complex,
@@ -37,20 +38,20 @@ __all__ = [
     "nan", "newaxis", "pi", "result_type", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 
-bool_: Final = np.dtype("bool")
-int8: Final = np.dtype("int8")
-int16: Final = np.dtype("int16")
-int32: Final = np.dtype("int32")
-int64: Final = np.dtype("int64")
-uint8: Final = np.dtype("uint8")
-uint16: Final = np.dtype("uint16")
-uint32: Final = np.dtype("uint32")
-uint64: Final = np.dtype("uint64")
-float16: Final = np.dtype("float16")
-float32: Final = np.dtype("float32")
-float64: Final = np.dtype("float64")
-complex64: Final = np.dtype("complex64")
-complex128: Final = np.dtype("complex128")
+bool_: Final = np.bool
+int8: Final = np.int8
+int16: Final = np.int16
+int32: Final = np.int32
+int64: Final = np.int64
+uint8: Final = np.uint8
+uint16: Final = np.uint16
+uint32: Final = np.uint32
+uint64: Final = np.uint64
+float16: Final = np.float16
+float32: Final = np.float32
+float64: Final = np.float64
+complex64: Final = np.complex64
+complex128: Final = np.complex128
 
 e: Final = math.e
 inf: Final = math.inf
@@ -146,7 +147,7 @@ def _same_kind_up(source: Any, target: Any) -> bool:
     return a == b or (a, b) == (2, 3)
 
 
-def result_type(*arrays_and_dtypes: Array | DType | Scalar) -> DType:
+def result_type(*arrays_and_dtypes: Array | DType | type[np.generic] | Scalar) -> DType:
     """Return the dtype of an operation on arrays, dtypes and Python scalars.
 
     By the standard's promotion table ("Type Promotion Rules"); where that is silent, as for an
@@ -327,7 +328,7 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     return given == to_numpy_dtype(to_torch_dtype(kind, "isdtype"))
 
 
-_DTYPES: Final = tuple(dtype for dtype in TO_TORCH if dtype.kind != "V" and dtype != float16)
+_DTYPES: Final = tuple(d for d in TO_NUMPY.values() if d.kind != "V" and d != float16)
 
 
 class __array_namespace_info__:

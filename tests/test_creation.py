@@ -239,8 +239,85 @@ def test_from_local_errors_on_all_ranks():
         xp.from_local(torch.zeros(2, dtype=torch.int8 if last else torch.int16), split=0)
     with pytest.raises(ValueError, match="axes differ"):
         xp.from_local(torch.zeros((2, 2) if last else (2,)), split=0)
-    with pytest.raises(TypeError, match=f"on rank {comm.size - 1}"):
+    with pytest.raises(TypeError, match=rf"\(on rank {comm.size - 1} of {comm.size}\)"):
         xp.from_local("a" if last else torch.zeros(2), split=0)
+
+
+def forms_of_memory():
+    """Yield arrays of float64 of any strides, byte order, and alignment, with what they are."""
+    rows = np.arange(6.0).reshape(3, 2)
+    records = np.zeros(3, dtype=[("a", "i1"), ("b", "f8")])
+    records["b"] = rows[:, 0]
+    bytes_ = np.frombuffer(b"x" + rows.tobytes(), np.uint8)[1:].copy()
+    shifted = np.concatenate([bytes_[:1], bytes_])[1:].view(np.float64)
+    frozen = rows.copy()
+    frozen.flags.writeable = False
+    for n in (0, 1, 3):
+        yield f"{n} rows flipped", rows[:n][::-1]
+        yield f"{n} flipped both ways", rows[:n][::-1, ::-1]
+        yield f"{n} in one flipped row", rows[:n, 0][None, ::-1][::-1]
+        yield f"{n} of records", records["b"][:n]
+        yield f"{n} of records, flipped", records["b"][:n][::-1]
+        yield f"{n} unaligned", shifted[:n]
+        yield f"{n} read-only", frozen[:n]
+        yield f"{n} of another byte order", rows[:n].astype(">f8")[::-1]
+        yield f"{n} broadcast", np.broadcast_to(np.float64(2), (n, 2))
+
+
+FORMS = dict(forms_of_memory())
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_numpy_arrays_of_any_form(name, comm):
+    """The form of memory is a rank's own, so nothing may be refused for it."""
+    values = FORMS[name]
+    for split in (None, 0):
+        assert_equal(xp.asarray(values, split=split), values.astype(float), split=split)
+        assert_equal(xp.from_dlpack(values, split=split), values.astype(float), split=split)
+        x = xp.zeros(values.shape, split=split)
+        assert_equal(x + values, values.astype(float))
+        x[...] = values
+        assert_equal(x, values.astype(float))
+    usual = values.astype(float)
+    last = comm.rank == comm.size - 1
+    x = xp.from_local(values if last else usual, split=0)
+    assert_equal(x, np.concatenate([usual] * comm.size))
+    assert_equal(xp.cumulative_sum(x, axis=0), np.cumsum(np.concatenate([usual] * comm.size), 0))
+
+
+def test_shared_memory_of_numpy_arrays():
+    for values in (np.arange(4.0), np.arange(4.0)[::-1][:1], np.arange(4.0).reshape(1, 4)[::-1]):
+        pointer = values.__array_interface__["data"][0]
+        assert xp.from_local(values).local.data_ptr() == pointer
+        assert xp.from_dlpack(values, copy=False, split=None).local.data_ptr() == pointer
+    with pytest.raises(ValueError, match="from_dlpack: copy=False"):
+        xp.from_dlpack(np.arange(4.0)[::2], copy=False, split=None)
+
+
+def test_tensors_of_any_form(comm):
+    with torch.inference_mode():
+        inference = torch.arange(2.0, dtype=torch.float64)
+    z = torch.tensor([1 + 2j, 3 - 1j], dtype=torch.complex128)
+    last = comm.rank == comm.size - 1
+    for odd in (z.conj(), z.conj().imag, inference, torch._efficientzerotensor(2), z.expand(2, 2)):
+        usual = odd.clone().resolve_conj().resolve_neg().contiguous()
+        values = np.concatenate([usual.numpy()] * comm.size)
+        x = xp.from_local(odd if last else usual, split=0)
+        assert_equal(x, values)
+        for made in (xp.asarray(odd, split=0), xp.from_dlpack(odd, split=0)):
+            assert_equal(made, usual.numpy(), split=0)
+        w = xp.ones_like(x)
+        assert_equal(xp.autograd.grad(lambda w, x=x: xp.sum(xp.real(w * x)))(w), values.conj())
+    for odd in (z.conj(), z.conj().imag):
+        with pytest.raises(ValueError, match="from_dlpack: copy=False"):
+            xp.from_dlpack(odd, copy=False, split=None)
+    for odd in (z.to_sparse(), z.to("meta")):
+        with pytest.raises(TypeError, match=r"from_dlpack: x is a .* tensor; expected a dense one"):
+            xp.from_dlpack(odd)
+        with pytest.raises(TypeError, match=r"asarray: obj is a .* tensor; expected a dense one"):
+            xp.asarray(odd)
+        with pytest.raises(TypeError, match="__setitem__: value is Tensor; obj is a"):
+            xp.zeros(2, dtype="complex128", split=0)[...] = odd
 
 
 # ---------------------------------------------------------------------- errors and messages

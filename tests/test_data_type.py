@@ -16,12 +16,36 @@ DTYPES = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"
 DTYPES += ["float16", "float32", "float64", "complex64", "complex128"]
 
 
-def test_dtypes_are_numpys():
+def test_dtypes_are_numpys_scalar_types():
     for name in DTYPES:
         dtype = getattr(xp, name)
-        assert isinstance(dtype, np.dtype)
-        assert dtype == np.dtype(name)
-        assert xp.zeros(2, dtype=dtype).dtype == dtype
+        assert dtype is getattr(np, name)
+        assert dtype(1) == 1
+        assert (dtype == None) is False  # noqa: E711  np.dtype("float64") equals None
+        found = xp.zeros(2, dtype=dtype).dtype
+        assert isinstance(found, np.dtype)
+        assert found == dtype
+        assert dtype == found
+
+
+@pytest.mark.parametrize("name", [*DTYPES, "bfloat16"])
+def test_a_scalar_type_names_its_dtype(name):
+    scalar = getattr(xp, name, None) or getattr(ml_dtypes, name)
+    dtype = np.dtype(scalar)
+    x = xp.zeros(2, dtype=scalar)
+    assert xp.astype(xp.zeros(2), scalar).dtype == dtype
+    assert xp.asarray(np.zeros(2, dtype=scalar)).dtype == dtype
+    promoted = xp.result_type(scalar, x, dtype)
+    assert isinstance(promoted, np.dtype)
+    assert promoted == dtype
+    assert xp.can_cast(scalar, dtype)
+    assert xp.can_cast(x, scalar)
+    assert xp.isdtype(scalar, dtype)
+    assert xp.isdtype(dtype, ("bool", scalar))
+    if dtype.kind in "fcV":
+        assert xp.finfo(scalar) == xp.finfo(dtype) == xp.finfo(x)
+    elif dtype.kind in "iu":
+        assert xp.iinfo(scalar) == xp.iinfo(dtype) == xp.iinfo(x)
 
 
 def test_astype_of_all_pairs():
@@ -70,6 +94,7 @@ def test_result_type_and_can_cast():
     assert not xp.can_cast(xp.float64, xp.int64)
     assert xp.can_cast(xp.zeros(2, dtype="float32"), xp.float64)
     assert xp.can_cast(xp.float32, xp.complex64)
+    assert not xp.can_cast(xp.complex128, xp.float64)
 
 
 def test_isdtype():
@@ -140,7 +165,7 @@ def test_constants():
 
 def test_options():
     before = xp.get_options()
-    with xp.set_options(default_split=1, default_dtype="float32"):
+    with xp.set_options(default_split=1, default_dtype=xp.float32):
         assert xp.get_options() == {**before, "default_split": 1, "default_dtype": xp.float32}
         with xp.set_options(default_split=None):
             assert xp.get_options()["default_split"] is None

@@ -29,7 +29,7 @@ from .schedule import dependencies, functional, plan, united
 
 _VALUES: tuple[type, ...] = (
     *(bool, int, float, complex, str, bytes, type(None), slice),
-    *(np.generic, np.dtype, Layout, Communicator, Device),
+    *(np.generic, np.dtype, type, Layout, Communicator, Device),
 )
 
 Written = list[tuple[int, Layout]]

@@ -1,4 +1,7 @@
-"""Dtypes: NumPy's ``dtype`` objects for users, torch's inside, and one table between them.
+"""Dtypes: NumPy's for users, torch's inside, and one table between them.
+
+An array's dtype is a ``np.dtype``; NumPy's scalar type, which equals it but hashes otherwise, names
+the same dtype wherever one is taken.
 
 Torch stores uint16, uint32 and uint64 but has few kernels for them. Kernels that move data run on
 the *carrier*, a view as the signed dtype of the same width (`on_bits`); arithmetic runs NumPy's
@@ -42,6 +45,7 @@ __all__ = [
     "default_complex",
     "default_float",
     "from_numpy",
+    "from_torch",
     "limits",
     "numpy_kernel",
     "on_bits",
@@ -58,10 +62,10 @@ _REAL_FLOATING = (*HALVES, torch.float32, torch.float64)
 _COMPLEX = (torch.complex64, torch.complex128)
 _DTYPES = (torch.bool, *INTEGERS, torch.float16, torch.float32, torch.float64, *_COMPLEX)
 
-TO_TORCH: Final[dict[DType, torch.dtype]] = {
+TO_TORCH: Final[dict[DType | type[np.generic], torch.dtype]] = {
     np.dtype(str(t).removeprefix("torch.")): t for t in _DTYPES
 }
-TO_NUMPY: Final[dict[torch.dtype, DType]] = {t: dtype for dtype, t in TO_TORCH.items()}
+TO_NUMPY: Final[dict[torch.dtype, DType]] = {t: np.dtype(dtype) for dtype, t in TO_TORCH.items()}
 
 try:  # NumPy has no bfloat16; ml_dtypes registers one
     import ml_dtypes
@@ -71,6 +75,7 @@ else:
     TO_NUMPY[torch.bfloat16] = np.dtype(ml_dtypes.bfloat16)
     TO_TORCH[np.dtype(ml_dtypes.bfloat16)] = torch.bfloat16
 
+TO_TORCH.update({dtype.type: t for t, dtype in TO_NUMPY.items()})
 
 WIDE_UNSIGNED: Final = frozenset({torch.uint16, torch.uint32, torch.uint64})
 
@@ -122,7 +127,7 @@ def to_numpy_dtype(dtype: torch.dtype) -> DType:
 
 
 def to_torch_dtype(dtype: Any, func: str = "dtype") -> torch.dtype:
-    """Return the torch dtype of a NumPy dtype, of a name, or of a Python scalar type.
+    """Return the torch dtype of a NumPy dtype, of a name, or of a scalar type of NumPy or Python.
 
     Raises
     ------
@@ -170,11 +175,51 @@ def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) ->
     """
     dtype = to_torch_dtype(values.dtype, func)
     own = np.array(values, dtype=TO_NUMPY[dtype], order="C", copy=copy or None)
-    if not own.flags.writeable:  # torch would warn
+    if not own.flags.behaved:  # unaligned or read-only, of which torch would warn
         own = own.copy()
     if dtype is torch.bfloat16:
-        return torch.from_numpy(own.view(np.int16)).view(dtype)
-    return torch.from_numpy(own)
+        return _shared(own.view(np.int16)).view(dtype)
+    return _shared(own)
+
+
+def _shared(values: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Return contiguous values as a tensor that shares their memory."""
+    try:
+        return torch.from_numpy(values)
+    except ValueError:
+        return torch.from_numpy(_usual_strides(values))
+
+
+def _usual_strides(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return contiguous values with the strides that follow from their shape.
+
+    NumPy keeps what a flip or a field of records leaves as strides where an array has no more than
+    one row, for there they do not matter; torch refuses them.
+    """
+    lengths = [*values.shape[1:], values.itemsize]
+    strides = [math.prod(lengths[i:]) for i in range(values.ndim)]
+    return np.lib.stride_tricks.as_strided(values, strides=strides)
+
+
+def from_torch(func: str, name: str, t: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of a user's as kernels and messages take it, sharing its memory if it is one.
+
+    Raises
+    ------
+    TypeError
+        If it holds no dense values, or no array can have their dtype.
+    """
+    if t.is_meta or t.is_nested or t.layout is not torch.strided:
+        kind = "meta" if t.is_meta else "nested" if t.is_nested else str(t.layout)
+        raise TypeError(
+            f"{func}: {name} is a {kind.removeprefix('torch.')} tensor; expected a dense one"
+        )
+    if t.dtype not in ANY.all:
+        expected = "a dtype of the standard, float16 or bfloat16"
+        raise TypeError(f"{func}: {name} has dtype {t.dtype}; expected {expected}")
+    t = t.resolve_conj().resolve_neg()
+    # Torch's tape refuses what inference mode made; the other has no memory.
+    return t.clone() if t.is_inference() or t._is_zerotensor() else t
 
 
 @cache

@@ -379,6 +379,8 @@ def as_ints(func: str, name: str, value: Any) -> Shape:
 
 def _may_be_ints(value: Any) -> bool:
     """Return whether an object may hold integers, from its type and dtype alone."""
+    if isinstance(value, type):
+        return False
     dtype = getattr(value, "dtype", None)
     if dtype is not None:
         return np.issubdtype(dtype, np.integer)

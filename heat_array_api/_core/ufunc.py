@@ -31,7 +31,7 @@ def array_ufunc(
         return NotImplemented
     name = _UFUNCS.get(name, name)
     function = getattr(xp, name, None) or getattr(xp.special, name, None)
-    if function is None or isinstance(function, np.dtype):
+    if function is None or isinstance(function, type):
         return NotImplemented
     if ufunc.__name__ in ("fabs", "rint") and xp.isdtype(inputs[0].dtype, "integral"):
         inputs = (xp.astype(inputs[0], xp.get_options()["default_dtype"]),)  # floats, as NumPy's

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from .._autograd import hessian_products, stop_gradient, with_value
 from .._comm.communicator import Communicator
+from .._comm.recording import capturing
+from .._core.agreement import agreed
 from .._core.array import Array, common_communicator
 from .._core.collectives import broadcast, pvary
-from .._core.layout import Layout
+from .._core.layout import Layout, Shape
 from .._core.redistribute import redistribute
 from .._core.torch_internals import _BatchNorm
 from .._core.trees import leaves, rebuilt
@@ -158,13 +160,16 @@ def module_apply(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         its statistics would be those of one shard.
     ValueError
         If an array is split along another axis, arrays have different counts, or a result has not
-        one row for each row of the batch.
+        one row for each row of the batch, or rows of different shapes or dtypes on the ranks.
+    RuntimeError
+        If the module fails on any rank; a builtin error keeps its type.
 
     Notes
     -----
     ``loss.backward()`` accumulates the gradient of the global loss in ``parameter.grad``, the same
-    on every rank, so that any torch optimiser keeps the parameters equal. The call sends nothing;
-    the backward pass sends one allreduce for all parameters of one dtype.
+    on every rank, so that any torch optimiser keeps the parameters equal. For a split batch the
+    call sends one small allgather, of shapes and errors; the backward pass sends one allreduce for
+    all parameters of one dtype.
 
     Examples
     --------
@@ -190,9 +195,40 @@ def module_apply(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         result = module(*args, **kwargs)
     else:
         parameters = _varying_parameters(module, comm)
-        result = torch.func.functional_call(module, parameters, args, kwargs)
+        result = _agreed_rows(
+            lambda: torch.func.functional_call(module, parameters, args, kwargs), layout
+        )
     results = [_as_array(t, layout, comm) for t in leaves(result)]
     return rebuilt(result, iter(results))
+
+
+def _agreed_rows(call: Callable[[], Any], batch: Layout) -> Any:
+    """Return a module's result of this rank's rows; raise on all ranks if it fails on any."""
+
+    def checked() -> Any:
+        result = call()
+        for t in leaves(result):
+            if isinstance(t, Tensor) and t.shape[:1] != (batch.count,):
+                raise ValueError(
+                    f"the module makes a tensor of shape {tuple(t.shape)} of {batch.count} rows; "
+                    "expected one row for each"
+                )
+        return result
+
+    def kinds(result: Any) -> list[tuple[Shape, str] | None]:
+        tensors = (t if isinstance(t, Tensor) else None for t in leaves(result))
+        return [None if t is None else (tuple(t.shape[1:]), str(t.dtype)) for t in tensors]
+
+    if capturing():
+        return checked()
+    result, everyone = agreed("module_apply", batch.comm, checked, kinds)
+    other = next((rank for rank, found in enumerate(everyone) if found != everyone[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"module_apply: the rows' shapes and dtypes are {everyone[0]} on rank 0, but "
+            f"{everyone[other]} on rank {other}"
+        )
+    return result
 
 
 def _refuse_batch_statistics(module: nn.Module) -> None:
@@ -246,9 +282,4 @@ def _as_array(t: Any, batch: Layout | None, comm: Communicator) -> Any:
     shape = tuple(t.shape)
     if batch is None:
         return Array(t, Layout.replicated(shape, comm))
-    if not shape or shape[0] != batch.count:
-        raise ValueError(
-            f"module_apply: the module makes a tensor of shape {shape} of {batch.count} rows; "
-            "expected one row for each"
-        )
     return Array(t, Layout.of((batch.shape[0], *shape[1:]), 0, batch.counts, comm))

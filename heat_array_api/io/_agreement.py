@@ -7,7 +7,6 @@ error is raised on all ranks or on none.
 
 from __future__ import annotations
 
-import builtins
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .._comm.communicator import Communicator
+from .._core.agreement import agreed
 
 T = TypeVar("T")
 
@@ -36,28 +36,13 @@ def attempt(
 ) -> T:
     """Run `step` on every rank; if it fails on any rank, raise the same error on all.
 
-    `step` must not communicate. `same` returns the part of its result that must be equal on all
-    ranks. The error is that of the lowest failing rank, of the same type if that is a builtin,
-    else a RuntimeError; `func` is the public function, for the message. Messages: one small
-    allgather.
+    As `agreed`, of which it is one small allgather; and `same` returns the part of the result that
+    must be equal on all ranks.
     """
-    cause: Exception | None = None
-    try:
-        result = step()
-        report: tuple[str, str, object] = ("", "", same(result))
-    except Exception as error:
-        cause = error
-        report = (type(error).__name__, _text(error), None)
-    reports = comm.allgather_object(report)
-    failed = [rank for rank, (kind, _, _) in enumerate(reports) if kind]
-    if failed:
-        kind, text, _ = reports[failed[0]]
-        ranks = ", ".join(map(str, failed))
-        where = "" if len(failed) == comm.size else f" (on rank {ranks} of {comm.size})"
-        raise _error_type(kind)(f"{func}: {text}{where}") from cause
-    if any(other[2] != reports[0][2] for other in reports):
-        seen = "; ".join(f"rank {rank}: {other[2]}" for rank, other in enumerate(reports))
-        raise RuntimeError(f"{func}: the ranks see different files: {seen}")
+    result, seen = agreed(func, comm, step, same)
+    if any(other != seen[0] for other in seen):
+        each = "; ".join(f"rank {rank}: {other}" for rank, other in enumerate(seen))
+        raise RuntimeError(f"{func}: the ranks see different files: {each}")
     return result
 
 
@@ -104,20 +89,6 @@ class Deferred:
                 raise self.problem
 
         attempt(self._func, self._comm, step)
-
-
-def _text(error: Exception) -> str:
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])  # str(KeyError) is the repr of its argument
-    return str(error) or type(error).__name__
-
-
-def _error_type(name: str) -> type[Exception]:
-    found = getattr(builtins, name, None)
-    if not isinstance(found, type) or not issubclass(found, Exception):
-        return RuntimeError
-    # The constructors of Unicode errors take more than a message.
-    return ValueError if issubclass(found, UnicodeError) else found
 
 
 def missing_package(package: str, extra: str) -> ImportError:

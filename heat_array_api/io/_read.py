@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .._comm.communicator import as_communicator
 from .._core.array import Array
-from .._core.dtypes import COMPLEX, TO_TORCH, to_numpy_dtype, to_torch_dtype
+from .._core.dtypes import COMPLEX, TO_TORCH, from_numpy, to_numpy_dtype, to_torch_dtype
 from .._core.layout import Layout, Shape
 from .._core.redistribute import redistribute
 from .._creation import local_device, new_layout
@@ -245,10 +245,7 @@ def _read_block(source: Source, selection: Selection, dtype: torch.dtype) -> Ten
     with np.errstate(invalid="ignore", over="ignore"):
         values = np.flip(source.read(selection.slab, wanted), selection.flipped)
         values = np.asarray(values).astype(wanted, order="C", copy=False)
-    # torch accepts neither read-only arrays nor negative strides (of a single, flipped row).
-    if not values.flags.writeable or min(values.strides, default=0) < 0:
-        values = values.copy()
-    return torch.from_numpy(values)
+    return from_numpy("load", values, copy=False)
 
 
 def _read_rows(

@@ -203,6 +203,36 @@ def test_module_apply_refuses(comm):
             autograd.module_apply(Sum(), xp.ones((4 * comm.size, 2), split=0))
 
 
+def test_a_module_that_fails_on_one_rank(comm):
+    """What a module makes of one rank's rows is raised on all, which then go on together."""
+
+    class Fails(nn.Module):
+        def __init__(self, what):
+            super().__init__()
+            self.what = what
+
+        def forward(self, x):
+            if comm.rank < comm.size - 1:
+                return x * 2
+            if self.what == "kind":
+                return x.float()
+            return x[:1] if self.what == "rows" else x @ x
+
+    x = xp.ones((2 * comm.size, 3), split=0)
+    where = rf" \(on rank {comm.size - 1} of {comm.size}\)" if comm.size > 1 else ""
+    with pytest.raises(RuntimeError, match=rf"^module_apply: mat1 and mat2 .*{where}$"):
+        autograd.module_apply(Fails("raise"), x)
+    with pytest.raises(ValueError, match=rf"^module_apply: the module makes .* each{where}$"):
+        autograd.module_apply(Fails("rows"), x)
+    if comm.size > 1:
+        with pytest.raises(ValueError, match="module_apply: the rows' shapes and dtypes are"):
+            autograd.module_apply(Fails("kind"), x)
+    with xp.trace() as t:
+        doubled = autograd.module_apply(nn.Identity(), x)
+    assert [event.collective for event in t.events] == ["allgather_object"] * (comm.size > 1)
+    assert_equal(doubled, np.ones((2 * comm.size, 3)))
+
+
 # ---------------------------------------------------------------------- rules of one's own
 
 

@@ -122,14 +122,15 @@ def test_nested_arguments_and_results(check):
     def f(tree, *, scale, flag=False):
         u, v = tree["point"]
         total = xp.sum(u) * scale
-        return {"point": point(u + v, total), "rest": [v, None, 3, "x"], "flag": flag}
+        rest = [v, None, 3, "x", xp.float32, u.dtype]
+        return {"point": point(u + v, total), "rest": rest, "flag": flag}
 
     u, v = random((6, 2)), random((6, 2), split=1, seed=1)
     for _ in range(2):
         result = f({"point": point(u, v)}, scale=2.0)
         assert type(result["point"]) is point
         assert result["rest"][0] is v
-        assert result["rest"][1:] == [None, 3, "x"]
+        assert result["rest"][1:] == [None, 3, "x", np.float32, np.dtype("float64")]
         assert result["flag"] is False
         check(result["point"].u, np.asarray(u) + np.asarray(v))
         check(result["point"].v, 2 * np.sum(np.asarray(u)))

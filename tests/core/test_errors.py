@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+import torch
 
 import heat_array_api as xp
 
@@ -213,6 +214,7 @@ ELEMENT = "cannot make an array of str"
         (lambda x: xp.broadcast_to(x, square()), TypeError, "broadcast_to: shape is an a"),
         (lambda x: WINDOWS(x, square()), TypeError, "sliding_window_view: window_shape"),
         (lambda x: xp.sum(x, axis=square()), TypeError, "sum: axis is an array of shape"),
+        (lambda x: xp.sum(x, axis=xp.int8), TypeError, "sum: axis is <class 'numpy.int8'>"),
         (lambda x: xp.resplit(x, square()), TypeError, "resplit: axis is an array of sha"),
         (lambda x: xp.asarray([1, 2]).__index__(), TypeError, "__index__: the array has shape (2,"),
         # values and keys that become arrays
@@ -275,12 +277,18 @@ def test_what_one_rank_does_wrong_all_ranks_hear():
     comm = xp.world()
     last = comm.rank == comm.size - 1
     good = np.zeros(2)
+    where = rf" \(on rank {comm.size - 1} of {comm.size}\)" if comm.size > 1 else ""
+    dense = torch.ones(2, dtype=torch.float64)
     for bad, error, message in (
-        ([1, 2], TypeError, "local is list"),
-        (np.asarray(["a", "b"]), TypeError, "local has dtype <U1"),
-        (np.asarray([None, 1]), TypeError, "local has dtype object"),
+        ([1, 2], TypeError, "local is list; .*"),
+        (np.asarray(["a", "b"]), TypeError, r"dtype dtype\('<U1'\) is not .*"),
+        (np.asarray([None, 1]), TypeError, r"dtype dtype\('O'\) is not supported"),
+        (dense.to_sparse(), TypeError, "local is a sparse_coo tensor; expected a dense one"),
+        (dense.to("meta"), TypeError, "local is a meta tensor; expected a dense one"),
+        (dense.to(torch.float8_e5m2), TypeError, r"local has dtype torch\.float8_e5m2; .*"),
+        (dense.clone().requires_grad_(), ValueError, "local requires a gradient, .*"),
     ):
-        with pytest.raises(error, match=f"from_local: on rank {comm.size - 1}, {message}"):
+        with pytest.raises(error, match=f"^from_local: {message}{where}$"):
             xp.from_local(bad if last else good, split=0)
     if comm.size > 1:
         for bad in (np.zeros((2, 2)), np.zeros(2, dtype="float32")):
