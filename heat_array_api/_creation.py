@@ -27,6 +27,7 @@ from ._core.dtypes import (
     INTEGER_OR_BOOL,
     carrier,
     check_conversion,
+    check_unmasked,
     default_complex,
     default_float,
     from_numpy,
@@ -134,6 +135,7 @@ def full(
 ) -> Array:
     """Make an array that is full of one value, whose dtype is the default of `dtype`."""
     if isinstance(fill_value, (Array, np.ndarray, np.generic)):
+        check_unmasked("full", fill_value)
         dtype = fill_value.dtype if dtype is None else dtype
         fill_value = fill_value.item()
     return _full("full", shape, fill_value, dtype, device, split, comm)
@@ -153,7 +155,10 @@ def _number(func: str, name: str, value: Any) -> Any:
 
 def _scalar(value: Any) -> Any:
     """Return a 0-d array or NumPy scalar as a Python scalar, all else as it is."""
-    return value.item() if isinstance(value, (Array, np.ndarray, np.generic)) else value
+    if not isinstance(value, (Array, np.ndarray, np.generic)) or value.dtype.kind in "mM":
+        return value  # a time's item may be an integer
+    check_unmasked("full", value)
+    return value.item()
 
 
 def _full(
@@ -580,7 +585,8 @@ def _values(obj: Any, dtype: torch.dtype | None) -> Tensor:
         t = obj.detach().cpu().resolve_conj().resolve_neg()
         to_numpy_dtype(t.dtype)
     elif isinstance(obj, (np.ndarray, np.generic)):
-        t = from_numpy("asarray", np.asarray(obj), copy=False)
+        values = obj if isinstance(obj, np.ndarray) else np.asarray(obj)
+        t = from_numpy("asarray", values, copy=False)
     else:
         t, dtype = _parsed(obj, dtype), None
     if dtype is None:
@@ -611,6 +617,7 @@ def _stacked(obj: Any) -> Any:
     """Replace the Arrays in nested sequences by their values, and empty lists by float arrays."""
     if isinstance(obj, (list, tuple)):
         return [_stacked(item) for item in obj]
+    check_unmasked("asarray", obj)
     return obj.__array__() if isinstance(obj, Array) else obj
 
 
@@ -629,6 +636,7 @@ def from_dlpack(
         return _convert(x, None, device, copy, split, comm)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"from_dlpack: x is {type(x).__name__}, which has no __dlpack__ method")
+    check_unmasked("from_dlpack", x)
     communicator = as_communicator(comm)
     # torch refuses read-only NumPy arrays, and those of bfloat16; they are copied instead.
     if isinstance(x, np.ndarray) and copy is not False:
@@ -702,6 +710,9 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
 
 def _as_shard(local: Any) -> tuple[Tensor, str]:
     """Return this rank's shard and "", or an empty tensor and what is wrong with the shard."""
+    if isinstance(local, np.ma.MaskedArray):
+        problem = "a masked array would lose its mask; pass its filled(value), or its data"
+        return torch.empty(0), problem
     if isinstance(local, np.ndarray):
         try:
             return from_numpy("from_local", local, copy=False), ""

@@ -6,6 +6,9 @@ others would wait for it.
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import torch
 from torch import Tensor
 
@@ -95,7 +98,20 @@ def _shift(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pow(a: Tensor, b: Tensor | complex) -> Tensor:
-    return torch.pow(a, b)
+    """Return ``a ** b`` with the special cases of the standard, for a number `b` too.
+
+    Where `b` is a number, torch's kernel of 1/2 is the square root, which differs for -0 and
+    -infinity, that of -2 overflows half way, and others use `b` in double precision.
+    """
+    if isinstance(b, Tensor) or b in _EXACT_POWERS:
+        return torch.pow(a, b)
+    if b == 0.5:
+        return torch.sqrt(a.masked_fill(a == -math.inf, math.inf) + 0.0)  # -0 + 0 is 0
+    return torch.pow(a, a.new_full((), b))
+
+
+# Of these torch's kernels for numbers multiply or divide: fast, and no less accurate.
+_EXACT_POWERS: Final = frozenset({-1, 0, 1, 2, 3})
 
 
 def floor_divide(a: Tensor, b: Tensor) -> Tensor:
