@@ -156,7 +156,7 @@ def as_operands(
         if isinstance(value, np.generic) and value.dtype.kind not in "mM":
             value = value.item()  # a time's may be an integer
         if isinstance(value, np.ndarray):
-            check_plain(func, names[i] if names else f"x{i + 1}", value)
+            _check_plain(func, names[i] if names else f"x{i + 1}", value)
             local = from_numpy(func, value).to(device)
         elif isinstance(value, (bool, int, float, complex)):
             dtype = promote_scalar(base, value)
@@ -172,7 +172,7 @@ def as_operands(
     return operands
 
 
-def check_plain(func: str, name: str, values: np.ndarray[Any, Any]) -> None:
+def _check_plain(func: str, name: str, values: np.ndarray[Any, Any]) -> None:
     """Raise TypeError if an operand is of a subclass of `numpy.ndarray` with operators of its own.
 
     What those mean (a matrix product, a unit, a mask) would be lost.

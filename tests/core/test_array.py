@@ -184,26 +184,6 @@ def test_numpy_conversion():
                 np.asarray(x, copy=False)
 
 
-def test_ufuncs_stay_distributed():
-    for layout in layouts(SHAPE, few=True):
-        x = make(VALUES, layout)
-        for result, expected in (
-            (np.add(x, 1.0), VALUES + 1.0),
-            (np.float64(2.0) * x, 2.0 * VALUES),
-            (np.sin(x), np.sin(VALUES)),
-            (np.arctan2(x, x), np.arctan2(VALUES, VALUES)),
-            (np.power(np.absolute(x), 2.0), VALUES**2),
-            (np.add.reduce(x, axis=1), VALUES.sum(axis=1)),
-            (np.maximum.reduce(x), VALUES.max(axis=0)),
-        ):
-            assert isinstance(result, xp.Array)
-            assert_equal(result, expected)
-        with pytest.raises(TypeError):
-            np.add(x, 1.0, out=np.zeros(SHAPE))
-        with pytest.raises(TypeError):
-            np.frexp(x)
-
-
 def test_copies_and_pickles():
     for layout in layouts(SHAPE):
         for dtype in ("float64", "uint16", "bool", "complex64"):
