@@ -107,7 +107,7 @@ def pow(a: Tensor, b: Tensor | complex) -> Tensor:
         return torch.pow(a, b)
     if b == 0.5:
         return torch.sqrt(a.masked_fill(a == -math.inf, math.inf) + 0.0)  # -0 + 0 is 0
-    return torch.pow(a, a.new_full((), b))
+    return torch.pow(a, torch.tensor(b, dtype=a.dtype, device=a.device))
 
 
 # Of these torch's kernels for numbers multiply or divide: fast, and no less accurate.
