@@ -100,13 +100,17 @@ def _shift(a: Tensor, b: Tensor) -> Tensor:
 def pow(a: Tensor, b: Tensor | complex) -> Tensor:
     """Return ``a ** b`` with the special cases of the standard, for a number `b` too.
 
-    Where `b` is a number, torch's kernel of 1/2 is the square root, which differs for -0 and
-    -infinity, that of -2 overflows half way, and others use `b` in double precision.
+    Where `b` is a number, torch's roots are wrong for -0 and -infinity, its power -2 overflows half
+    way, and for others it does not round `b` to the dtype.
     """
     if isinstance(b, Tensor) or b in _EXACT_POWERS:
         return torch.pow(a, b)
-    if b == 0.5:
-        return torch.sqrt(a.masked_fill(a == -math.inf, math.inf) + 0.0)  # -0 + 0 is 0
+    if b == -2:
+        return torch.square(torch.reciprocal(a))
+    if b in (0.5, -0.5):
+        positive = torch.nan_to_num(a, nan=math.nan, posinf=math.inf, neginf=math.inf)
+        root = torch.sqrt(positive + 0.0)  # -0 + 0 is 0
+        return root if b == 0.5 else torch.reciprocal(root)
     return torch.pow(a, torch.tensor(b, dtype=a.dtype, device=a.device))
 
 
