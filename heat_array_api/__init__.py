@@ -32,6 +32,7 @@ from . import _searching as _searching
 from . import _set as _set
 from . import _sorting as _sorting
 from . import _statistical as _statistical
+from . import _ufuncs as _ufuncs
 from . import _utility as _utility
 from . import autograd as autograd
 from . import fft as fft

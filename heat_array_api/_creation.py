@@ -19,7 +19,6 @@ from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
 from ._comm.communicator import Communicator, as_communicator
 from ._comm.recording import breaks
-from ._core.agreement import agreed
 from ._core.arguments import as_choice, as_flag, as_int, as_real, check_size
 from ._core.array import Array, Device, check_array, common_communicator
 from ._core.collectives import pvary, shard
@@ -28,6 +27,7 @@ from ._core.dtypes import (
     INTEGER_OR_BOOL,
     carrier,
     check_conversion,
+    check_unmasked,
     default_complex,
     default_float,
     from_numpy,
@@ -38,6 +38,7 @@ from ._core.dtypes import (
 )
 from ._core.layout import Layout, Shape, as_shape, normalize_axis, resized
 from ._core.lift import Scalar, filled
+from ._core.local_data import agreed_shards, exported, pointer_of
 from ._core.redistribute import resplit
 from ._errors import CommunicatorMismatchError, shown
 from ._options import UNSET, Unset, default_split
@@ -136,6 +137,7 @@ def full(
 ) -> Array:
     """Make an array that is full of one value, whose dtype is the default of `dtype`."""
     if isinstance(fill_value, (Array, np.ndarray, np.generic)):
+        check_unmasked("full", fill_value)
         dtype = fill_value.dtype if dtype is None else dtype
         fill_value = _single("full", fill_value)
     return _full("full", shape, fill_value, dtype, device, split, comm)
@@ -155,7 +157,10 @@ def _number(func: str, name: str, value: Any) -> Any:
 
 def _scalar(value: Any) -> Any:
     """Return a 0-d array or NumPy scalar as a Python scalar, all else as it is."""
-    return value.item() if isinstance(value, (Array, np.ndarray, np.generic)) else value
+    if not isinstance(value, (Array, np.ndarray, np.generic)) or value.dtype.kind in "mM":
+        return value  # a time's item may be an integer
+    check_unmasked("full", value)
+    return value.item()
 
 
 def _single(func: str, value: Any) -> Any:
@@ -599,7 +604,8 @@ def _values(obj: Any, dtype: torch.dtype | None) -> Tensor:
         t = from_torch("asarray", "obj", obj.detach()).cpu()
         to_numpy_dtype(t.dtype)
     elif isinstance(obj, (np.ndarray, np.generic)):
-        t = from_numpy("asarray", np.asarray(obj), copy=False)
+        values = obj if isinstance(obj, np.ndarray) else np.asarray(obj)
+        t = from_numpy("asarray", values, copy=False)
     else:
         t, dtype = _parsed(obj, dtype), None
     if dtype is None:
@@ -630,6 +636,7 @@ def _stacked(obj: Any) -> Any:
     """Replace the Arrays in nested sequences by their values, and empty lists by float arrays."""
     if isinstance(obj, (list, tuple)):
         return [_stacked(item) for item in obj]
+    check_unmasked("asarray", obj)
     return obj.__array__() if isinstance(obj, Array) else obj
 
 
@@ -648,10 +655,11 @@ def from_dlpack(
         return _convert(x, None, device, copy, split, comm)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"from_dlpack: x is {type(x).__name__}, which has no __dlpack__ method")
+    check_unmasked("from_dlpack", x)
     copy = copy if copy is None else as_flag("from_dlpack", "copy", copy)
     communicator = as_communicator("from_dlpack", comm)
-    values = _exported(x)
-    pointer = _pointer(x)
+    values = exported(x)
+    pointer = pointer_of(x)
     if copy is False and pointer is not None and values.data_ptr() != pointer:
         raise ValueError(
             "from_dlpack: copy=False, but torch shares only writable C-contiguous arrays of native "
@@ -665,24 +673,6 @@ def from_dlpack(
     if layout.split is not None and communicator.size > 1:
         raise ValueError("from_dlpack: copy=False, but a split array copies its shard")
     return Array(local.view_as(local), layout)
-
-
-def _exported(x: Any) -> Tensor:
-    """Return the values of an object with the DLPack protocol, sharing its memory if possible."""
-    if isinstance(x, np.ndarray):  # torch refuses bfloat16, and what it cannot share
-        return from_numpy("from_dlpack", x, copy=False)
-    if isinstance(x, Tensor):  # whose own export drops a lazy negation
-        if x.requires_grad:
-            raise BufferError("from_dlpack: x requires a gradient; pass x.detach()")
-        return from_torch("from_dlpack", "x", x)
-    return from_torch("from_dlpack", "x", from_dlpack_capsule(x))
-
-
-def _pointer(x: Any) -> int | None:
-    """Return where the values of an array of NumPy or torch lie; None for others, and for none."""
-    if isinstance(x, np.ndarray):
-        return x.ctypes.data if x.size else None
-    return x.data_ptr() if isinstance(x, Tensor) else None
 
 
 @filled_in()
@@ -722,7 +712,7 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     """
     communicator = as_communicator("from_local", comm)
     split = None if split is None else as_int("from_local", "split", split)
-    t, shapes = _agreed_shapes(local, split, communicator)
+    t, shapes = agreed_shards(local, split, communicator)
     ndim = len(shapes[0])
     axis = None
     if split is not None and ndim:
@@ -738,39 +728,6 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     counts = tuple(shape[axis] for shape in shapes)
     shape = resized(view.shape, axis, sum(counts))
     return Array(view, Layout.of(shape, axis, counts, communicator))
-
-
-def _as_shard(local: Any) -> Tensor:
-    """Return this rank's shard. Errors name no function: `agreed` does."""
-    if isinstance(local, np.ndarray):
-        return from_numpy("from_local", local, copy=False)
-    if not isinstance(local, Tensor):
-        kind = type(local).__name__
-        raise TypeError(f"local is {kind}; expected a torch tensor or a NumPy array")
-    if local.requires_grad:
-        raise ValueError(
-            "local requires a gradient, which messages do not carry yet; pass local.detach()"
-        )
-    return from_torch("from_local", "local", local)
-
-
-def _agreed_shapes(local: Any, split: int | None, comm: Communicator) -> tuple[Tensor, list[Shape]]:
-    """Return this rank's shard and the shapes of all; raise on all ranks if one cannot be one."""
-
-    def facts(t: Tensor) -> tuple[Shape, str, int | None, str]:
-        return tuple(t.shape), str(t.dtype), split, t.device.type
-
-    t, everyone = agreed("from_local", comm, lambda: _as_shard(local), facts)
-    shapes, dtypes, splits, devices = (list(values) for values in zip(*everyone, strict=True))
-    for name, values in (
-        ("dtypes", dtypes),
-        ("numbers of axes", list(map(len, shapes))),
-        ("splits", splits),
-        ("devices", devices),
-    ):
-        if any(value != values[0] for value in values):
-            raise ValueError(f"from_local: the ranks' {name} differ: {values}")
-    return t, shapes
 
 
 # ---------------------------------------------------------------------- shared with other modules

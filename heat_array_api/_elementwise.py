@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from ._core import kernels
@@ -88,9 +89,20 @@ def remainder(x1: Operand, x2: Operand, /) -> Array:
 def pow(x1: Operand, x2: Operand, /) -> Array:
     """Raise to a power, element by element: ``x1 ** x2``.
 
-    An integer other than 1 and -1 gives 0 to a negative power.
+    Integers have no negative powers: a negative Python integer raises ValueError beside an integer
+    array, and the negative elements of an integer array `x2` give 0 (but for the bases 1 and -1).
     """
+    if isinstance(x2, (int, np.integer)) and x2 < 0:
+        _check_base(x1, x2)
     return binary("pow", kernels.pow, x1, x2, NUMERIC, takes_scalar=True)
+
+
+def _check_base(x1: Operand, x2: int) -> None:
+    if isinstance(x1, Array) and x1._local.dtype in INTEGER_OR_BOOL.all:
+        raise ValueError(
+            f"pow: x1 has dtype {x1.dtype} and x2 is {x2}; integers have no negative powers, so "
+            f"convert x1 to a floating-point dtype, or write {float(x2)}"
+        )
 
 
 @documented(FLOATING, "[1.0, 2.0, 4.0]", gives="[1.   0.5  0.25]")

@@ -77,8 +77,8 @@ method : str, optional
 Returns
 -------
 Array
-    The axes of `q` come first. Of the dtype of `x` if `q` is a number, otherwise promoted
-    with that of `q`.
+    The axes of `q` come first. Of the dtype of `x` if `q` is a number or the method "lower",
+    "higher" or "nearest", otherwise promoted with that of `q`.
     {reduced}
 
 Raises
@@ -150,6 +150,8 @@ def _quantile(
     keepdims = as_flag(func, "keepdims", keepdims)
     axes = normalize_axes(func, axis, x.ndim)
     probabilities, dtype = _probabilities(func, q, x)
+    if method in _ROUNDED:  # which computes nothing with `q`
+        dtype = x._local.dtype
     lines = _with_whole_lines(_merge_last(x, axes))
     at = torch.from_numpy(probabilities.reshape(-1)).to(x._local.device)
     if skips_nan or lines.shape[-1] == 0:

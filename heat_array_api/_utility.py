@@ -13,6 +13,7 @@ from ._core.array import Array, check_array, common_communicator
 from ._core.docstrings import filled_in
 from ._core.layout import Axis, Shape, normalize_axes, normalize_axis, resized
 from ._core.lift import as_floating, reduction
+from ._core.operators import no_out
 from ._creation import asarray
 from ._errors import shown
 from ._manipulation import concat
@@ -41,7 +42,7 @@ def _as_bool(x: Array) -> Array:
 
 
 @filled_in(**_TRUTH)
-def any(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def any(x: Array, /, *, axis: Axis = None, keepdims: bool = False, out: None = None) -> Array:
     """Tell whether any element is nonzero, over axes; NaN is nonzero.
 
     {reduction}
@@ -51,12 +52,13 @@ def any(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(xp.any(xp.asarray([[0, 0], [0, 2]], split=0), axis=0))
     [False  True]
     """
+    no_out("any", out)
     x = _as_bool(check_array("any", "x", x))
     return reduction("any", _any, x, axis, keepdims, combine="max")
 
 
 @filled_in(**_TRUTH)
-def all(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def all(x: Array, /, *, axis: Axis = None, keepdims: bool = False, out: None = None) -> Array:
     """Tell whether all elements are nonzero, over axes; NaN is nonzero.
 
     {reduction}
@@ -66,6 +68,7 @@ def all(x: Array, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> print(xp.all(xp.asarray([1.0, xp.nan, 2.0], split=0)))
     True
     """
+    no_out("all", out)
     x = _as_bool(check_array("all", "x", x))
     return reduction("all", _all, x, axis, keepdims, combine="min")
 

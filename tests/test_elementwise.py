@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
+import operator
 import re
 
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 
 import heat_array_api as xp
 from jobs import alone, run
@@ -621,3 +624,184 @@ def test_there_are_no_docstrings_under_oo():
         "import heat_array_api as xp; print(xp.add.__doc__, xp.zeros.__doc__)", PYTHONOPTIMIZE="2"
     )
     assert job.stdout.split() == ["None", "None"], job.stderr
+
+
+# ---------------------------------------------------------------------- scalars beside arrays
+
+OPERATORS = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "floor_divide": operator.floordiv,
+    "remainder": operator.mod,
+    "pow": operator.pow,
+    "bitwise_and": operator.and_,
+    "bitwise_or": operator.or_,
+    "bitwise_xor": operator.xor,
+    "bitwise_left_shift": operator.lshift,
+    "bitwise_right_shift": operator.rshift,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+}
+IN_PLACE = {
+    "add": operator.iadd,
+    "subtract": operator.isub,
+    "multiply": operator.imul,
+    "divide": operator.itruediv,
+    "floor_divide": operator.ifloordiv,
+    "remainder": operator.imod,
+    "pow": operator.ipow,
+    "bitwise_and": operator.iand,
+    "bitwise_or": operator.ior,
+    "bitwise_xor": operator.ixor,
+    "bitwise_left_shift": operator.ilshift,
+    "bitwise_right_shift": operator.irshift,
+}
+WITH_SCALARS = [*BINARY, "clip", "where"]
+COMPARES = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+INTEGERS = [0, 1, -1, 2, -2, 3, 7, 2**31, -(2**31), 2**62, 2**63, 2**64 - 1, -(2**63), 2**65]
+FLOATS = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.0, -2.0, 3.0, 1 / 3, 0.1, 70000.0, 1e39, 1e-46]
+FLOATS += [1e300, 1e-300, math.inf, -math.inf, math.nan]
+COMPLEX_NUMBERS = [1j, complex(1, -0.0), complex(math.nan, 1), complex(-math.inf, 2)]
+
+
+def special_values(dtype):
+    """Return special values of a dtype as a NumPy array."""
+    dtype = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
+    if dtype.kind == "b":
+        return np.asarray([False, True])
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return np.asarray(
+            [0, 1, 2, 3, 7, 100, info.max, info.max - 1, info.min, info.min + 1], dtype
+        )
+    reals = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.5, 7.25, 1e-4, -1e4, 3e38]
+    reals += [math.inf, -math.inf, math.nan]
+    with np.errstate(over="ignore"):
+        if dtype.kind == "c":
+            return np.asarray([complex(a, b) for a in reals for b in reals], dtype)
+        return np.asarray(reals).astype(dtype)
+
+
+def call_with(name, x1, x2, mask):
+    if name == "where":
+        return xp.where(mask, x1, x2)
+    return xp.clip(x1, x2, None) if name == "clip" else getattr(xp, name)(x1, x2)
+
+
+def outcome(function, *args):
+    try:
+        return function(*args)
+    except (TypeError, ValueError, OverflowError) as error:
+        return error
+
+
+def assert_same(name, result, wanted, where):
+    """Compare bit by bit, NaNs as one value; finite powers may differ in rounding."""
+    assert type(result) is type(wanted), f"{where}: {result!r}, with arrays {wanted!r}"
+    if isinstance(result, Exception):
+        return
+    assert (result.dtype, result.layout) == (wanted.dtype, wanted.layout), where
+    a, b = result.local, wanted.local
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    same = (a == b) | ((a != a) & (b != b))
+    if a.is_floating_point():
+        same &= (torch.signbit(a) == torch.signbit(b)) | (a != a)
+        if name == "pow":
+            info = torch.finfo(a.dtype)
+            same |= torch.isfinite(b) & (abs(a - b) <= 2 * info.eps * abs(b) + info.smallest_normal)
+    assert bool(torch.all(same)), f"{where}: {a[~same]}, with arrays {b[~same]}"
+
+
+def as_array_beside(values, scalar):
+    """Return a 0-d array of the dtype that the standard gives `scalar` beside `values`."""
+    kind = "b" if isinstance(scalar, bool) else np.asarray(scalar).dtype.kind
+    dtype = values.dtype
+    if dtype.kind == "b" and kind != "b":
+        dtype = {"f": xp.float64, "c": xp.complex128}.get(kind, xp.int64)
+    if dtype.kind in "iu" and kind in "fc":
+        dtype = {"f": xp.float64, "c": xp.complex128}[kind]
+    return xp.asarray(scalar, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [*ANY, "bfloat16"])
+@pytest.mark.parametrize("name", WITH_SCALARS)
+def test_scalars_give_what_arrays_give(name, dtype):
+    values = special_values(dtype)
+    x = xp.asarray(values, split=0)
+    mask = xp.asarray(np.arange(len(values)) % 2 == 0, split=0)
+    floats = values.dtype.kind in "fV"
+    scalars = [True, *INTEGERS, *FLOATS, *(COMPLEX_NUMBERS if values.dtype.kind == "c" else [])]
+    for s in scalars:
+        try:
+            y = as_array_beside(x, s)
+        except OverflowError:
+            if name not in COMPARES:
+                with pytest.raises((OverflowError, TypeError, ValueError)):
+                    call_with(name, x, s, mask)
+            continue
+        if name == "clip" and y.dtype != x.dtype:
+            continue
+        if name == "pow" and type(s) is int and s < 0 and values.dtype.kind in "ib":
+            with pytest.raises(ValueError, match=f"pow: x1 has dtype {dtype} and x2 is {s}"):
+                call_with(name, x, s, mask)
+            continue
+        where = f"{name}({dtype}, {s!r})"
+        by_array = outcome(call_with, name, x, y, mask)
+        assert_same(name, outcome(call_with, name, x, s, mask), by_array, where)
+        if name in OPERATORS:
+            assert_same(name, outcome(OPERATORS[name], x, s), by_array, f"x op s: {where}")
+        if name in IN_PLACE and floats and not isinstance(by_array, Exception):
+            own = xp.asarray(values, split=0)
+            assert_same(name, IN_PLACE[name](own, s), by_array, f"x op= s: {where}")
+        if name == "clip":
+            continue
+        of_array = outcome(call_with, name, y, x, mask)
+        assert_same(name, outcome(call_with, name, s, x, mask), of_array, f"s first: {where}")
+        if name in OPERATORS:
+            assert_same(name, outcome(OPERATORS[name], s, x), of_array, f"s op x: {where}")
+
+
+def test_scalar_powers_have_the_special_cases_of_the_standard():
+    x = xp.asarray([0.0, -0.0, math.inf, -math.inf, math.nan, -1.0, 4.0], split=0)
+    for dtype in ("float32", "float64"):
+        x = xp.astype(x, dtype)
+        for power in (lambda x, s: x**s, xp.pow):
+            root, inverse = power(x, 0.5), power(x, -0.5)
+            expected = [0.0, 0.0, math.inf, math.inf, math.nan, math.nan, 2.0]
+            assert_equal(root, np.asarray(expected, dtype))
+            assert not bool(xp.any(xp.signbit(root[:4])))
+            expected = [math.inf, math.inf, 0.0, 0.0, math.nan, math.nan, 0.5]
+            assert_equal(inverse, np.asarray(expected, dtype))
+            assert not bool(xp.any(xp.signbit(inverse[:4])))
+    assert_equal(xp.asarray([1e30], dtype="float32") ** -1.25, np.float32([1e30]) ** -1.25)
+    assert_equal(xp.asarray([3e19], dtype="float32") ** -2, np.float32([3e19]) ** np.float32(-2))
+
+
+def test_derivatives_of_scalar_powers():
+    x = xp.asarray([0.5, 1.0, 2.0, 6.25], split=0)
+    for exponent in (0.5, -0.5, -2, -1, 0, 1, 2, 3, 1.7):
+        gradient = xp.autograd.grad(lambda x, e=exponent: xp.sum(x**e))(x)
+        assert_equal(gradient, exponent * np.asarray([0.5, 1.0, 2.0, 6.25]) ** (exponent - 1.0))
+
+
+def test_compiled_scalars_give_what_arrays_give():
+    names = ["multiply", "divide", "pow", "copysign", "less"]
+
+    @xp.compile
+    def compiled(x, scalars):
+        return [getattr(xp, name)(x, s) for s in scalars for name in names]
+
+    x = xp.asarray(special_values("float32"), split=0)
+    for scalars in ((0.5, -0.5, 1 / 3), (2, 3, -2), (math.inf, math.nan, -0.0)):
+        results = iter(compiled(x, scalars))
+        for s in scalars:
+            for name in names:
+                wanted = getattr(xp, name)(x, xp.asarray(s, dtype=x.dtype))
+                assert_same("pow", next(results), wanted, f"{name}(float32, {s!r})")

@@ -72,6 +72,18 @@ def test_methods(method):
                 assert_equal(getattr(xp, func)(x, q, axis, method=method), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("method", ["lower", "higher", "nearest"])
+def test_picked_elements_keep_their_dtype(method, dtype):
+    values = np.asarray([3.5, 1.25, 2.0, 8.0, -1.0], dtype=dtype)
+    for layout in layouts(values.shape, few=True):
+        for func in ("quantile", "nanquantile"):
+            for q in (0.3, [0.1, 0.9], np.asarray(0.3), xp.asarray([0.1, 0.9])):
+                expected = getattr(np, func)(values, np.asarray(q), method=method)
+                assert expected.dtype == dtype
+                assert_equal(getattr(xp, func)(make(values, layout), q, method=method), expected)
+
+
 def test_nan_is_the_quantile_of_what_has_nan():
     for layout in layouts(SHAPE, few=True):
         x = make(HOLES, layout)

@@ -25,7 +25,6 @@ from .layout import Layout, Shape, has_overlap
 from .operators import OPERANDS, Operators, namespace
 from .tape import tracked
 from .torch_internals import storage_use_count
-from .ufunc import array_ufunc
 from .views import Link, Views, current, is_selection, note_write, write_through
 
 
@@ -270,7 +269,7 @@ class Array(Operators):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Run NumPy's ufunc as the namespace's function of the same meaning."""
-        return array_ufunc(ufunc, method, inputs, kwargs)
+        return namespace()._ufuncs.call(ufunc, method, inputs, kwargs)
 
     @breaks
     def __dlpack__(

@@ -42,6 +42,7 @@ __all__ = [
     "Kind",
     "carrier",
     "check_conversion",
+    "check_unmasked",
     "default_complex",
     "default_float",
     "from_numpy",
@@ -160,6 +161,18 @@ def check_conversion(func: str, source: torch.dtype, target: torch.dtype) -> Non
         )
 
 
+def check_unmasked(func: str, values: object) -> None:
+    """Raise TypeError if `values` is a masked array: its mask would be lost.
+
+    Whatever its mask is: of `from_local`, ranks would differ in that.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{func}: a masked array would lose its mask; pass its filled(value), such as "
+            f"filled(nan) (or its data, to use the masked elements too)"
+        )
+
+
 def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) -> torch.Tensor:
     """Return NumPy values as a tensor: of any strides and byte order, bfloat16 too.
 
@@ -171,8 +184,9 @@ def from_numpy(func: str, values: np.ndarray[Any, Any], *, copy: bool = True) ->
     Raises
     ------
     TypeError
-        If no array can have their dtype.
+        If no array can have their dtype, or they are masked.
     """
+    check_unmasked(func, values)
     dtype = to_torch_dtype(values.dtype, func)
     own = np.array(values, dtype=TO_NUMPY[dtype], order="C", copy=copy or None)
     if not own.flags.behaved:  # unaligned or read-only, of which torch would warn

@@ -6,6 +6,9 @@ others would wait for it.
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import torch
 from torch import Tensor
 
@@ -95,7 +98,24 @@ def _shift(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pow(a: Tensor, b: Tensor | complex) -> Tensor:
-    return torch.pow(a, b)
+    """Return ``a ** b`` with the special cases of the standard, for a number `b` too.
+
+    Where `b` is a number, torch's roots are wrong for -0 and -infinity, its power -2 overflows half
+    way, and for others it does not round `b` to the dtype.
+    """
+    if isinstance(b, Tensor) or b in _EXACT_POWERS:
+        return torch.pow(a, b)
+    if b == -2:
+        return torch.square(torch.reciprocal(a))
+    if b in (0.5, -0.5):
+        positive = torch.nan_to_num(a, nan=math.nan, posinf=math.inf, neginf=math.inf)
+        root = torch.sqrt(positive + 0.0)  # -0 + 0 is 0
+        return root if b == 0.5 else torch.reciprocal(root)
+    return torch.pow(a, torch.tensor(b, dtype=a.dtype, device=a.device))
+
+
+# Of these torch's kernels for numbers multiply or divide: fast, and no less accurate.
+_EXACT_POWERS: Final = frozenset({-1, 0, 1, 2, 3})
 
 
 def floor_divide(a: Tensor, b: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from .dtypes import (
     REAL_FLOATING,
     WIDE_UNSIGNED,
     Kind,
+    check_unmasked,
     default_float,
     from_numpy,
     limits,
@@ -63,8 +64,8 @@ __all__ = [
     "varying",
 ]
 
-_REAL_FLOATING = REAL_FLOATING.all
-
+# Beside half precision, torch's kernels round a Python number to single precision only.
+_TAKES_SCALARS = frozenset({torch.float32, torch.float64})
 
 # Python integers that torch's kernels take.
 _WORD = 2**63
@@ -156,9 +157,10 @@ def as_operands(
         if isinstance(value, Array):
             operands.append(value)
             continue
-        if isinstance(value, np.generic):
-            value = value.item()
+        if isinstance(value, np.generic) and value.dtype.kind not in "mM":
+            value = value.item()  # a time's may be an integer
         if isinstance(value, np.ndarray):
+            _check_plain(func, names[i] if names else f"x{i + 1}", value)
             local = from_numpy(func, value).to(device)
         elif isinstance(value, (bool, int, float, complex)):
             dtype = promote_scalar(base, value)
@@ -172,6 +174,20 @@ def as_operands(
             )
         operands.append(Array(local, Layout.replicated(tuple(local.shape), comm)))
     return operands
+
+
+def _check_plain(func: str, name: str, values: np.ndarray[Any, Any]) -> None:
+    """Raise TypeError if an operand is of a subclass of `numpy.ndarray` with operators of its own.
+
+    What those mean (a matrix product, a unit, a mask) would be lost.
+    """
+    if type(values) is np.ndarray or isinstance(values, np.memmap):
+        return
+    check_unmasked(func, values)
+    raise TypeError(
+        f"{func}: {name} is a {type(values).__name__}, whose operators differ from an array's; "
+        f"pass numpy.asarray({name})"
+    )
 
 
 def _types(values: Sequence[object]) -> str:
@@ -281,9 +297,9 @@ def binary(
 ) -> Array:
     """Apply a kernel of two operands element by element, with promotion and broadcasting.
 
-    `takes_scalar` says that the kernel accepts a Python number as its second argument; it
-    does for real floating-point dtypes, all of which are of `kind`. `compares`: see `as_operands`;
-    `numpy_name`: see `elementwise`.
+    `takes_scalar` says that the kernel accepts a Python number as its second argument, with the
+    result of a tensor of it; float32 and float64 are of `kind`, then.
+    `compares`: see `as_operands`; `numpy_name`: see `elementwise`.
 
     Messages: none where the layouts are equal or one operand is replicated; else one
     all-to-all of the operand with fewer bytes.
@@ -296,7 +312,7 @@ def binary(
                 return Array(kernel(t1, t2), x1._layout)
         elif (
             takes_scalar
-            and t1.dtype in _REAL_FLOATING
+            and t1.dtype in _TAKES_SCALARS
             and (type(x2) is float or (type(x2) is int and -_WORD <= x2 < _WORD))
         ):
             return Array(kernel(t1, x2), x1._layout)

@@ -57,13 +57,15 @@ class Operators:
     @property
     def T(self) -> Array:
         """The transpose of a two-dimensional array; no message."""
-        if self.ndim != 2:
-            raise ValueError(f"T: the array has {self.ndim} axes; use permute_dims or mT")
+        if self.ndim != 2:  # an AttributeError, so that `hasattr` and `inspect.getmembers` work
+            raise AttributeError(f"T: the array has {self.ndim} axes; use permute_dims or mT")
         return self.mT
 
     @property
     def mT(self) -> Array:
         """The transpose of each matrix of a stack; no message."""
+        if self.ndim < 2:
+            raise AttributeError(f"mT: the array has {self.ndim} axes; expected two or more")
         return _ns.matrix_transpose(self)
 
     # ------------------------------------------------------------------ operators
@@ -133,6 +135,16 @@ class Operators:
 
     def __imod__(self, other: Any, /) -> Array:
         return self._update(_ns.remainder, other)
+
+    def __divmod__(self, other: Any, /) -> tuple[Array, Array]:
+        if not isinstance(other, OPERANDS):
+            return NotImplemented
+        return _ns.floor_divide(self, other), _ns.remainder(self, other)
+
+    def __rdivmod__(self, other: Any, /) -> tuple[Array, Array]:
+        if not isinstance(other, OPERANDS):
+            return NotImplemented
+        return _ns.floor_divide(other, self), _ns.remainder(other, self)
 
     def __pow__(self, other: Any, /) -> Array:
         return _ns.pow(self, other) if isinstance(other, OPERANDS) else NotImplemented
@@ -226,24 +238,42 @@ class Operators:
     # ------------------------------------------------------------------ NumPy's methods
 
     def sum(
-        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        *,
+        where: Any = True,
     ) -> Array:
         """Sum over axes; as `numpy.ndarray.sum`."""
-        _no_out(out)
+        no_out("sum", out, where)
         return _ns.sum(self, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def prod(
-        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        *,
+        where: Any = True,
     ) -> Array:
         """Product over axes; as `numpy.ndarray.prod`."""
-        _no_out(out)
+        no_out("prod", out, where)
         return _ns.prod(self, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def mean(
-        self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+        self,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        *,
+        where: Any = True,
     ) -> Array:
         """Mean over axes; as `numpy.ndarray.mean`."""
-        _no_out(out)
+        no_out("mean", out, where)
         return _ns.mean(
             self if dtype is None else _ns.astype(self, dtype), axis=axis, keepdims=keepdims
         )
@@ -255,9 +285,11 @@ class Operators:
         out: None = None,
         ddof: float = 0,
         keepdims: bool = False,
+        *,
+        where: Any = True,
     ) -> Array:
         """Variance over axes; as `numpy.ndarray.var`."""
-        _no_out(out)
+        no_out("var", out, where)
         return _ns.var(
             self if dtype is None else _ns.astype(self, dtype),
             axis=axis,
@@ -272,9 +304,11 @@ class Operators:
         out: None = None,
         ddof: float = 0,
         keepdims: bool = False,
+        *,
+        where: Any = True,
     ) -> Array:
         """Standard deviation over axes; as `numpy.ndarray.std`."""
-        _no_out(out)
+        no_out("std", out, where)
         return _ns.std(
             self if dtype is None else _ns.astype(self, dtype),
             axis=axis,
@@ -282,58 +316,66 @@ class Operators:
             keepdims=keepdims,
         )
 
-    def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Array:
+    def max(
+        self, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+    ) -> Array:
         """Maximum over axes; as `numpy.ndarray.max`."""
-        _no_out(out)
+        no_out("max", out, where)
         return _ns.max(self, axis=axis, keepdims=keepdims)
 
-    def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Array:
+    def min(
+        self, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+    ) -> Array:
         """Minimum over axes; as `numpy.ndarray.min`."""
-        _no_out(out)
+        no_out("min", out, where)
         return _ns.min(self, axis=axis, keepdims=keepdims)
 
-    def any(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Array:
+    def any(
+        self, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+    ) -> Array:
         """Whether any element is true; as `numpy.ndarray.any`."""
-        _no_out(out)
+        no_out("any", out, where)
         return _ns.any(self, axis=axis, keepdims=keepdims)
 
-    def all(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Array:
+    def all(
+        self, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+    ) -> Array:
         """Whether all elements are true; as `numpy.ndarray.all`."""
-        _no_out(out)
+        no_out("all", out, where)
         return _ns.all(self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
         """Index of the maximum; as `numpy.ndarray.argmax`."""
-        _no_out(out)
+        no_out("argmax", out)
         return _ns.argmax(self, axis=axis, keepdims=keepdims)
 
     def argmin(self, axis: int | None = None, out: None = None, *, keepdims: bool = False) -> Array:
         """Index of the minimum; as `numpy.ndarray.argmin`."""
-        _no_out(out)
+        no_out("argmin", out)
         return _ns.argmin(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
         """Running sums; as `numpy.ndarray.cumsum`."""
-        _no_out(out)
+        no_out("cumsum", out)
         return _ns.cumulative_sum(
             self if axis is not None else self.ravel(), axis=axis or 0, dtype=dtype
         )
 
     def cumprod(self, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
         """Running products; as `numpy.ndarray.cumprod`."""
-        _no_out(out)
+        no_out("cumprod", out)
         return _ns.cumulative_prod(
             self if axis is not None else self.ravel(), axis=axis or 0, dtype=dtype
         )
 
     def clip(self, min: Any = None, max: Any = None, out: None = None) -> Array:
         """Values limited to an interval; as `numpy.ndarray.clip`."""
-        _no_out(out)
+        no_out("clip", out)
         return _ns.clip(self, min, max)
 
     def round(self, decimals: int = 0, out: None = None) -> Array:
         """Values rounded to decimals; as `numpy.ndarray.round`."""
-        _no_out(out)
+        no_out("round", out)
         if decimals == 0 or (decimals > 0 and _ns.isdtype(self.dtype, "integral")):
             return _ns.round(self)
         # As NumPy: powers of ten are exact only with positive exponents.
@@ -384,8 +426,9 @@ class Operators:
         """A copy; as `numpy.ndarray.copy`."""
         return _ns.asarray(self, copy=True)
 
-    def dot(self, other: Any) -> Array:
+    def dot(self, other: Any, out: None = None) -> Array:
         """Matrix product; as `numpy.ndarray.dot`."""
+        no_out("dot", out)
         scalar = not self.shape or not getattr(other, "shape", ())
         if scalar:
             return _ns.multiply(self, other)
@@ -397,7 +440,7 @@ class Operators:
         self, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise"
     ) -> Array:
         """Elements along an axis; as `numpy.ndarray.take`."""
-        _no_out(out)
+        no_out("take", out)
         if mode != "raise":
             raise ValueError(f"take: mode is {shown(mode)}; only 'raise' is supported")
         return _ns.take(self if axis is not None else self.ravel(), indices, axis=axis or 0)
@@ -410,8 +453,19 @@ class Operators:
         """Two axes exchanged; as `numpy.ndarray.swapaxes`."""
         return _ns.moveaxis(self, (axis1, axis2), (axis2, axis1))
 
-    def astype(self, dtype: Any, *, copy: bool = True, device: Any = None) -> Array:
+    def astype(
+        self,
+        dtype: Any,
+        order: str = "K",
+        casting: str = "unsafe",
+        subok: bool = True,
+        copy: bool = True,
+        device: Any = None,
+    ) -> Array:
         """Values converted to a dtype; as `numpy.ndarray.astype`."""
+        _row_major("astype", order)
+        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):  # type: ignore[arg-type]
+            raise TypeError(f"astype: {self.dtype} to {dtype} is no {casting!r} conversion")
         return _ns.astype(self, dtype, copy=copy, device=device)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Array:
@@ -436,6 +490,9 @@ def _row_major(func: str, order: str) -> None:
         raise ValueError(f"{func}: order is {shown(order)}; only row-major 'C' is supported")
 
 
-def _no_out(out: object) -> None:
+def no_out(func: str, out: object, where: object = True) -> None:
+    """Raise TypeError unless `out` and `where`, which NumPy's callers pass, are the defaults."""
     if out is not None:
-        raise TypeError("out= is not supported: arrays are values; use the result")
+        raise TypeError(f"{func}: out= is not supported; use the result, or write x[...] = result")
+    if where is not True:
+        raise TypeError(f"{func}: where= is not supported; use where() for the elements left out")

@@ -147,7 +147,7 @@ def test_dtypes_that_are_none(name):
         (lambda x: bool(x[:0]), ValueError, r"item: the array has shape \(0, 2\)"),
         (lambda x: x.__index__(), TypeError, "__index__: only an integer array is an index, this"),
         (lambda x: len(xp.asarray(1)), TypeError, "len\\(\\) of a 0-d array"),
-        (lambda x: x[:, :, None].T, ValueError, "T: the array has 3 axes; use permute_dims or mT"),
+        (lambda x: x[:, :, None].T, AttributeError, "T: the array has 3 axes; use permute_dims"),
         # NumPy's methods
         (lambda x: x.sum(out=np.zeros(())), TypeError, "out= is not supported.*use the result"),
         (lambda x: x.reshape(2, 3, order="F"), ValueError, "reshape: order is 'F'; only row-major"),

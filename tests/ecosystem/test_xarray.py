@@ -158,6 +158,8 @@ PIPELINES: dict[str, tuple[Callable[[Any], Any], ...]] = {
         lambda a: (a > 2).any("time"),
         lambda a: (a < 2).all(["time", "lat"]),
         lambda a: a.isnull().all("time"),
+        lambda a: np.any(a > 2),  # NumPy's functions pass out=None on
+        lambda a: np.all(a < 2, axis=0),
     ),
     "argmax, argmin": (lambda a: filled(a).argmax("time"), lambda a: filled(a).argmin("lat")),
     "quantile": tuple(
@@ -304,6 +306,19 @@ def test_pipeline(case):
 
 
 @consumer("xarray", "dropna, where(drop=True)")
+def test_polynomials_are_fitted():
+    """In a gathered copy (`docs/ecosystem.md`): by xarray's own call of LAPACK."""
+    values = np.nan_to_num(VALUES[:, :2, :3])
+    numpys = xr.DataArray(values, dims=DIMS)
+    for layout in (
+        Layout.of(values.shape, 0, uneven(TIMES), W),
+        Layout.balanced(values.shape, 2, W),
+    ):
+        fitted = xr.DataArray(make(values, layout), dims=DIMS).polyfit("time", 2)
+        expected = numpys.polyfit("time", 2).polyfit_coefficients
+        np.testing.assert_allclose(fitted.polyfit_coefficients.data, expected.data)
+
+
 def test_labels_are_dropped():
     """Which labels are left must be known to the indexes, which are pandas's."""
     check(lambda a: a.where(a.lat > 0, drop=True))

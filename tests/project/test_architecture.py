@@ -31,7 +31,7 @@ ORDER = (
     "_searching _set",
     "_indexing _statistical",
     "_einsum _quantile io linalg special",
-    "fft",
+    "_ufuncs fft",
     "heat_array_api",
     "demo ml",
 )
