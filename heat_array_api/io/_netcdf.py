@@ -118,6 +118,8 @@ class _Variable(Source):
             stored.kind == "f" or self._packed or not declares.isdisjoint(attributes)
         )
         self._values = stored
+        # netCDF4 would compare the bits of `_Unsigned` variables as signed numbers.
+        self._limits = attributes if self._fills and unsigned and stored.kind == "u" else None
         self._dtype = self._decoded()
         # How `save_netcdf` (like xarray, and netCDF4's auto_complex) stores other dtypes.
         self._boolean = attributes.get("dtype") == "bool" and stored.kind in "iu"
@@ -128,7 +130,7 @@ class _Variable(Source):
             and self._dtype.kind == "f"
         )
         found.set_auto_maskandscale(False)
-        found.set_auto_mask(self._fills)
+        found.set_auto_mask(self._fills and self._limits is None)
         found.set_always_mask(True)
 
     def _storage(self) -> np.dtype[Any]:
@@ -187,6 +189,8 @@ class _Variable(Source):
         values = np.asarray(np.ma.getdata(found))
         if values.dtype.newbyteorder("=") != self._values:
             values = values.astype(self._stored).view(self._values)
+        if self._limits is not None:
+            mask = _outside(values, self._limits)
         if self._packed:
             values = self._unpack(values)
         if mask is None or not mask.any():
@@ -208,3 +212,34 @@ class _Variable(Source):
         if self._offset is not None:
             values += self._offset
         return values
+
+
+def _outside(values: Values, attributes: dict[str, Any]) -> Values:
+    """Return where values of an `_Unsigned` variable are missing or outside its valid range.
+
+    The attributes have the variable's stored, signed dtype (NetCDF Users' Guide, GOES-16 files):
+    ``valid_range = 0, -6`` of an int16 means 0 to 65530.
+    """
+    bits = 8 * values.dtype.itemsize
+
+    def numbers(name: str) -> list[Any]:
+        given = np.atleast_1d(attributes.get(name, ()))
+        if given.dtype.kind not in "iuf":
+            return []
+        wraps = given.dtype.kind == "i"
+        return [n % 2**bits if wraps and -(2 ** (bits - 1)) <= n < 0 else n for n in given.tolist()]
+
+    fills = numbers("_FillValue")
+    if not fills and bits > 8:  # bytes have no default fill value: all of them are data
+        default = optional_package("netCDF4").default_fillvals[f"i{bits // 8}"]
+        fills = [int(default) % 2**bits]
+    mask = np.zeros(values.shape, dtype=bool)
+    for fill in (*fills, *numbers("missing_value")):
+        mask |= values == fill
+    limits = numbers("valid_range")
+    lowest, highest = (limits[:1], limits[1:]) if len(limits) == 2 else ([], [])
+    for limit in lowest or numbers("valid_min"):
+        mask |= values < limit
+    for limit in highest or numbers("valid_max"):
+        mask |= values > limit
+    return mask

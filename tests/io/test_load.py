@@ -327,6 +327,50 @@ def test_netcdf_decodes_as_the_library(netcdf, name):
         assert_equal(x, stored, split=split, rtol=0, atol=0)
 
 
+# Attributes of `_Unsigned` int16 variables, and the least and greatest number that is valid.
+UNSIGNED_LIMITS = [
+    ({"valid_range": np.asarray([0, -6], dtype="i2")}, 0, 65530),  # as in GOES-16 files
+    ({"valid_range": np.asarray([0, 65530], dtype="u2")}, 0, 65530),
+    ({"valid_range": np.asarray([0, 65530], dtype="i4")}, 0, 65530),
+    ({"valid_range": np.asarray([5, 65530], dtype="f8")}, 5, 65530),
+    ({"valid_min": np.int16(5)}, 5, 65535),
+    ({"valid_max": np.int16(-6)}, 0, 65530),
+    ({"valid_max": np.int16(-6), "valid_min": np.int16(5)}, 5, 65530),
+    ({"valid_range": np.asarray([0, 2**20], dtype="i4")}, 0, 65535),
+]
+UNSIGNED_BITS = np.asarray([0, 1, 5, 100, -2, -1, -6, -5, 32767, -32768, -100, 7, 9, 11, 13], "i2")
+
+
+def test_netcdf_limits_of_unsigned_variables_are_unsigned(folder, comm):
+    path = folder / "unsigned.nc"
+    scales = [{}, {"scale_factor": np.float32(0.5), "add_offset": np.float32(2)}]
+    fills = [{}, {"missing_value": np.asarray([-5, 9], dtype="i2")}]
+    cases = [
+        (a | s | m, low, high) for a, low, high in UNSIGNED_LIMITS for s in scales for m in fills
+    ]
+
+    def fill():
+        with netCDF4.Dataset(path, "w") as file:
+            file.createDimension("a", 15)
+            for i, (attributes, _, _) in enumerate(cases):
+                variable = file.createVariable(f"v{i}", "i2", ("a",), fill_value=np.int16(-1))
+                variable.set_auto_maskandscale(False)
+                variable.setncatts({"_Unsigned": "true"} | attributes)
+                variable[:] = UNSIGNED_BITS
+
+    write(comm, fill)
+    bits = UNSIGNED_BITS.view("u2")
+    for i, (attributes, low, high) in enumerate(cases):
+        missing = (bits == 65535) | (bits < low) | (bits > high)
+        if "missing_value" in attributes:
+            missing |= (bits == 65531) | (bits == 9)
+        scale = attributes.get("scale_factor", 1)
+        expected = bits.astype("float32") * scale + attributes.get("add_offset", 0)
+        expected = np.where(missing, np.nan, expected).astype("float32")
+        for split in (None, 0):
+            assert_equal(load_netcdf(path, f"v{i}", split=split), expected, split=split)
+
+
 def test_netcdf_integers_with_a_fill_value_stay_exact_on_request(netcdf, comm):
     name = "int_fill_unused"
     exact = 2**60 + np.arange(15).reshape(3, 5)
