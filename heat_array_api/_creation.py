@@ -150,7 +150,7 @@ def _number(func: str, name: str, value: Any) -> Any:
     if not isinstance(value, (Array, np.ndarray)) or value.size == 1:
         value = _scalar(value)
     is_number = isinstance(value, complex) or hasattr(value, "__float__")
-    if isinstance(value, (Array, np.ndarray, type)) or not is_number:
+    if isinstance(value, (Array, np.ndarray, np.generic, type)) or not is_number:
         raise TypeError(f"{func}: {name} is {shown(value)}; expected a number")
     return value
 

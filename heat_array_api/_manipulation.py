@@ -391,7 +391,7 @@ def _common_axis(layouts: Sequence[Layout], axis: int) -> int:
 
 
 @filled_in()
-def stack(arrays: Sequence[Array], /, *, axis: int = 0) -> Array:
+def stack(arrays: Sequence[Array], /, axis: int = 0) -> Array:
     """Join arrays of one shape along a new axis.
 
     Parameters

@@ -20,7 +20,15 @@ from ._manipulation import concat
 from ._reshape import reshape
 
 __all__ = ["all", "any", "diff", "gradient"]
-_TRUTH: Final = {"x": "Any layout and dtype.", "result": "Boolean."}
+_TRUTH: Final = {
+    "x": "Any layout and dtype.",
+    "result": "Boolean.",
+    "options": """
+        {keepdims}
+        out : None
+            Accepted because callers of NumPy's function pass it; another value raises TypeError.
+        """,
+}
 
 
 def _truth(torch_kernel: Any) -> Any:

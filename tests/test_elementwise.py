@@ -724,9 +724,9 @@ def as_array_beside(values, scalar):
     kind = "b" if isinstance(scalar, bool) else np.asarray(scalar).dtype.kind
     dtype = values.dtype
     if dtype.kind == "b" and kind != "b":
-        dtype = {"f": xp.float64, "c": xp.complex128}.get(kind, xp.int64)
+        dtype = np.dtype({"f": "float64", "c": "complex128"}.get(kind, "int64"))
     if dtype.kind in "iu" and kind in "fc":
-        dtype = {"f": xp.float64, "c": xp.complex128}[kind]
+        dtype = np.dtype({"f": "float64", "c": "complex128"}[kind])
     return xp.asarray(scalar, dtype=dtype)
 
 

@@ -221,7 +221,7 @@ def save_csv(
 
 def _as_text(values: np.ndarray[Any, Any], delimiter: str, form: str | None) -> bytes:
     show: Callable[[Any], str] = repr if form is None else (lambda number: form % number)
-    table = values.reshape(len(values), -1)
+    table = values if values.ndim == 2 else values[:, None]  # -1 fits no array of no rows
     text = io.BytesIO()
     for first in range(0, len(table), BLOCK):
         for row in _as_numbers(table[first : first + BLOCK]):

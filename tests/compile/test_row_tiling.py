@@ -295,7 +295,7 @@ def drawn(n, random):
         step = (name, *operands)
         try:
             made = apply(step, arrays)
-        except (ValueError, IndexError, TypeError):
+        except (AttributeError, ValueError, IndexError, TypeError):
             continue
         if made.ndim <= 3 and made.size < 2000:
             steps.append(step)

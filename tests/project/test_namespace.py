@@ -111,7 +111,7 @@ FUNCTIONS = [
     # linear algebra functions
     "matmul(x1, x2, /)",
     "matrix_transpose(x, /)",
-    "tensordot(x1, x2, /, *, axes=2)",
+    "tensordot(x1, x2, /, axes=2)",  # by position, too: autoray, cotengra, quimb
     "vecdot(x1, x2, /, *, axis=-1)",
     # manipulation functions
     "broadcast_arrays(*arrays)",
@@ -126,7 +126,7 @@ FUNCTIONS = [
     "reshape(x, /, shape, *, copy=None)",
     "roll(x, /, shift, *, axis=None)",
     "squeeze(x, /, axis)",
-    "stack(arrays, /, *, axis=0)",
+    "stack(arrays, /, axis=0)",  # by position, too: cotengra
     "tile(x, repetitions, /)",
     "unstack(x, /, *, axis=0)",
     # searching functions
