@@ -59,6 +59,10 @@ class Checker:
         self.transport = transport
         self.number = 0
 
+    def free(self) -> None:
+        """Give the private duplicate back."""
+        self.transport.free()
+
     def check(self, call: Call) -> None:
         """Raise on every rank if the ranks' calls do not match."""
         self.number += 1

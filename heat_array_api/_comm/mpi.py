@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -71,14 +72,25 @@ class MPITransport(Transport):
     Parameters
     ----------
     mpi : mpi4py.MPI.Intracomm
-        The communicator that becomes this object's own: no one else may send on it. It is never
-        freed, for that is a collective call, and garbage collectors run at different times.
+        The communicator that becomes this object's own: no one else may send on it. It is freed
+        by `free` alone, a collective call: garbage collectors run at different times.
     """
 
     def __init__(self, mpi: MPI.Intracomm) -> None:
-        self.mpi = mpi
+        self._mpi = mpi
+        self._thread = get_ident()
         self.rank, self.size = mpi.Get_rank(), mpi.Get_size()
         self.node_rank, self.node_size = _NODE.Get_rank(), _NODE.Get_size()
+
+    @property
+    def mpi(self) -> MPI.Intracomm:
+        """The communicator, for the thread that made it: calls of two threads would mix."""
+        if get_ident() != self._thread:
+            raise RuntimeError(
+                "arrays that several ranks hold are used in another thread than the one that "
+                "imported heat_array_api: messages of two threads would meet; use them in that one"
+            )
+        return self._mpi
 
     def allreduce(self, t: Tensor, op: str) -> Tensor:
         codec, kind, mpi_op = _PLANS[op, t.dtype]
@@ -191,11 +203,24 @@ class MPITransport(Transport):
         return test
 
     def split(self, color: int, key: int) -> MPITransport:
-        part: Any = self.mpi.Split(color, key)
-        return MPITransport(part)
+        return MPITransport(_made(lambda: self.mpi.Split(color, key)))
 
     def duplicate(self) -> MPITransport:
-        return MPITransport(self.mpi.Dup())
+        return MPITransport(_made(self.mpi.Dup))
+
+    def free(self) -> None:
+        self.mpi.Free()
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    """Return a new communicator; where MPI has no more, say what to do."""
+    try:
+        return make()
+    except MPI.Exception as error:
+        raise RuntimeError(
+            f"split: MPI makes no more communicators ({error}); free() those that are not needed "
+            "any more, or use each in a with statement"
+        ) from None
 
 
 # ---------------------------------------------------------------------- the job

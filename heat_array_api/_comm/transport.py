@@ -100,6 +100,9 @@ class Transport(TensorTransport, Protocol):
     def duplicate(self) -> Transport:
         """Return a transport among the same ranks, whose messages do not meet this one's."""
 
+    def free(self) -> None:
+        """Give back what the transport holds; it carries nothing after that."""
+
 
 class SerialTransport(Transport):
     """One rank alone, without MPI."""
@@ -136,3 +139,6 @@ class SerialTransport(Transport):
 
     def duplicate(self) -> SerialTransport:
         return SerialTransport()
+
+    def free(self) -> None:
+        pass

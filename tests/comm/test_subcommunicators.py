@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -183,3 +184,60 @@ def test_redistribute_says_what_differs():
         xp.redistribute(x, Layout.balanced(SHAPE, 0, part))
     with pytest.raises(TypeError, match="redistribute: layout is 0; expected a Layout"):
         xp.redistribute(x, 0)
+
+
+# ---------------------------------------------------------------------- their number and end
+
+
+def test_an_equal_division_gives_the_same_communicator():
+    """MPI's communicators were used up after 2,044 calls."""
+    first = WORLD.split(0)
+    for _ in range(3000):
+        assert WORLD.split(0) is first
+    assert WORLD.split(0, -WORLD.rank) is not first or WORLD.size == 1
+    # The same call of this rank, another division.
+    other = WORLD.split(0 if WORLD.rank == 0 else 1)
+    assert other is not first or WORLD.size == 1
+    assert WORLD.split(0) is first
+
+
+def test_a_freed_communicator_carries_nothing():
+    for _ in range(3):
+        with WORLD.split(0, 7 * WORLD.rank) as comm:
+            x = xp.ones(4 * WORLD.size, split=0, comm=comm)
+            assert float(xp.sum(x)) == 4 * WORLD.size
+        y = x + 1  # no message
+        if WORLD.size > 1:
+            with pytest.raises(RuntimeError, match="has been freed"):
+                xp.sum(y)
+        assert WORLD.split(0, 7 * WORLD.rank) is not comm
+        comm.free()  # once more
+        WORLD.split(0, 7 * WORLD.rank).free()
+    with pytest.raises(ValueError, match="free: "):
+        WORLD.free()
+
+
+def test_many_communicators_one_after_the_other():
+    for i in range(2100 if WORLD.size > 1 else 10):
+        WORLD.split(0, i * (WORLD.rank + 1)).free()
+
+
+def test_messages_of_another_thread_are_refused():
+    """They gave wrong values silently: the ranks' threads run in any order."""
+    x = xp.ones(3 * WORLD.size, split=0)
+    errors = []
+
+    def sum_there():
+        try:
+            errors.append(float(xp.sum(x)))
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=sum_there)
+    thread.start()
+    thread.join()
+    if WORLD.size == 1:
+        assert errors == [3.0]
+    else:
+        assert "another thread" in errors[0]
+    assert float(xp.sum(x)) == 3 * WORLD.size
