@@ -16,6 +16,7 @@ import numpy as np
 
 from .._comm.communicator import Communicator
 from .._core.agreement import agreed
+from .._core.arguments import as_flag
 
 T = TypeVar("T")
 
@@ -125,6 +126,7 @@ def progress(
     Rank 0 shows its own progress as that of all ranks, if tqdm is installed. `show` None: only
     for much data, on a terminal.
     """
+    show = show if show is None else as_flag(func, "progress", show)
     wanted = show if show is not None else total >= LARGE and sys.stderr.isatty()
     if not wanted or comm.rank != 0:
         yield lambda nbytes: None

@@ -7,6 +7,7 @@ replaced by six parameters, the result and the errors of a reader.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from textwrap import dedent
@@ -21,6 +22,7 @@ from .._core.docstrings import SHARED, filled_in
 from .._core.layout import Shape
 from .._creation import Split
 from .._data_type import astype
+from .._errors import shown
 from ._agreement import optional_package
 
 # ---------------------------------------------------------------------- the text
@@ -80,6 +82,11 @@ documented: Final = filled_in(
             "target": """
                 path : str or path-like
                     The file (for Zarr the folder). It takes this name once it is whole.
+                """,
+            "external": """
+                allow_external : bool, optional
+                    Whether to follow links, virtual datasets and storage that lead to other files.
+                    By default they are refused: a file from elsewhere could name any file here.
                 """,
             "progress": _PROGRESS,
             "saved": """
@@ -211,8 +218,23 @@ def by_name(
 
 def _checked(func: str, name: Any) -> str:
     if not isinstance(name, str) or not name.strip("/"):
-        raise TypeError(f"{func}: a name is {name!r}; expected a string")
+        raise TypeError(f"{func}: a name is {shown(name)}; expected a string")
     return name.strip("/")
+
+
+def path_of(func: str, path: Any, name: str = "path") -> str:
+    """Return the name of a file or folder as text."""
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"{func}: {name} is {shown(path)}; expected a str or a path") from None
+
+
+def name_of(func: str, what: str, name: Any) -> str:
+    """Return the name of a variable to read."""
+    if not isinstance(name, str):
+        raise TypeError(f"{func}: {what} is {shown(name)}; expected a str")
+    return name
 
 
 def as_array(func: str, x: Any) -> Array:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .._comm.communicator import Communicator
 from ._agreement import at_root, attempt
+from ._arguments import path_of
 
 SUFFIX = ".unfinished"
 
@@ -38,7 +39,7 @@ def replacing(
     It starts as a copy of the old one if `keep` is true. Every step inside must fail on all ranks
     alike (`attempt`). Messages: two small allgathers.
     """
-    final = Path(os.path.realpath(path))  # through a link, to the file that it names
+    final = Path(os.path.realpath(path_of(func, path)))  # through a link, to the file that it names
     unfinished = at_root(func, comm, lambda: _begin(final, keep, folder))
     try:
         yield unfinished

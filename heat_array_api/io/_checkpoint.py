@@ -20,7 +20,7 @@ from .._core.array import Array, common_communicator
 from .._creation import local_device
 from ._agreement import at_root, optional_package
 from ._agreement import progress as bar
-from ._arguments import Storage, as_array, documented
+from ._arguments import Storage, as_array, documented, path_of
 from ._atomic import replacing
 from ._hdf5 import load_hdf5
 from ._hdf5_datasets import Target, write_all
@@ -75,7 +75,7 @@ def save_checkpoint(
         comm = common_communicator(func, *arrays.values())
     comm = as_communicator("save_checkpoint", comm)
     text = json.dumps({"version": VERSION, "tree": description})
-    folder = Path(directory)
+    folder = Path(path_of(func, directory, "directory"))
 
     at_root(func, comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     total = sum(x.nbytes for x in arrays.values())
@@ -180,7 +180,7 @@ def load_checkpoint(
     """
     func = "load_checkpoint"
     comm = as_communicator("load_checkpoint", comm)
-    path = str(Path(directory) / FILE)
+    path = str(Path(path_of(func, directory, "directory")) / FILE)
 
     def read() -> tuple[Any, dict[str, Any]]:
         with optional_package("h5py").File(path, "r") as file:

@@ -14,6 +14,7 @@ import torch
 from .._comm.communicator import Communicator, as_communicator
 from .._comm.recording import breaks
 from .._comm.trace import note
+from .._core.arguments import as_int
 from .._core.array import Array
 from .._core.dtypes import to_numpy_dtype, to_torch_dtype
 from .._core.layout import Layout
@@ -22,7 +23,7 @@ from .._creation import Split, local_device, new_layout
 from .._options import UNSET
 from ._agreement import at_root, attempt
 from ._agreement import progress as bar
-from ._arguments import as_array, documented
+from ._arguments import as_array, documented, path_of
 from ._atomic import replacing
 from ._write import as_numpy
 
@@ -88,7 +89,8 @@ def load_csv(
     comm = as_communicator("load_csv", comm)
     target = torch.float64 if dtype is None else to_torch_dtype(dtype, func)
     wanted = np.dtype("float32") if target is torch.bfloat16 else to_numpy_dtype(target)
-    name = os.fspath(path)
+    name = path_of(func, path)
+    skip_lines = as_int(func, "skip_lines", skip_lines, least=0)
     begin, end = at_root(func, comm, lambda: _bytes_of_rows(name, skip_lines))
 
     def read() -> tuple[torch.Tensor, torch.device]:
@@ -132,7 +134,8 @@ def _bytes_of_rows(name: str, skipped: int) -> tuple[int, int]:
     """Return the offsets at which the first row begins and the last one ends."""
     with open(name, "rb") as file:
         for _ in range(skipped):
-            file.readline()
+            if not file.readline():
+                break  # the file has fewer lines
         return file.tell(), os.fstat(file.fileno()).st_size
 
 

@@ -20,9 +20,11 @@ from ._arguments import (
     by_name,
     check_mode,
     documented,
+    name_of,
     storage_of,
 )
 from ._atomic import replacing
+from ._external import check_member
 from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
 from ._read import Source, load
@@ -40,6 +42,7 @@ def load_hdf5(
     comm: Any = None,
     selection: Any = None,
     progress: bool | None = None,
+    allow_external: bool = False,
 ) -> Array:
     """Load a dataset of an HDF5 file, each rank only its own shard.
 
@@ -48,6 +51,7 @@ def load_hdf5(
     {source}
     dataset : str
         The name of the dataset, with its groups: ``"group/name"``.
+    {external}
     {reading}
 
     Examples
@@ -58,11 +62,14 @@ def load_hdf5(
     [[0 1]
      [4 5]]
     """
+    dataset = name_of("load_hdf5", "dataset", dataset)
 
     @contextmanager
     def open_source(name: str) -> Iterator[Source]:
         h5py = optional_package("h5py")
         with h5py.File(name, "r") as file:
+            if not allow_external:
+                check_member(file, dataset)
             try:
                 found = file[dataset]
             except KeyError:
@@ -140,6 +147,7 @@ def _create(
     h5py = optional_package("h5py")
     with writing(h5py.File, path, "r+" if os.path.getsize(path) else "w") as file:
         for name, x in variables.items():
+            check_member(file, name)  # it would be written to another file
             if name in file:
                 del file[name]
             file.create_dataset(name, x.shape, x.dtype, **storage.options(x.shape))

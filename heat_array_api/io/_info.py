@@ -15,6 +15,8 @@ from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
 from .._core.layout import Shape
 from ._agreement import at_root, optional_package
+from ._arguments import documented, path_of
+from ._external import check_hdf5, check_zarr
 from ._netcdf_classic import ends_of
 
 SUFFIXES = {
@@ -32,10 +34,11 @@ SUFFIXES = {
 
 def format_of(func: str, path: str | os.PathLike[str]) -> str:
     """Return the format that a file's suffix stands for."""
-    suffix = os.path.splitext(os.fspath(path).rstrip("/"))[1].lower()
+    name = path_of(func, path)
+    suffix = os.path.splitext(name.rstrip("/"))[1].lower()
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"{func}: {os.fspath(path)!r} has the suffix {suffix!r}; expected one of "
+            f"{func}: {name!r} has the suffix {suffix!r}; expected one of "
             f"{', '.join(SUFFIXES)}, or call the function of its format"
         )
     return SUFFIXES[suffix]
@@ -151,7 +154,10 @@ class FileInfo(Mapping[str, VariableInfo]):
 
 
 @breaks
-def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
+@documented
+def info(
+    path: str | os.PathLike[str], *, comm: Any = None, allow_external: bool = False
+) -> FileInfo:
     """List what a file holds: names, shapes, dtypes, dimensions, chunks, attributes.
 
     Parameters
@@ -160,6 +166,7 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
         An HDF5, NetCDF, Zarr, npy or CSV file; its suffix says which.
     comm : Communicator or mpi4py communicator, optional
         The ranks that ask; by default all ranks of the job, `world()`.
+    {external}
 
     Returns
     -------
@@ -172,7 +179,7 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
     OSError
         If the file cannot be read.
     ValueError
-        If the suffix is unknown.
+        If the suffix is unknown, or the file leads to other files.
 
     Examples
     --------
@@ -182,10 +189,18 @@ def info(path: str | os.PathLike[str], *, comm: Any = None) -> FileInfo:
     x     (4, 3)  float64
     y     (2,)    float64
     """
-    name = os.fspath(path)
+    name = path_of("info", path)
     readers = {"hdf5": _hdf5, "netcdf": _netcdf, "zarr": _zarr, "npy": _npy, "csv": _csv}
     read = readers[format_of("info", name)]
-    return at_root("info", as_communicator("info", comm), lambda: read(name))
+
+    def step() -> FileInfo:
+        if not allow_external and read is _netcdf:  # the others open nothing else for their names
+            check_hdf5(name)
+        if read is _zarr:
+            check_zarr(name, "")
+        return read(name)
+
+    return at_root("info", as_communicator("info", comm), step)
 
 
 # ---------------------------------------------------------------------- one reader for each format

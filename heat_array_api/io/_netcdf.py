@@ -15,7 +15,8 @@ from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
 from ._agreement import Values, members, optional_package
-from ._arguments import ReadOptions, documented
+from ._arguments import ReadOptions, documented, name_of
+from ._external import check_hdf5
 from ._netcdf_classic import ends_of
 from ._read import Slab, Source, load
 
@@ -36,6 +37,7 @@ def load_netcdf(
     comm: Any = None,
     selection: Any = None,
     progress: bool | None = None,
+    allow_external: bool = False,
 ) -> Array:
     """Load a variable of a NetCDF file, each rank only its own shard.
 
@@ -48,9 +50,10 @@ def load_netcdf(
         True: the values as they are stored. False: decoded by the CF conventions, that is
         unpacked (attributes scale_factor, add_offset, _Unsigned), and with NaN where they are
         missing (_FillValue, missing_value, valid_min ..., or cells never written).
+    {external}
     {reading}
     ValueError
-        If `dtype` has no NaN and values are missing.
+        If the file leads to other files, or `dtype` has no NaN and values are missing.
 
     Notes
     -----
@@ -69,10 +72,13 @@ def load_netcdf(
     >>> print(xp.io.load_netcdf("a.nc", "data", split=0, raw=True))
     [ 3 -1  6]
     """
+    variable = name_of("load_netcdf", "variable", variable)
 
     @contextmanager
     def open_source(name: str) -> Iterator[Source]:
         netCDF4 = optional_package("netCDF4")
+        if not allow_external:
+            check_hdf5(name)
         end = ends_of(name).get(variable.strip("/"), 0)
         with netCDF4.Dataset(name, "r") as file:
             found = _find(file, variable, name)

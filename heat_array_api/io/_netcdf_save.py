@@ -34,6 +34,7 @@ from ._arguments import (
 )
 from ._atomic import replacing
 from ._cf_encoding import ENCODING, encoded
+from ._external import check_hdf5
 from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
 from ._netcdf import COMPLEX_DIMENSION
@@ -254,6 +255,7 @@ def _growing(path: str | os.PathLike[str], dim: str) -> dict[str, _Stored]:
     """Return the variables of a file whose first dimension is `dim`; none if there is no file."""
     if not os.path.exists(path):
         return {}
+    check_hdf5(os.fspath(path))
     with optional_package("h5netcdf").File(path, "r") as file:
         return {name: v for name, v in _variables(file, "") if v.dims[:1] == (dim,)}
 
@@ -340,7 +342,10 @@ def _create(
     """Make dimensions and variables; return the HDF5 dataset of each, and the row to begin at."""
     places = []
     h5netcdf = optional_package("h5netcdf")
-    with writing(h5netcdf.File, path, "r+" if os.path.getsize(path) else "w") as file:
+    grows = os.path.getsize(path) > 0
+    if grows:
+        check_hdf5(path)  # what leads to another file would be written there
+    with writing(h5netcdf.File, path, "r+" if grows else "w") as file:
         grown = _grow(file, sizes, free, append)
         for v in variables:
             place, _, last = v.name.rpartition("/")

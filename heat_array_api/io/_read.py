@@ -25,9 +25,10 @@ from .._core.dtypes import COMPLEX, TO_TORCH, from_numpy, to_numpy_dtype, to_tor
 from .._core.layout import Layout, Shape
 from .._core.redistribute import redistribute
 from .._creation import local_device, new_layout
+from .._errors import shown
 from .._indexing.keys import Basic, Range, parse_basic
 from ._agreement import ROUND, Deferred, Values, attempt, progress
-from ._arguments import ReadOptions
+from ._arguments import ReadOptions, path_of
 
 BLOCK = ROUND
 """Bytes read at once: few enough to be converted or copied in the processor's cache."""
@@ -134,12 +135,18 @@ def select(func: str, selection: Any, shape: Shape) -> Selection:
         selection = Ellipsis
     try:
         items: tuple[Basic, ...] = parse_basic(selection, shape)
-    except (IndexError, TypeError) as error:
-        raise type(error)(f"{func}: selection: {error}") from None
+    except IndexError as error:
+        raise IndexError(f"{func}: selection: {error}") from None
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{func}: selection is {shown(selection)}; expected slices and integers"
+        ) from None
     found: list[int | Range] = []
     for item in items:
         if item is None:
-            raise TypeError(f"{func}: selection is {selection!r}; expected slices and integers")
+            raise TypeError(
+                f"{func}: selection is {shown(selection)}; expected slices and integers"
+            )
         found.append(item)
     return Selection(tuple(found))
 
@@ -160,7 +167,7 @@ def load(
     """
     comm = as_communicator(func, options.comm)
     target = None if options.dtype is None else to_torch_dtype(options.dtype, func)
-    name = os.fspath(path)
+    name = path_of(func, path)
     with ExitStack() as stack:
 
         def opened() -> tuple[Source, torch.device]:

@@ -14,7 +14,7 @@ from .._comm.recording import breaks
 from .._core.array import Array
 from .._creation import asarray
 from ._agreement import at_root, optional_package
-from ._arguments import SaveArguments, documented
+from ._arguments import SaveArguments, documented, path_of
 from ._cf_encoding import ENCODING
 from ._info import info
 from ._netcdf import load_netcdf
@@ -29,6 +29,7 @@ def open_dataset(
     group: str = "",
     device: Any = None,
     comm: Any = None,
+    allow_external: bool = False,
 ) -> Any:
     """Open a NetCDF file as an xarray Dataset of heat_array_api arrays.
 
@@ -42,6 +43,7 @@ def open_dataset(
         The group to open.
     {device}
     {comm}
+    {external}
 
     Returns
     -------
@@ -57,6 +59,8 @@ def open_dataset(
         If xarray or netCDF4 is not installed.
     OSError
         If the file cannot be read on any rank. Raised on all ranks.
+    ValueError
+        If the file leads to other files.
 
     Examples
     --------
@@ -69,9 +73,10 @@ def open_dataset(
     xarray = optional_package("xarray")
     func = "open_dataset"
     comm = as_communicator(func, comm)
+    path = path_of(func, path)
     wanted = (split,) if isinstance(split, str) else tuple(split)
     prefix = f"{group.strip('/')}/" if group.strip("/") else ""
-    found = info(path, comm=comm)
+    found = info(path, comm=comm, allow_external=allow_external)
     variables: dict[str, Any] = {}
     for name, described in found.items():
         if not name.startswith(prefix) or "/" in name[len(prefix) :]:
@@ -85,7 +90,9 @@ def open_dataset(
         if described.dtype is None or described.dtype.kind not in "biufc":
             data = at_root(func, comm, partial(_plain, path, name))
         else:
-            data = load_netcdf(path, name, split=axis, device=device, comm=comm)
+            data = load_netcdf(
+                path, name, split=axis, device=device, comm=comm, allow_external=allow_external
+            )
             if data.dtype.kind == "c" and described.dtype.kind == "f":
                 dims = dims[:-1]
             elif data.dtype.kind == "b":

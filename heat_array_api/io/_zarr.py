@@ -21,8 +21,9 @@ from .._creation import Split
 from .._options import UNSET
 from ._agreement import Deferred, at_root, members, optional_package
 from ._agreement import progress as bar
-from ._arguments import ReadOptions, as_variables, by_name, check_mode, documented
+from ._arguments import ReadOptions, as_variables, by_name, check_mode, documented, name_of
 from ._atomic import replacing
+from ._external import check_zarr
 from ._read import Source, load
 from ._write import as_numpy, box, whole_chunks
 
@@ -42,6 +43,7 @@ def load_zarr(
     comm: Any = None,
     selection: Any = None,
     progress: bool | None = None,
+    allow_external: bool = False,
 ) -> Array:
     """Load an array of a Zarr store, each rank only its own shard.
 
@@ -50,6 +52,7 @@ def load_zarr(
     {source}
     array : str, optional
         The name of the array in its group: ``"group/name"``. Default: the store is the array.
+    {external}
     {reading}
 
     Examples
@@ -59,12 +62,15 @@ def load_zarr(
     >>> print(x)
     [0 1 2 3 4 5]
     """
+    array = None if array is None else name_of("load_zarr", "array", array)
 
     @contextmanager
     def open_source(name: str) -> Iterator[Source]:
         zarr = optional_package("zarr", "zarr")
         if not os.path.isdir(name):
             raise FileNotFoundError(f"there is no folder {name!r}")
+        if not allow_external:
+            check_zarr(name, array or "")
         found = zarr.open(name, mode="r")
         if array is not None:
             try:
