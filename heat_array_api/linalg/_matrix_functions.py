@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from .._autograd import differentiable
 from .._comm.recording import breaks
-from .._core.arguments import as_flag, as_int
+from .._core.arguments import as_flag, as_int, as_real
 from .._core.array import Array, check_array
 from .._core.dtypes import ANY, COMPLEX, NUMERIC, check_conversion, to_torch_dtype
 from .._core.kernels import root_of_sum
@@ -392,6 +393,9 @@ def matrix_power(x: Array, n: int, /) -> Array:
 def _check_cutoff(func: str, x: Array, rtol: Any) -> None:
     """Refuse a tolerance that is not a real number or array, before the first message."""
     if rtol is None:
+        return
+    if not isinstance(rtol, (Array, np.ndarray)):
+        as_real(func, "rtol", rtol)
         return
     t = as_operands(func, x, rtol, names=("x", "rtol"))[1]
     if t._local.dtype in COMPLEX.all:
