@@ -385,11 +385,12 @@ class Communicator:
         if captures:
             return Communicator(self._carrier().split(color, key))
         # All ranks see the same division, and so take the same branch.
-        division = tuple(self.transport.allgather_ints((color, key)))
-        known = self._splits.get(division)
-        if known is None or known.transport is _FREED:
-            known = self._splits[division] = Communicator(self.transport.split(color, key))
-        return known
+        division = tuple(self.allgather_ints((color, key)))
+        live = {d: comm for d, comm in self._splits.items() if comm.transport is not _FREED}
+        if division not in live:
+            live[division] = Communicator(self.transport.split(color, key))
+        self._splits = live
+        return live[division]
 
     def free(self) -> None:
         """Give the communicator back to MPI; arrays on it cannot send any more.

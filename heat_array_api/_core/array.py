@@ -643,9 +643,8 @@ class StaleView(Array):
         else:
             self._renew()
             if self._link.layout is self._link.source._layout and now._layout != layout:
-                now = namespace().redistribute(
-                    now, layout
-                )  # several steps at once may end elsewhere
+                # Several steps at once may lead to another layout.
+                now = namespace().redistribute(now, layout)
             self._local, self._layout = now._local, now._layout
             source = self._link.source
             self._link = self._link._replace(layout=_LAYOUT.__get__(source))

