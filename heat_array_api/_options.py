@@ -1,4 +1,4 @@
-"""Process-wide options: default split, default real dtype, what implicit gathers do.
+"""Process-wide options: default split and dtype, implicit gathers, the end of a program.
 
 Options are part of the program, so every rank must set the same values; nothing
 is communicated.
@@ -42,6 +42,9 @@ _values: dict[str, Any] = {
     "default_dtype": np.dtype("float64"),
     "on_gather": "warn",
     "gather_limit": 64 * 2**20,
+    "exit_patience": 10.0,
+    "exit_grace": 5.0,
+    "tracebacks": "short",
 }
 
 
@@ -67,6 +70,16 @@ def _checked(name: str, value: Any) -> Any:
                 f"set_options: gather_limit is {value!r}; expected a number of bytes, an int >= 0"
             )
         return value
+    if name in ("exit_patience", "exit_grace"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise ValueError(
+                f"set_options: {name} is {value!r}; expected seconds, a number >= 0 (or inf)"
+            )
+        return float(value)
+    if name == "tracebacks":
+        if value not in ("short", "full"):
+            raise ValueError(f"set_options: tracebacks is {value!r}; expected 'short' or 'full'")
+        return value
     raise TypeError(f"set_options: unknown option {name!r}; known options: {', '.join(_values)}")
 
 
@@ -90,6 +103,15 @@ class set_options:
         before any message.
     gather_limit : int
         In bytes; initially 64 MiB.
+    exit_patience : float
+        Seconds (initially 10) after which a rank that has ended looks for ranks that wait for it in
+        vain, inside a collective that it never called. These are named on standard error.
+    exit_grace : float
+        Seconds (initially 5) from then to the end of the whole job; infinity never ends it. A rank
+        that has called ``sys.exit`` with an error has this patience instead, and then no grace.
+    tracebacks : {"short", "full"}
+        Whether the traceback of an uncaught exception, on several ranks, leaves out the frames of
+        the library (initially), or shows all.
 
     Notes
     -----
@@ -148,6 +170,16 @@ def default_dtype() -> np.dtype[Any]:
     """Return the default real floating-point dtype."""
     dtype: np.dtype[Any] = _values["default_dtype"]
     return dtype
+
+
+def exit_limits() -> tuple[float, float]:
+    """Return `exit_patience` and `exit_grace`."""
+    return _values["exit_patience"], _values["exit_grace"]
+
+
+def full_tracebacks() -> bool:
+    """Return whether uncaught exceptions are shown with the library's frames."""
+    return bool(_values["tracebacks"] == "full")
 
 
 def gather_policy() -> tuple[str, int]:

@@ -98,3 +98,21 @@ def test_default_dtypes_of_everything():
         assert (info["real floating"], info["complex floating"]) == (xp.float32, xp.complex64)
         assert xp.asarray(np.asarray([1.0])).dtype == xp.float64
     assert (xp.arange(3) + 1j).dtype == xp.complex128
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("exit_patience", -1),
+        ("exit_patience", True),
+        ("exit_grace", float("nan")),
+        ("exit_grace", "10"),
+        ("tracebacks", "none"),
+    ],
+)
+def test_options_of_the_end_are_checked(name, value):
+    with pytest.raises(ValueError, match=f"set_options: {name} is {value!r}; expected"):
+        xp.set_options(**{name: value})
+    xp.set_options(exit_patience=0, exit_grace=float("inf"), tracebacks="full")
+    assert _options.exit_limits() == (0.0, float("inf"))
+    assert _options.full_tracebacks()

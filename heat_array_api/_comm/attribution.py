@@ -33,23 +33,33 @@ def _is_program(module: str) -> bool:
     return any(module == program or module.startswith(f"{program}.") for program in _programs)
 
 
-def caller() -> tuple[str, str]:
+def is_library(module: str) -> bool:
+    """Return whether a module (its ``__name__``) is the library's own, and no program in it."""
+    return module.partition(".")[0] == PACKAGE and not _is_program(module)
+
+
+def caller(frame: FrameType | None = None) -> tuple[str, str]:
     """Return the operation that the user called, and the line ``"file:number"`` of the call.
 
     The operation is the outermost function of the library below the user's frame, wrappers
     left out. Frames of torch in between (its backward engine, compiled code) are skipped.
+
+    Parameters
+    ----------
+    frame : frame, optional
+        Where to start: by default the frame that calls this.
     """
     if _origins:
         return _origins[-1]
-    frame: FrameType | None = sys._getframe(1)
+    if frame is None:
+        frame = sys._getframe(1)
     operation = ""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        top = module.partition(".")[0]
-        if top == PACKAGE and not _is_program(module):
+        if is_library(module):
             if module not in _wrappers and not frame.f_code.co_name.startswith("<"):
                 operation = frame.f_code.co_name
-        elif top != "torch":
+        elif module.partition(".")[0] != "torch":
             return operation, f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return operation, "?"

@@ -58,6 +58,7 @@ class Checker:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.number = 0
+        self.latest: list[Call] = []
 
     def free(self) -> None:
         """Give the private duplicate back."""
@@ -66,8 +67,9 @@ class Checker:
     def check(self, call: Call) -> None:
         """Raise on every rank if the ranks' calls do not match."""
         self.number += 1
+        self.latest = []
         self._wait(call)
-        calls: list[Call] = self.transport.allgather_object(call)
+        self.latest = calls = self.transport.allgather_object(call)
         title = f"call {self.number} on a communicator of {len(calls)} ranks"
         if len({other.text for other in calls}) > 1:
             raise CollectiveMismatchError(
@@ -99,13 +101,17 @@ class Checker:
     def end_of_program(self, abort: Callable[[int], NoReturn]) -> None:
         """Compare the ends of the programs, to find a rank that ends early.
 
-        An exception would be lost at interpreter exit, so it is shown, and all ranks are ended.
+        An exception would be lost at interpreter exit, so the first of the ranks that have ended
+        shows it, and all ranks are ended.
         """
+        end = Call("", "end of the program", "interpreter exit")
         try:
-            self.check(Call("", "end of the program", "interpreter exit"))
+            self.check(end)
         except CollectiveMismatchError as error:
-            sys.stderr.write(f"[rank {self.transport.rank} of {self.transport.size}] {error}\n")
-            sys.stderr.flush()
+            rank = self.transport.rank
+            if end not in self.latest or self.latest.index(end) == rank:
+                sys.stderr.write(f"[rank {rank} of {self.transport.size}] {error}\n")
+                sys.stderr.flush()
             time.sleep(1.0)  # let the other ranks show where they are
             abort(1)
 

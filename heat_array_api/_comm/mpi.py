@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import get_ident
 from typing import Any, NoReturn, TypeVar
 
@@ -21,6 +21,7 @@ from .dtypes import INTEGERS
 from .exit import ExitHandler
 from .large_messages import LargeMessages
 from .launch import NO_MPI, check_launcher, set_threads, sleep_until
+from .parting import Post, tally
 from .transport import Transport
 
 try:
@@ -34,6 +35,8 @@ check_launcher(MPI.COMM_WORLD.Get_size(), MPI.Get_library_version(), os.environ)
 T = TypeVar("T")
 
 _NODE = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
+
+_EVERYONE = MPI.COMM_WORLD.Get_group()
 
 _address = MPI.buffer.fromaddress
 
@@ -81,15 +84,22 @@ class MPITransport(Transport):
         self._thread = get_ident()
         self.rank, self.size = mpi.Get_rank(), mpi.Get_size()
         self.node_rank, self.node_size = _NODE.Get_rank(), _NODE.Get_size()
+        group = mpi.Get_group()
+        self.tally = tally(group.Translate_ranks(None, _EVERYONE))
+        group.Free()
 
     @property
     def mpi(self) -> MPI.Intracomm:
         """The communicator, for the thread that made it: calls of two threads would mix."""
         if get_ident() != self._thread:
-            raise RuntimeError(
-                "arrays that several ranks hold are used in another thread than the one that "
-                "imported heat_array_api: messages of two threads would meet; use them in that one"
-            )
+            raise _other_thread()
+        return self._mpi
+
+    def _next(self) -> MPI.Intracomm:
+        """Return the communicator for one more collective, which is counted."""
+        if get_ident() != self._thread:
+            raise _other_thread()
+        self.tally.calls += 1
         return self._mpi
 
     def allreduce(self, t: Tensor, op: str) -> Tensor:
@@ -98,11 +108,11 @@ class MPITransport(Transport):
         out = torch.empty_like(code) if t.is_cpu else empty(code.shape, code.dtype, t.device)
         if op == "prod" and t.is_complex():
             # Fused multiply-adds do not commute: one rank multiplies, the others take the result.
-            LARGE.reduce_and_bcast(self.mpi, code, out, kind, mpi_op)
+            LARGE.reduce_and_bcast(self._next(), code, out, kind, mpi_op)
         elif code.numel() > LARGE.limit:
-            LARGE.allreduce(self.mpi, code, out, kind, mpi_op)
+            LARGE.allreduce(self._next(), code, out, kind, mpi_op)
         else:
-            self.mpi.Allreduce(_buffer(code, kind), _buffer(out, kind), mpi_op)
+            self._next().Allreduce(_buffer(code, kind), _buffer(out, kind), mpi_op)
         out = deliver(out, t)
         return out if codec is None else codec.decode(out, t.dtype)
 
@@ -111,10 +121,10 @@ class MPITransport(Transport):
         code = outgoing(t if codec is None else codec.encode(dense(t)))
         out = empty((counts[self.rank], *t.shape[1:]), code.dtype, t.device)
         if code.numel() > LARGE.limit:
-            LARGE.reduce_scatter(self.mpi, code, out, counts, kind, mpi_op)
+            LARGE.reduce_scatter(self._next(), code, out, counts, kind, mpi_op)
         else:
             sizes = [n * (code.numel() // code.shape[0]) for n in counts]
-            self.mpi.Reduce_scatter(_buffer(code, kind), _buffer(out, kind), sizes, mpi_op)
+            self._next().Reduce_scatter(_buffer(code, kind), _buffer(out, kind), sizes, mpi_op)
         out = deliver(out, t)
         return out if codec is None else codec.decode(out, t.dtype)
 
@@ -123,9 +133,9 @@ class MPITransport(Transport):
         code = outgoing(t if codec is None else codec.encode(dense(t)))
         out = empty(code.shape, code.dtype, t.device)
         if code.numel() > LARGE.limit:
-            LARGE.exscan(self.mpi, code, out, kind, mpi_op)
+            LARGE.exscan(self._next(), code, out, kind, mpi_op)
         else:
-            self.mpi.Exscan(_buffer(code, kind), _buffer(out, kind), mpi_op)
+            self._next().Exscan(_buffer(code, kind), _buffer(out, kind), mpi_op)
         if self.rank == 0:
             return identity(op, t.shape, t.dtype, t.device)
         out = deliver(out, t)
@@ -134,9 +144,9 @@ class MPITransport(Transport):
     def bcast(self, t: Tensor, root: int) -> Tensor:
         out = outgoing(t)
         if out.numel() > LARGE.limit:
-            LARGE.bcast(self.mpi, out, _RAW[t.itemsize], root)
+            LARGE.bcast(self._next(), out, _RAW[t.itemsize], root)
         else:
-            self.mpi.Bcast(_buffer(out, _RAW[t.itemsize]), root)
+            self._next().Bcast(_buffer(out, _RAW[t.itemsize]), root)
         return fresh(t) if self.rank == root else deliver(out, t)
 
     def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
@@ -145,12 +155,12 @@ class MPITransport(Transport):
         kind = _RAW[t.itemsize]
         target = _address(out.data_ptr(), out.nbytes)
         if out.numel() > LARGE.limit:
-            LARGE.allgather(self.mpi, send, out, counts, kind)
+            LARGE.allgather(self._next(), send, out, counts, kind)
         elif counts.count(counts[0]) == self.size:
-            self.mpi.Allgather(_buffer(send, kind), [target, send.numel(), kind])
+            self._next().Allgather(_buffer(send, kind), [target, send.numel(), kind])
         else:
             row = t.shape[1:].numel()
-            self.mpi.Allgatherv(_buffer(send, kind), [target, [n * row for n in counts], kind])
+            self._next().Allgatherv(_buffer(send, kind), [target, [n * row for n in counts], kind])
         return deliver(out, t)
 
     def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
@@ -163,9 +173,9 @@ class MPITransport(Transport):
         most = max(send.numel(), out.numel())
         if LARGE.limit < _UNLIMITED and max(self.allgather_ints((most,)))[0] > LARGE.limit:
             blocks = enumerate(send.split_with_sizes(sends))
-            LARGE.exchange(self.mpi, blocks, enumerate(out.split_with_sizes(receives)), kind)
+            LARGE.exchange(self._next(), blocks, enumerate(out.split_with_sizes(receives)), kind)
         else:
-            self.mpi.Alltoallv(
+            self._next().Alltoallv(
                 [_address(send.data_ptr(), send.nbytes), sends, kind],
                 [_address(out.data_ptr(), out.nbytes), receives, kind],
             )
@@ -178,38 +188,45 @@ class MPITransport(Transport):
         out = empty(recv_shape, t.dtype, t.device)
         sends = [] if dest is None else [(dest, send)]
         receives = [] if source is None else [(source, out)]
-        LARGE.exchange(self.mpi, sends, receives, _RAW[t.itemsize])
+        LARGE.exchange(self._next(), sends, receives, _RAW[t.itemsize])
         return deliver(out.zero_() if source is None else out, t)
 
     def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
         n = len(values)
         everyone = array("q", bytes(8 * n * self.size))
-        self.mpi.Allgather([array("q", values), n, MPI.INT64_T], [everyone, n, MPI.INT64_T])
+        self._next().Allgather([array("q", values), n, MPI.INT64_T], [everyone, n, MPI.INT64_T])
         return [tuple(everyone[r * n : (r + 1) * n]) for r in range(self.size)]
 
     def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
         if patient:
             sleep_until(self.arrive())
-        return list(self.mpi.allgather(value))
+        return list(self._next().allgather(value))
 
     def bcast_object(self, value: Any, root: int) -> Any:
-        return self.mpi.bcast(value, root)
+        return self._next().bcast(value, root)
 
     def barrier(self) -> None:
-        self.mpi.Barrier()
+        self._next().Barrier()
 
     def arrive(self) -> Callable[[], bool]:
-        test: Callable[[], bool] = self.mpi.Ibarrier().Test
+        test: Callable[[], bool] = self._next().Ibarrier().Test
         return test
 
     def split(self, color: int, key: int) -> MPITransport:
-        return MPITransport(_made(lambda: self.mpi.Split(color, key)))
+        return MPITransport(_made(lambda: self._next().Split(color, key)))
 
     def duplicate(self) -> MPITransport:
-        return MPITransport(_made(self.mpi.Dup))
+        return MPITransport(_made(self._next().Dup))
 
     def free(self) -> None:
-        self.mpi.Free()
+        self._next().Free()
+
+
+def _other_thread() -> RuntimeError:
+    return RuntimeError(
+        "arrays that several ranks hold are used in another thread than the one that "
+        "imported heat_array_api: messages of two threads would meet; use them in that one"
+    )
 
 
 def _made(make: Callable[[], Any]) -> Any:
@@ -226,6 +243,35 @@ def _made(make: Callable[[], Any]) -> Any:
 # ---------------------------------------------------------------------- the job
 
 
+class MPIPost(Post):
+    """Messages between any two ranks of the job, which nobody waits for.
+
+    Parameters
+    ----------
+    mpi : mpi4py.MPI.Intracomm
+        A private communicator of all ranks.
+    """
+
+    def __init__(self, mpi: MPI.Intracomm) -> None:
+        self._mpi = mpi
+        self.rank, self.size = mpi.Get_rank(), mpi.Get_size()
+        self.from_threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        self._sent: list[MPI.Request] = []  # they hold what is being sent
+
+    def send(self, dest: int, message: tuple[Any, ...]) -> None:
+        self._sent = [request for request in self._sent if not request.Test()]
+        self._sent.append(self._mpi.isend(message, dest))
+
+    def receive(self) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        status = MPI.Status()
+        while (message := self._mpi.improbe(status=status)) is not None:
+            yield status.Get_source(), message.recv()
+
+    def arrive(self) -> Callable[[], bool]:
+        test: Callable[[], bool] = self._mpi.Ibarrier().Test
+        return test
+
+
 def abort(code: int) -> NoReturn:
     """End all ranks of the job."""
     MPI.COMM_WORLD.Abort(code)
@@ -237,7 +283,7 @@ def start() -> MPITransport:
     world = MPITransport(MPI.COMM_WORLD.Dup())
     set_threads(world.size, os.environ, _NODE.allgather)
     if world.size > 1:
-        ExitHandler(world.rank, world.size, abort, world.duplicate().arrive).install()
+        ExitHandler(MPIPost(MPI.COMM_WORLD.Dup()), abort).install()
     return world
 
 
