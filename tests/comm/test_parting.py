@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,8 +47,8 @@ class Job:
         for rank, one in enumerate(self.ranks):
             one.thread = rank
         monkeypatch.setattr(_parting, "place", lambda rank: self.places[rank])
-        monkeypatch.setattr(_parting.time, "sleep", lambda seconds: None)
-        monkeypatch.setattr(_parting.time, "monotonic", lambda: self.now)
+        clock = SimpleNamespace(monotonic=lambda: self.now, sleep=lambda seconds: None)
+        monkeypatch.setattr(_parting, "time", clock)
 
     def end(self, rank: int, code: int, calls: dict[int, int], waited: bool = True) -> None:
         self.ranks[rank].ended = code, calls
@@ -110,7 +111,7 @@ def test_an_infinite_grace_never_ends_the_job(job):
     ranks.places[1] = Place("sum", "a.py:3", GROUP, 5)
     ranks.end(0, 0, {GROUP: 4})
     with xp.set_options(exit_grace=float("inf")):
-        ranks.go_on(1000)
+        ranks.go_on(200)
     assert "The job ends" not in ranks.said[0]
     assert not ranks.codes
 
@@ -122,7 +123,7 @@ def test_what_is_not_known_to_wait_is_named_once_and_late(job):
     ranks.end(0, 0, {GROUP: 4})
     ranks.go_on(59, silent=(2,))
     assert not ranks.said
-    ranks.go_on(1000, silent=(2,))
+    ranks.go_on(200, silent=(2,))
     assert ranks.said == ["rank 0 has ended; rank 1 is at line 3 of a.py. The job goes on."]
     assert not ranks.codes
 
