@@ -264,10 +264,14 @@ class MPIPost(Post):
 
     def receive(self) -> Iterator[tuple[int, tuple[Any, ...]]]:
         status = MPI.Status()
+        if MPI.Is_finalized():  # by the program itself
+            return
         while (message := self._mpi.improbe(status=status)) is not None:
             yield status.Get_source(), message.recv()
 
     def arrive(self) -> Callable[[], bool]:
+        if MPI.Is_finalized():
+            return lambda: True
         test: Callable[[], bool] = self._mpi.Ibarrier().Test
         return test
 

@@ -302,7 +302,9 @@ class Chair:
             ranks.sort(key=lambda rank: (rank not in self.judged, rank))
             for rank in ranks:
                 if rank not in self.judged:
-                    self.parting.instruct(rank, "verdict", ranks[0], ranks)
+                    self.parting.instruct(
+                        rank, "verdict", ranks[0], ranks if rank == ranks[0] else []
+                    )
         self.judged = set(self.failed)
 
     def _look(self, now: float) -> None:
