@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import NoReturn
@@ -88,7 +89,10 @@ class ExitHandler:
         self._fail(error, text, show)
 
     def _formatted(self, error: BaseException) -> str:
-        return formatted(error, full=full_tracebacks())
+        try:
+            return formatted(error, full=full_tracebacks())
+        except Exception:  # what matters is that it is shown
+            return "".join(traceback.format_exception(error))
 
     def _fail(self, error: BaseException, text: str, show: Callable[[], None]) -> NoReturn:
         """Agree with the other ranks that fail on who shows the error; show it; end all ranks.

@@ -258,6 +258,8 @@ def test_hook_in_this_process(ending, monkeypatch, capsys):
         mine.on_exception(ValueError, boom, None)
     assert codes == [130, 1, 1]
     assert "[rank 1 of 4] ValueError: boom" in capsys.readouterr().err
+    monkeypatch.setattr(_exit, "formatted", lambda error, full: 1 / 0)
+    assert "ValueError: boom" in mine._formatted(boom)
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     mine.on_exception(ValueError, ValueError("interactive"), None)
     assert codes == [130, 1, 1]
