@@ -6,6 +6,7 @@
 #   make coverage   the tests under coverage, combined over all ranks
 #   make conformance  data-apis/array-api-tests, 1 to 4 ranks by 4 splits; see array-api-tests/
 #   make nightly    the tests at 7 ranks too, with more Hypothesis examples, and make conformance
+#   make state-machine  STEPS=10000 random steps of each machine of tests/core/test_state_machine.py
 #   make bench      the benchmarks
 #   make clean      remove the environment and all that was built
 #
@@ -21,6 +22,7 @@ PIP_ARGS    ?=
 PYTEST_ARGS ?=
 CONFORMANCE_ARGS ?=
 RANKS       ?= 1 2 3 4
+STEPS       ?= 10000
 # Seconds that one mpirun may take (seen by mpich's launcher; each test has a limit of its own).
 TIMEOUT     ?= 2400
 
@@ -32,7 +34,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 
 export MPIEXEC_TIMEOUT = $(TIMEOUT)
 
-.PHONY: demo test lint coverage conformance nightly bench clean
+.PHONY: demo test lint coverage conformance nightly state-machine bench clean
 
 $(STAMP): pyproject.toml constraints.txt tests/real-files.txt
 	@set -e; python=; \
@@ -91,9 +93,15 @@ conformance: $(STAMP)
 nightly: $(STAMP)
 	@failed=; \
 	HEAT_ARRAY_API_TEST_SPREAD=0 HEAT_ARRAY_API_TEST_EXAMPLES=200 HEAT_ARRAY_API_TEST_TIMEOUT=600 \
+	HEAT_ARRAY_API_TEST_STEPS=$(STEPS) \
 	    $(MAKE) test RANKS="1 2 3 4 7" TIMEOUT=14400 || failed="$$failed test"; \
 	$(MAKE) conformance || failed="$$failed conformance"; \
 	if [ -n "$$failed" ]; then echo "make nightly: failed:$$failed" >&2; exit 1; fi
+
+state-machine: RANKS := 1 2 3 4 7
+state-machine: $(STAMP)
+	HEAT_ARRAY_API_TEST_STEPS=$(STEPS) $(MAKE) test RANKS="$(RANKS)" \
+	    PYTEST_ARGS="tests/core/test_state_machine.py $(PYTEST_ARGS)"
 
 bench: $(STAMP)
 	$(MPIRUN) -n 1 $(PY) benchmarks/overhead.py

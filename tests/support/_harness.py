@@ -19,6 +19,8 @@ HEAT_ARRAY_API_TEST_GRACE
     Seconds that a rank whose test failed waits for the others to end theirs (30).
 HEAT_ARRAY_API_TEST_EXAMPLES
     Hypothesis examples per test (30).
+HEAT_ARRAY_API_TEST_STEPS
+    Steps of each state machine, whose number of examples follows from it (300).
 """
 
 from __future__ import annotations

@@ -234,7 +234,11 @@ class Program:
             if "negative integer powers" in str(error):  # depends on values: not refused
                 raise Untame from error
             return error
-        except (FloatingPointError, RuntimeWarning, NameError) as error:  # a line that made an array is left out
+        except (
+            FloatingPointError,
+            RuntimeWarning,
+            NameError,
+        ) as error:
             raise Untame from error
         if line.kind in ("new", "view"):
             a = copies[name]
