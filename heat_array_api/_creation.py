@@ -735,18 +735,21 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
 
 def local_device(func: str, device: Any, comm: Communicator) -> torch.device:
     """Return this rank's torch device for the namespace's `device` (None: the CPU)."""
-    if device is None:
-        return torch.device("cpu")
-    kind = device.type if isinstance(device, (Device, torch.device)) else device
-    if not isinstance(kind, str):
-        raise ValueError(f"{func}: device is {shown(device)}; expected 'cpu' or 'cuda'")
-    if kind.split(":")[0] == "cuda":
+    if device is not None and device_kind(func, device) == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(f"{func}: device is {shown(device)}, but torch sees no CUDA device")
         return torch.device("cuda", comm.node_rank % torch.cuda.device_count())
-    if kind != "cpu":
-        raise ValueError(f"{func}: device is {shown(device)}; expected 'cpu' or 'cuda'")
     return torch.device("cpu")
+
+
+def device_kind(func: str, device: Any) -> str:
+    """Return "cpu" or "cuda", the kind of the namespace's `device` (None: the CPU)."""
+    kind = device.type if isinstance(device, (Device, torch.device)) else device
+    if kind is None or (isinstance(kind, str) and kind == "cpu"):
+        return "cpu"
+    if isinstance(kind, str) and kind.split(":")[0] == "cuda":
+        return "cuda"
+    raise ValueError(f"{func}: device is {shown(device)}; expected 'cpu' or 'cuda'")
 
 
 def new_layout(func: str, shape: Shape, split: Split, comm: Communicator) -> Layout:

@@ -8,15 +8,15 @@ error is raised on all ranks or on none.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .._comm.communicator import Communicator
 from .._core.agreement import agreed
-from .._core.arguments import as_flag
 
 T = TypeVar("T")
 
@@ -105,10 +105,13 @@ def optional_package(name: str, extra: str = "io") -> Any:
         raise missing_package(name, extra) from None
 
 
-def members(kind: str, names: list[str]) -> str:
-    """Return "it has the <kind> a, b, c", for the message about a missing name."""
+def members(kind: str, names: Iterable[str], wanted: str = "") -> str:
+    """Return "it has the <kind> a, b, c", for the message about the missing name `wanted`."""
+    names = list(names)
     shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-    return f"it has the {kind} {shown}" if names else f"it has no {kind}"
+    near = get_close_matches(wanted, names, 1) if wanted else []
+    guess = f"; did you mean {near[0]!r}?" if near else ""
+    return f"it has the {kind} {shown}{guess}" if names else f"it has no {kind}"
 
 
 # ---------------------------------------------------------------------- progress
@@ -126,7 +129,6 @@ def progress(
     Rank 0 shows its own progress as that of all ranks, if tqdm is installed. `show` None: only
     for much data, on a terminal.
     """
-    show = show if show is None else as_flag(func, "progress", show)
     wanted = show if show is not None else total >= LARGE and sys.stderr.isatty()
     if not wanted or comm.rank != 0:
         yield lambda nbytes: None

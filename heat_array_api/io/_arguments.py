@@ -7,8 +7,9 @@ replaced by six parameters, the result and the errors of a reader.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Set
 from dataclasses import dataclass
 from textwrap import dedent
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from .._comm.communicator import Communicator
+from .._core.arguments import as_choice, as_flag, as_int
 from .._core.array import Array, common_communicator
 from .._core.docstrings import SHARED, filled_in
 from .._core.layout import Shape
@@ -129,7 +131,7 @@ class ReadOptions:
     device: Any
     comm: Any
     selection: Any
-    progress: bool | None
+    progress: Any
 
 
 # ---------------------------------------------------------------------- savers
@@ -182,19 +184,22 @@ class SaveArguments(NamedTuple):
 
 
 def as_variables(
-    func: str, x: Array | Mapping[str, Array], name: str | None
+    func: str, x: Array | Mapping[str, Array], name: str | None, what: str
 ) -> tuple[dict[str, Array], Communicator]:
-    """Return the arrays to save by name, and their communicator."""
+    """Return the arrays to save by name, and their communicator.
+
+    `name` is that of a single array, given as the argument `what`.
+    """
     if isinstance(x, Mapping):
         if name is not None:
-            raise TypeError(f"{func}: name is {name!r}; expected None for a mapping")
+            raise TypeError(f"{func}: {what} is {shown(name)}; expected None for a mapping")
         if not x:
             raise ValueError(f"{func}: no arrays to save")
         found = {_checked(func, key): as_array(func, value) for key, value in x.items()}
         if len(found) < len(x):
             raise ValueError(f"{func}: two of the names {list(x)} are the same")
     else:
-        found = {_checked(func, "data" if name is None else name): as_array(func, x)}
+        found = {_checked(func, "data" if name is None else name, what): as_array(func, x)}
     return found, common_communicator(func, *found.values())
 
 
@@ -205,7 +210,7 @@ def by_name(
 
     For a single array they may be given directly; then none of the values is a mapping.
     """
-    given = dict(given or {})
+    given = as_mapping(func, what, given)
     names = list(names)
     if not isinstance(x, Mapping) and not any(isinstance(v, Mapping) for v in given.values()):
         return {names[0]: given}
@@ -216,45 +221,114 @@ def by_name(
     return found
 
 
-def _checked(func: str, name: Any) -> str:
+def as_mapping(func: str, what: str, given: Any) -> dict[str, Any]:
+    """Return a mapping of names as a dict, an empty one for None."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{func}: {what} is {shown(given)}; expected a mapping of names")
+    return dict(given)
+
+
+def _checked(func: str, name: Any, what: str = "a name") -> str:
     if not isinstance(name, str) or not name.strip("/"):
-        raise TypeError(f"{func}: a name is {shown(name)}; expected a string")
+        raise TypeError(f"{func}: {what} is {shown(name)}; expected a string")
     return name.strip("/")
 
 
 def path_of(func: str, path: Any, name: str = "path") -> str:
     """Return the name of a file or folder as text."""
     try:
-        return os.fsdecode(path)
+        found = os.fsdecode(path)
     except TypeError:
         raise TypeError(f"{func}: {name} is {shown(path)}; expected a str or a path") from None
+    if not found or "\0" in found:
+        raise ValueError(f"{func}: {name} is {found!r}; expected the name of a file or folder")
+    return found
 
 
 def name_of(func: str, what: str, name: Any) -> str:
-    """Return the name of a variable to read."""
+    """Return the name of a variable, a group or a dimension."""
     if not isinstance(name, str):
         raise TypeError(f"{func}: {what} is {shown(name)}; expected a str")
     return name
 
 
+def names_of(func: str, what: str, names: Any) -> tuple[str, ...]:
+    """Return one name, or several of an iterable, as a tuple; sorted, if it has no order."""
+    if isinstance(names, str):
+        return (names,)
+    found: tuple[Any, ...] | None = None
+    if isinstance(names, Iterable) and not isinstance(names, (bytes, type, Array, np.ndarray)):
+        found = tuple(names)
+    if found is None or not all(isinstance(name, str) for name in found):
+        raise TypeError(f"{func}: {what} is {shown(names)}; expected a str, or several")
+    return tuple(sorted(found)) if isinstance(names, Set) else found
+
+
+def text_of(func: str, name: str, value: Any, expected: str, *, longest: int | None = None) -> str:
+    """Return a text that is not empty; `expected` is what the error says."""
+    if not isinstance(value, str):
+        raise TypeError(f"{func}: {name} is {shown(value)}; expected {expected}")
+    if not value or (longest is not None and len(value) > longest):
+        raise ValueError(f"{func}: {name} is {value!r}; expected {expected}")
+    return value
+
+
+def progress_of(func: str, progress: Any) -> bool | None:
+    """Return whether to show a progress bar; None: as it fits."""
+    return None if progress is None else as_flag(func, "progress", progress)
+
+
 def as_array(func: str, x: Any) -> Array:
     """Return an array as it is saved: detached from the tape, in a dtype that files have."""
     if not isinstance(x, Array):
-        raise TypeError(f"{func}: got {type(x).__name__}; expected arrays of heat_array_api")
+        raise TypeError(f"{func}: x is {type(x).__name__}; expected arrays of heat_array_api")
     x = x.detach()
     return astype(x, "float32") if x._local.dtype is torch.bfloat16 else x
 
 
 def check_mode(func: str, mode: str) -> None:
-    if mode not in ("w", "a"):
-        raise ValueError(f"{func}: mode is {mode!r}; expected 'w' or 'a'")
+    as_choice(func, "mode", mode, ("w", "a"))
 
 
 def storage_of(func: str, chunks: Any, gzip: Any) -> Storage:
-    if chunks not in (None, True) and not (
-        isinstance(chunks, tuple) and all(isinstance(n, int) and n > 0 for n in chunks)
-    ):
-        raise TypeError(f"{func}: chunks is {chunks!r}; expected a tuple of ints, or True")
-    if gzip is not None and (not isinstance(gzip, int) or not 0 <= gzip <= 9):
-        raise ValueError(f"{func}: gzip is {gzip!r}; expected a level, 0 to 9")
-    return Storage(chunks, None if gzip is None else int(gzip))
+    if gzip is not None:
+        gzip = as_int(func, "gzip", gzip)
+        if not 0 <= gzip <= 9:
+            raise ValueError(f"{func}: gzip is {gzip}; expected a level, 0 to 9")
+    if chunks is not None and chunks is not True:
+        chunks = lengths_of(func, chunks, "a tuple of lengths, or True")
+    return Storage(chunks, gzip)
+
+
+def lengths_of(func: str, chunks: Any, expected: str) -> Shape:
+    """Return the shape of chunks as positive Python ints."""
+    if not isinstance(chunks, (tuple, list)):
+        raise TypeError(f"{func}: chunks is {shown(chunks)}; expected {expected}")
+    return tuple(as_int(func, f"chunks[{i}]", n, least=1) for i, n in enumerate(chunks))
+
+
+MOST_BYTES_OF_A_CHUNK: Final = 2**32 - 1
+"""What HDF5 can store as one chunk (and zarr's codecs compress)."""
+
+
+def check_chunks(
+    func: str, name: str, x: Array, chunks: Shape | bool | None, *, grows: Container[int] = ()
+) -> None:
+    """Raise unless an array can be stored in chunks of a shape; axes in `grows` may be shorter."""
+    if not isinstance(chunks, tuple) or not x.shape:
+        return
+    if len(chunks) != x.ndim:
+        raise ValueError(
+            f"{func}: chunks is {chunks}, but {name!r} has shape {x.shape}; expected {x.ndim} "
+            "lengths"
+        )
+    if math.prod(chunks) * x.dtype.itemsize > MOST_BYTES_OF_A_CHUNK:
+        raise ValueError(f"{func}: chunks is {chunks}; a chunk of {name!r} must be below 4 GiB")
+    for axis, (length, n) in enumerate(zip(chunks, x.shape, strict=True)):
+        if length > n and axis not in grows:
+            raise ValueError(
+                f"{func}: chunks is {chunks}, but {name!r} has shape {x.shape}; expected lengths "
+                "that are no longer"
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,26 @@ import torch
 
 from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
+from .._core.arguments import as_choice, as_int
 from .._core.array import Array, common_communicator
-from .._creation import local_device
-from ._agreement import at_root, optional_package
+from .._core.dtypes import from_torch
+from .._creation import device_kind, local_device
+from .._errors import CommunicatorMismatchError, shown
+from ._agreement import at_root, attempt, optional_package
 from ._agreement import progress as bar
-from ._arguments import Storage, as_array, documented, path_of
+from ._arguments import ReadOptions, Storage, as_array, documented, path_of, progress_of
 from ._atomic import replacing
-from ._hdf5 import load_hdf5
+from ._external import check_member
+from ._hdf5 import opened
 from ._hdf5_datasets import Target, write_all
 from ._hdf5_stream import writing
+from ._read import load
+from ._write import as_numpy
 
 FILE = "checkpoint.h5"
 TREE = "tree"
 VERSION = 1
+NO_LINKS = "a checkpoint that leads to other files is not loaded"
 
 
 @breaks
@@ -68,14 +76,16 @@ def save_checkpoint(
     (7, 0)
     """
     func = "save_checkpoint"
+    folder = Path(path_of(func, directory, "directory"))
+    progress = progress_of(func, progress)
     arrays: dict[str, Array] = {}
     plain: dict[str, np.ndarray[Any, Any]] = {}
     description = _described(func, tree, "", arrays, plain)
-    if comm is None and arrays:
-        comm = common_communicator(func, *arrays.values())
-    comm = as_communicator("save_checkpoint", comm)
+    given = None if comm is None else as_communicator(func, comm)
+    comm = common_communicator(func, *arrays.values()) if arrays else as_communicator(func, given)
+    if given is not None and given is not comm:
+        raise CommunicatorMismatchError(f"{func}: comm is {given}, but arrays live on {comm}")
     text = json.dumps({"version": VERSION, "tree": description})
-    folder = Path(path_of(func, directory, "directory"))
 
     at_root(func, comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     total = sum(x.nbytes for x in arrays.values())
@@ -108,7 +118,7 @@ def _described(
         items = [[key, inner(value, key)] for key, value in node.items()]
         wrong = [key for key, _ in items if not isinstance(key, (str, int))]
         if wrong:
-            raise TypeError(f"{func}: a key is {wrong[0]!r}; expected strings or integers")
+            raise TypeError(f"{func}: a key is {shown(wrong[0])}; expected strings or integers")
         return {"dict": items}
     if isinstance(node, (list, tuple)):
         kind = "list" if isinstance(node, list) else "tuple"
@@ -119,11 +129,10 @@ def _described(
         found = {"shape": node.shape, "split": node.split}
         return {"array": name, **found, "dtype": str(node.dtype), "device": str(node.device)}
     if isinstance(node, torch.Tensor):
-        tensor = node.detach().cpu()
+        tensor = from_torch(func, f"the tensor {place or 'tree'}", node.detach())
         dtype = str(tensor.dtype).removeprefix("torch.")
-        if tensor.dtype is torch.bfloat16:
-            tensor = tensor.to(torch.float32)
-        plain[name] = tensor.numpy()
+        wide = tensor.to(torch.float32) if tensor.dtype is torch.bfloat16 else tensor
+        plain[name] = as_numpy(wide)
         return {"tensor": name, "dtype": dtype, "device": node.device.type}
     if isinstance(node, (np.ndarray, np.generic)) and node.dtype.kind in "biufc":
         plain[name] = np.asarray(node)
@@ -181,9 +190,17 @@ def load_checkpoint(
     func = "load_checkpoint"
     comm = as_communicator("load_checkpoint", comm)
     path = str(Path(path_of(func, directory, "directory")) / FILE)
+    progress = progress_of(func, progress)
+    if isinstance(split, str):
+        as_choice(func, "split", split, ("saved",))
+    elif split is not None and not callable(split):
+        split = as_int(func, "split", split)
+    device_kind(func, device)
+    attempt(func, comm, lambda: local_device(func, device, comm))  # one rank may have none
 
     def read() -> tuple[Any, dict[str, Any]]:
         with optional_package("h5py").File(path, "r") as file:
+            check_member(file, TREE, NO_LINKS)
             if TREE not in file:
                 raise ValueError(f"{path!r} is not a checkpoint")
             names: list[str] = []
@@ -195,6 +212,8 @@ def load_checkpoint(
             found = json.loads(file[TREE][...].tobytes().decode(), object_hook=collected)
             if found.get("version") != VERSION:
                 raise ValueError(f"{path!r} has version {found.get('version')}; expected {VERSION}")
+            for name in names:
+                check_member(file, name, NO_LINKS)
             return found["tree"], {name: file[name][()] for name in names}
 
     tree, plain = at_root(func, comm, read)
@@ -213,8 +232,9 @@ def load_checkpoint(
             return plain[value]
         if kind == "array":
             along = _split_of(split, node, place.strip("/"))
-            options = {"split": along, "dtype": node["dtype"], "device": _device_of(device, node)}
-            return load_hdf5(path, value, comm=comm, progress=progress, **options)
+            where = _device_of(device, node)
+            options = ReadOptions(along, node["dtype"], where, comm, None, progress)
+            return load(func, partial(opened, value), path, options)
         return value
 
     return restored(tree, "")

@@ -17,13 +17,14 @@ from .._comm.trace import note
 from .._core.arguments import as_int
 from .._core.array import Array
 from .._core.dtypes import to_numpy_dtype, to_torch_dtype
-from .._core.layout import Layout
+from .._core.layout import Layout, as_ints
 from .._core.redistribute import redistribute
-from .._creation import Split, local_device, new_layout
+from .._creation import Split, device_kind, local_device, new_layout
+from .._errors import shown
 from .._options import UNSET
 from ._agreement import at_root, attempt
 from ._agreement import progress as bar
-from ._arguments import as_array, documented, path_of
+from ._arguments import as_array, documented, path_of, progress_of, text_of
 from ._atomic import replacing
 from ._write import as_numpy
 
@@ -91,6 +92,14 @@ def load_csv(
     wanted = np.dtype("float32") if target is torch.bfloat16 else to_numpy_dtype(target)
     name = path_of(func, path)
     skip_lines = as_int(func, "skip_lines", skip_lines, least=0)
+    progress = progress_of(func, progress)
+    device_kind(func, device)
+    if delimiter is not None:
+        text_of(func, "delimiter", delimiter, "one character, or None", longest=1)
+    if comments is not None:
+        text_of(func, "comments", comments, "a text, or None")
+    if columns is not None:
+        columns = as_ints(func, "columns", columns)
     begin, end = at_root(func, comm, lambda: _bytes_of_rows(name, skip_lines))
 
     def read() -> tuple[torch.Tensor, torch.device]:
@@ -197,8 +206,13 @@ def save_csv(
     """
     func = "save_csv"
     x = as_array(func, x)
+    path, progress = path_of(func, path), progress_of(func, progress)
     if x.ndim not in (1, 2) or x._local.is_complex():
         raise TypeError(f"{func}: x has shape {x.shape} and dtype {x.dtype}; expected a real table")
+    text_of(func, "delimiter", delimiter, "a text")
+    if header is not None and not isinstance(header, str):
+        raise TypeError(f"{func}: header is {shown(header)}; expected a str")
+    _check_format(func, format, x)
     rows = redistribute(x, x._layout.split_along(0))
     data = attempt(func, x.comm, lambda: _as_text(as_numpy(rows._local), delimiter, format))
     if header is not None and x.comm.rank == 0:
@@ -220,6 +234,18 @@ def save_csv(
     ):
         attempt(func, x.comm, lambda: write(unfinished))
         advance(len(data))
+
+
+def _check_format(func: str, form: str | None, x: Array) -> None:
+    """Raise unless a text formats a number of the dtype of `x` by Python's ``%``."""
+    if form is None:
+        return
+    expected = "a format of one number for Python's %, such as '%.6g'"
+    text_of(func, "format", form, expected)
+    try:
+        form % (1.0 if x._local.is_floating_point() else 1)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"{func}: format is {form!r} ({error}); expected {expected}") from None
 
 
 def _as_text(values: np.ndarray[Any, Any], delimiter: str, form: str | None) -> bytes:

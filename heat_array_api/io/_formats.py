@@ -7,7 +7,8 @@ from typing import Any
 
 from .._comm.recording import breaks
 from .._core.array import Array
-from ._arguments import documented
+from .._errors import shown
+from ._arguments import documented, name_of
 from ._csv import load_csv, save_csv
 from ._hdf5 import load_hdf5, save_hdf5
 from ._info import format_of
@@ -86,5 +87,9 @@ def save(x: Any, path: str | os.PathLike[str], name: str | None = None, **option
 def _format(func: str, path: str | os.PathLike[str], name: str | None) -> str:
     kind = format_of(func, path)
     if name is not None and kind in ("npy", "csv"):
-        raise TypeError(f"{func}: name is {name!r}; expected None: {kind} files hold one array")
+        raise TypeError(
+            f"{func}: name is {shown(name)}; expected None: {kind} files hold one array"
+        )
+    if name is not None:
+        name_of(func, "name", name)
     return kind

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from .._comm.recording import breaks
+from .._core.arguments import as_flag
 from .._core.array import Array
 from .._creation import Split
 from .._options import UNSET
@@ -18,14 +20,17 @@ from ._arguments import (
     Storage,
     as_variables,
     by_name,
+    check_chunks,
     check_mode,
     documented,
     name_of,
+    path_of,
+    progress_of,
     storage_of,
 )
 from ._atomic import replacing
 from ._external import check_member
-from ._hdf5_datasets import Target, write_all
+from ._hdf5_datasets import Target, check_strategy, write_all
 from ._hdf5_stream import writing
 from ._read import Source, load
 
@@ -63,27 +68,46 @@ def load_hdf5(
      [4 5]]
     """
     dataset = name_of("load_hdf5", "dataset", dataset)
-
-    @contextmanager
-    def open_source(name: str) -> Iterator[Source]:
-        h5py = optional_package("h5py")
-        with h5py.File(name, "r") as file:
-            if not allow_external:
-                check_member(file, dataset)
-            try:
-                found = file[dataset]
-            except KeyError:
-                listed = members("members", list(file))
-                raise KeyError(f"dataset {dataset!r} is not in {name!r}; {listed}") from None
-            if not isinstance(found, h5py.Dataset):
-                listed = members("members", list(found))
-                raise KeyError(f"dataset {dataset!r} of {name!r} is a group; {listed}")
-            if found.shape is None:
-                raise ValueError(f"dataset {dataset!r} of {name!r} has no values (null dataspace)")
-            yield Source(found)
+    allow_external = as_flag("load_hdf5", "allow_external", allow_external)
 
     options = ReadOptions(split, dtype, device, comm, selection, progress)
-    return load("load_hdf5", open_source, path, options)
+    return load("load_hdf5", partial(opened, dataset, allow_external=allow_external), path, options)
+
+
+@contextmanager
+def opened(dataset: str, name: str, *, allow_external: bool = False) -> Iterator[Source]:
+    """Yield a dataset of the file `name`, open for reading."""
+    h5py = optional_package("h5py")
+    with h5py.File(name, "r") as file:
+        if not allow_external:
+            check_member(file, dataset)
+        try:
+            found = file[dataset]
+        except KeyError:
+            raise KeyError(
+                f"dataset {dataset!r} is not in {name!r}; {_listed(file, dataset)}"
+            ) from None
+        if not isinstance(found, h5py.Dataset):
+            listed = members("members", list(found))
+            raise KeyError(f"dataset {dataset!r} of {name!r} is a group; {listed}")
+        if found.shape is None:
+            raise ValueError(f"dataset {dataset!r} of {name!r} has no values (null dataspace)")
+        yield Source(found)
+
+
+def _listed(file: Any, dataset: str) -> str:
+    """Return which names there are, in the last group on the way to one that is not there."""
+    h5py = optional_package("h5py")
+    *groups, last = [part for part in dataset.split("/") if part] or [""]
+    place = file
+    for i, part in enumerate(groups):
+        inner = place.get(part)
+        if not isinstance(inner, h5py.Group):
+            last = groups[i]
+            break
+        place = inner
+    within = "" if place == file else f"in {place.name!r} "
+    return within + members("members", place, last)
 
 
 @breaks
@@ -126,10 +150,16 @@ def save_hdf5(
     {'units': 'K'}
     """
     func = "save_hdf5"
-    variables, comm = as_variables(func, x, dataset)
+    variables, comm = as_variables(func, x, dataset, "dataset")
+    path = path_of(func, path)
     storage = storage_of(func, chunks, gzip)
+    for name, array in variables.items():
+        grows = [axis for axis, n in enumerate(array.shape) if not n]  # stored in other chunks
+        check_chunks(func, name, array, storage.chunks, grows=grows)
     notes = by_name(func, "attributes", attributes, x, variables)
     check_mode(func, mode)
+    check_strategy(func, strategy)
+    progress = progress_of(func, progress)
     total = sum(array.nbytes for array in variables.values())
     with replacing(func, comm, path, keep=mode == "a") as unfinished:
         at_root(func, comm, lambda: _create(unfinished, variables, storage, notes))
@@ -150,7 +180,9 @@ def _create(
             check_member(file, name)  # it would be written to another file
             if name in file:
                 del file[name]
-            file.create_dataset(name, x.shape, x.dtype, **storage.options(x.shape))
+            # HDF5 has no chunks of a length of 0, and none longer than the axis.
+            chosen = storage if x.size else Storage(True if storage.chunked else None, storage.gzip)
+            file.create_dataset(name, x.shape, x.dtype, **chosen.options(x.shape))
         for name, attributes in notes.items():
             place = file[name] if name else file
             place.attrs.update(attributes or {})

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from .._comm.communicator import Communicator
 from .._comm.trace import note
+from .._core.arguments import as_choice
 from .._core.array import Array
 from .._core.collectives import all_to_all
 from .._core.layout import Shape
@@ -103,6 +104,11 @@ def write_all(
             _WRITERS[chosen](func, comm, path, target, place, advance)
 
 
+def check_strategy(func: str, strategy: str | None) -> None:
+    if strategy is not None:
+        as_choice(func, "strategy", strategy, STRATEGIES)
+
+
 def _choose(func: str, target: Target, place: Place, strategy: str | None) -> str:
     h5py, x = optional_package("h5py"), target.array
     plain = not place.filters
@@ -113,8 +119,6 @@ def _choose(func: str, target: Target, place: Place, strategy: str | None) -> st
         "chunks": known and place.chunks is not None and target.start == 0 and x.size,
         "root": True,
     }
-    if strategy is not None and strategy not in STRATEGIES:
-        raise ValueError(f"{func}: strategy is {strategy!r}; expected one of {STRATEGIES}")
     if strategy is not None and can[strategy]:
         return strategy
     if x.nbytes <= MOST_BYTES_AT_ROOT:

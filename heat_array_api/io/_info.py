@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 
 from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
+from .._core.arguments import as_flag
 from .._core.layout import Shape
 from ._agreement import at_root, optional_package
 from ._arguments import documented, path_of
-from ._external import check_hdf5, check_zarr
+from ._external import check_hdf5, reading_store
 from ._netcdf_classic import ends_of
 
 SUFFIXES = {
@@ -86,6 +88,8 @@ class FileInfo(Mapping[str, VariableInfo]):
     ----------
     unlimited : tuple of str
         The names of the dimensions that can grow.
+    groups : tuple of str
+        The names of the groups; "" is the file.
 
     Examples
     --------
@@ -117,6 +121,11 @@ class FileInfo(Mapping[str, VariableInfo]):
     def attributes(self) -> dict[str, Any]:
         """The attributes of the file."""
         return self.group_attributes("")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups; "" is the file."""
+        return tuple(self._groups)
 
     def group_attributes(self, group: str) -> dict[str, Any]:
         """Return the attributes of a group.
@@ -190,17 +199,17 @@ def info(
     y     (2,)    float64
     """
     name = path_of("info", path)
-    readers = {"hdf5": _hdf5, "netcdf": _netcdf, "zarr": _zarr, "npy": _npy, "csv": _csv}
+    allow_external = as_flag("info", "allow_external", allow_external)
+    # The others open no other file for the names.
+    readers: dict[str, Callable[[str], FileInfo]] = {
+        "hdf5": _hdf5,
+        "netcdf": partial(netcdf_info, allow_external=allow_external),
+        "zarr": partial(_zarr, allow_external=allow_external),
+        "npy": _npy,
+        "csv": _csv,
+    }
     read = readers[format_of("info", name)]
-
-    def step() -> FileInfo:
-        if not allow_external and read is _netcdf:  # the others open nothing else for their names
-            check_hdf5(name)
-        if read is _zarr:
-            check_zarr(name, "")
-        return read(name)
-
-    return at_root("info", as_communicator("info", comm), step)
+    return at_root("info", as_communicator("info", comm), lambda: read(name))
 
 
 # ---------------------------------------------------------------------- one reader for each format
@@ -265,7 +274,8 @@ def _hdf5_attributes(found: Any) -> dict[str, Any]:
     return kept
 
 
-def _netcdf(path: str) -> FileInfo:
+def netcdf_info(path: str, allow_external: bool) -> FileInfo:
+    """Describe a NetCDF file, on the rank that calls it."""
     netCDF4 = optional_package("netCDF4")
     unlimited: list[str] = []
 
@@ -281,12 +291,13 @@ def _netcdf(path: str) -> FileInfo:
         for name, inner in group.groups.items():
             yield from visit(inner, f"{prefix}{name}/")
 
+    check_hdf5(path, allow_external)
     ends_of(path)
     with netCDF4.Dataset(path, "r") as file:
         return _collected(visit(file, ""), unlimited)
 
 
-def _zarr(path: str) -> FileInfo:
+def _zarr(path: str, allow_external: bool) -> FileInfo:
     def visit(found: Any, name: str) -> Found:
         attributes = dict(found.attrs)
         if hasattr(found, "shape"):
@@ -298,7 +309,8 @@ def _zarr(path: str) -> FileInfo:
         for key, inner in found.members():
             yield from visit(inner, f"{name}/{key}" if name else key)
 
-    return _collected(visit(optional_package("zarr", "zarr").open(path, mode="r"), ""))
+    store = reading_store(path, allow_external)
+    return _collected(visit(optional_package("zarr", "zarr").open(store, mode="r"), ""))
 
 
 def _npy(path: str) -> FileInfo:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .._comm.recording import breaks
+from .._core.arguments import as_flag
 from .._core.array import Array
 from .._core.layout import Shape
 from .._creation import Split
@@ -73,22 +75,30 @@ def load_netcdf(
     [ 3 -1  6]
     """
     variable = name_of("load_netcdf", "variable", variable)
-
-    @contextmanager
-    def open_source(name: str) -> Iterator[Source]:
-        netCDF4 = optional_package("netCDF4")
-        if not allow_external:
-            check_hdf5(name)
-        end = ends_of(name).get(variable.strip("/"), 0)
-        with netCDF4.Dataset(name, "r") as file:
-            found = _find(file, variable, name)
-            length = os.path.getsize(name) if end else 0
-            if length < end:
-                raise OSError(f"{name!r} is cut short: {length} bytes; {variable!r} needs {end}")
-            yield _Variable(found, raw)
+    allow_external = as_flag("load_netcdf", "allow_external", allow_external)
+    raw = as_flag("load_netcdf", "raw", raw)
 
     options = ReadOptions(split, dtype, device, comm, selection, progress)
+    check = partial(check_hdf5, allow_external=allow_external)
+    open_source = partial(opened, variable, raw=raw, check=check)
     return load("load_netcdf", open_source, path, options)
+
+
+@contextmanager
+def opened(
+    variable: str, name: str, *, raw: bool = False, check: Callable[[str], object] | None = None
+) -> Iterator[Source]:
+    """Yield a variable of the file `name`, open for reading; `check` it first, if given."""
+    netCDF4 = optional_package("netCDF4")
+    if check is not None:
+        check(name)
+    end = ends_of(name).get(variable.strip("/"), 0)
+    with netCDF4.Dataset(name, "r") as file:
+        found = _find(file, variable, name)
+        length = os.path.getsize(name) if end else 0
+        if length < end:
+            raise OSError(f"{name!r} is cut short: {length} bytes; {variable!r} needs {end}")
+        yield _Variable(found, raw)
 
 
 def _find(file: Any, variable: str, name: str) -> Any:
@@ -97,11 +107,11 @@ def _find(file: Any, variable: str, name: str) -> Any:
     place = file
     for group in groups:
         if group not in place.groups:
-            listed = members("groups", list(place.groups))
+            listed = members("groups", place.groups, group)
             raise KeyError(f"variable {variable!r} is not in {name!r}; {listed}")
         place = place.groups[group]
     if last not in place.variables:
-        listed = members("variables", list(place.variables))
+        listed = members("variables", place.variables, last)
         raise KeyError(f"variable {variable!r} is not in {name!r}; {listed}")
     return place.variables[last]
 

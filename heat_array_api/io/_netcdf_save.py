@@ -8,7 +8,7 @@ the structure through h5netcdf, and all ranks write their shards into the HDF5 d
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,24 +18,31 @@ import torch
 from .._comm.recording import breaks
 from .._core.array import Array, common_communicator
 from .._core.layout import Shape
-from .._creation import asarray
+from .._creation import as_array as converted
 from .._data_type import astype
+from .._errors import shown
 from ._agreement import at_root, optional_package
 from ._agreement import progress as bar
 from ._arguments import (
     SaveArguments,
     Storage,
     as_array,
+    as_mapping,
     as_variables,
     by_name,
+    check_chunks,
     check_mode,
     documented,
+    name_of,
+    names_of,
+    path_of,
+    progress_of,
     storage_of,
 )
 from ._atomic import replacing
 from ._cf_encoding import ENCODING, encoded
 from ._external import check_hdf5
-from ._hdf5_datasets import Target, write_all
+from ._hdf5_datasets import Target, check_strategy, write_all
 from ._hdf5_stream import writing
 from ._netcdf import COMPLEX_DIMENSION
 from ._xarray import as_save_arguments
@@ -132,10 +139,17 @@ def save_netcdf(
      [6. 7.]]
     """
     func = "save_netcdf"
+    path, progress = path_of(func, path), progress_of(func, progress)
     check_mode(func, mode)
-    if append is not None and mode != "a":
+    check_strategy(func, strategy)
+    if append is not None and name_of(func, "append", append) and mode != "a":
         raise ValueError(f"{func}: append is {append!r}, but mode {mode!r} makes a new file")
-    given = _given(func, x, variable, dims, coords or {}, attributes, encoding)
+    named = names_of(func, "unlimited", unlimited)
+    coords, attributes, encoding = (
+        as_mapping(func, what, given)
+        for what, given in (("coords", coords), ("attributes", attributes), ("encoding", encoding))
+    )
+    given = _given(func, x, variable, dims, coords, attributes, encoding)
     comm = common_communicator(func, *given.arrays.values())
     storage = storage_of(func, chunks, gzip)
     stored = {} if append is None else at_root(func, comm, lambda: _growing(path, append))
@@ -145,7 +159,6 @@ def save_netcdf(
     for v in variables:
         if v.name in stored:
             _check_stored(func, v, stored[v.name])
-    named = (unlimited,) if isinstance(unlimited, str) else unlimited
     free = frozenset((*named, *given.unlimited, *(() if append is None else (append,))))
     texts = [
         _Variable(name, values, tuple(given.dims[name]), dict(given.attributes[name]))
@@ -154,6 +167,10 @@ def save_netcdf(
     sizes = _dimensions(func, [*variables, *texts], free, append)
     # NetCDF has no fixed dimension of length 0: a length of 0 means unlimited.
     free |= {dim for dim, n in sizes.items() if not n}
+    for v in variables:
+        # A dimension of an old file may grow, too.
+        grows = [axis for axis, dim in enumerate(v.dims) if dim in free or mode == "a"]
+        check_chunks(func, v.name, v.array, v.storage.chunks, grows=grows)
     whole = dict(given.attributes.get("") or {})
     total = sum(v.array.nbytes for v in variables)
     with replacing(func, comm, path, keep=mode == "a") as unfinished:
@@ -184,18 +201,29 @@ def _given(
         own = by_name(func, "encoding", encoding, given.arrays, given.arrays)
         both = {name: {**v, **own.get(name, {})} for name, v in given.encoding.items()}
         return given._replace(encoding=both)
-    arrays, comm = as_variables(func, x, variable)
+    arrays, comm = as_variables(func, x, variable, "variable")
     twice = arrays.keys() & coords.keys()
     if twice:
         raise ValueError(f"{func}: {sorted(twice)} are among the variables and the coords")
-    named = dict(dims or {}) if isinstance(x, Mapping) or isinstance(dims, Mapping) else {}
-    if not named and dims is not None:
-        named = {next(iter(arrays)): dims}
+    if isinstance(x, Mapping) or isinstance(dims, Mapping):
+        named = as_mapping(func, "dims", dims)
+    else:
+        named = {} if dims is None else {next(iter(arrays)): dims}
+    named = {name: _names(func, name, given) for name, given in named.items()}
     for name, values in coords.items():
-        line = values if isinstance(values, Array) else asarray(values, comm=comm, split=None)
+        line = converted(func, f"coords[{name!r}]", values, comm=comm)
         arrays[name], named[name] = as_array(func, line), (name,)
     notes = by_name(func, "attributes", attributes, x, arrays)
     return SaveArguments(arrays, named, notes, by_name(func, "encoding", encoding, x, arrays))
+
+
+def _names(func: str, name: str, dims: Any) -> tuple[str, ...] | None:
+    """Return the dimensions' names of a variable in their order; None: by default."""
+    if dims is None or isinstance(dims, str):
+        return None if dims is None else tuple(dims)
+    if isinstance(dims, (Set, Mapping)):
+        raise TypeError(f"{func}: dims of {name!r} is {shown(dims)}, which has no order")
+    return names_of(func, f"dims of {name!r}", dims)
 
 
 def _dimensions(
@@ -239,6 +267,8 @@ def _as_stored(func: str, name: str, given: SaveArguments, storage: Storage) -> 
         x = astype(x, "float32")
     elif dtype.is_complex:
         x, dims = _pairs(x), (*dims, COMPLEX_DIMENSION)
+        if isinstance(storage.chunks, tuple):
+            storage = storage._replace(chunks=(*storage.chunks, 2))
     return _Variable(name, x, dims, attributes, fill, storage)
 
 

@@ -21,7 +21,7 @@ from .._creation import Split
 from .._options import UNSET
 from ._agreement import at_root
 from ._agreement import progress as bar
-from ._arguments import ReadOptions, as_array, documented
+from ._arguments import ReadOptions, as_array, documented, path_of, progress_of
 from ._atomic import replacing
 from ._read import Slab, Source, load
 from ._write import write_at
@@ -141,6 +141,7 @@ def save_npy(x: Array, path: str | os.PathLike[str], *, progress: bool | None = 
     """
     func = "save_npy"
     x = as_array(func, x)
+    path, progress = path_of(func, path), progress_of(func, progress)
     header = io.BytesIO()
     npy_format.write_array_header_1_0(
         header,

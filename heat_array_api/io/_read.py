@@ -24,11 +24,11 @@ from .._core.array import Array
 from .._core.dtypes import COMPLEX, TO_TORCH, from_numpy, to_numpy_dtype, to_torch_dtype
 from .._core.layout import Layout, Shape
 from .._core.redistribute import redistribute
-from .._creation import local_device, new_layout
+from .._creation import device_kind, local_device, new_layout
 from .._errors import shown
 from .._indexing.keys import Basic, Range, parse_basic
 from ._agreement import ROUND, Deferred, Values, attempt, progress
-from ._arguments import ReadOptions, path_of
+from ._arguments import ReadOptions, path_of, progress_of
 
 BLOCK = ROUND
 """Bytes read at once: few enough to be converted or copied in the processor's cache."""
@@ -167,7 +167,8 @@ def load(
     """
     comm = as_communicator(func, options.comm)
     target = None if options.dtype is None else to_torch_dtype(options.dtype, func)
-    name = path_of(func, path)
+    name, shows = path_of(func, path), progress_of(func, options.progress)
+    device_kind(func, options.device)
     with ExitStack() as stack:
 
         def opened() -> tuple[Source, torch.device]:
@@ -186,7 +187,7 @@ def load(
         chosen = select(func, options.selection, source.shape)
         layout = new_layout(func, chosen.shape, options.split, comm)
         size = math.prod(layout.shape) * target.itemsize
-        with progress(func, size, comm, options.progress) as advance:
+        with progress(func, size, comm, shows) as advance:
             if _is_short(layout, target):
                 local = _read_rows(func, source, chosen, layout, target, place, advance)
             else:

@@ -11,13 +11,22 @@ import numpy as np
 
 from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
+from .._core.arguments import as_flag
 from .._core.array import Array
-from .._creation import asarray
-from ._agreement import at_root, optional_package
-from ._arguments import SaveArguments, documented, path_of
+from .._creation import asarray, device_kind
+from ._agreement import at_root, members, optional_package
+from ._arguments import (
+    ReadOptions,
+    SaveArguments,
+    documented,
+    name_of,
+    names_of,
+    path_of,
+)
 from ._cf_encoding import ENCODING
-from ._info import info
-from ._netcdf import load_netcdf
+from ._info import FileInfo, VariableInfo, netcdf_info
+from ._netcdf import opened
+from ._read import load
 
 
 @breaks
@@ -38,9 +47,10 @@ def open_dataset(
     path : str or path-like
         The file; every rank must be able to read it.
     split : str or iterable of str
-        Names of dimensions: each variable is split along the first of its dimensions among them.
+        Names of dimensions of the group's variables: each variable is split along the first of
+        its dimensions among them, and a variable that has none is whole on every rank.
     group : str
-        The group to open.
+        The group to open, with those above it: ``"model/ocean"``; by default the file itself.
     {device}
     {comm}
     {external}
@@ -59,8 +69,10 @@ def open_dataset(
         If xarray or netCDF4 is not installed.
     OSError
         If the file cannot be read on any rank. Raised on all ranks.
+    KeyError
+        If the file has no such group.
     ValueError
-        If the file leads to other files.
+        If no variable has a dimension of `split`, or the file leads to other files.
 
     Examples
     --------
@@ -74,15 +86,15 @@ def open_dataset(
     func = "open_dataset"
     comm = as_communicator(func, comm)
     path = path_of(func, path)
-    wanted = (split,) if isinstance(split, str) else tuple(split)
-    prefix = f"{group.strip('/')}/" if group.strip("/") else ""
-    found = info(path, comm=comm, allow_external=allow_external)
+    wanted = names_of(func, "split", split)
+    group = name_of(func, "group", group).strip("/")
+    device_kind(func, device)
+    allow_external = as_flag(func, "allow_external", allow_external)
+    found = at_root(func, comm, lambda: netcdf_info(path, allow_external))
+    described_by_name = _of_group(func, path, found, group, wanted)
     variables: dict[str, Any] = {}
-    for name, described in found.items():
-        if not name.startswith(prefix) or "/" in name[len(prefix) :]:
-            continue
-        dims = described.dims or ()
-        short = name[len(prefix) :]
+    for short, described in described_by_name.items():
+        name, dims = described.name, described.dims or ()
         axis = next((i for i, dim in enumerate(dims) if dim in wanted), None)
         axis = None if dims[:1] == (short,) else axis  # a coordinate that becomes an index
         attributes = {k: v for k, v in described.attributes.items() if k not in ENCODING}
@@ -90,10 +102,8 @@ def open_dataset(
         if described.dtype is None or described.dtype.kind not in "biufc":
             data = at_root(func, comm, partial(_plain, path, name))
         else:
-            # `info` has checked the whole file.
-            data = load_netcdf(
-                path, name, split=axis, device=device, comm=comm, allow_external=True
-            )
+            options = ReadOptions(axis, None, device, comm, None, None)
+            data = load(func, partial(opened, name), path, options)  # the file has been checked
             if data.dtype.kind == "c" and described.dtype.kind == "f":
                 dims = dims[:-1]
             elif data.dtype.kind == "b":
@@ -103,7 +113,6 @@ def open_dataset(
             if dims == (short,):
                 data = np.asarray(data)
         variables[short] = xarray.Variable(dims, data, attributes, encoding)
-    attributes = found.attributes if not prefix else found.group_attributes(prefix)
     # Sets of strings would be in a different order on each rank.
     named = [
         name
@@ -114,10 +123,31 @@ def open_dataset(
     dataset = xarray.Dataset(
         {name: v for name, v in variables.items() if name not in coordinates},
         {name: variables[name] for name in coordinates},
-        attributes,
+        found.group_attributes(group),
     )
     dataset.encoding["unlimited_dims"] = {d for d in found.unlimited if d in dataset.sizes}
     return dataset
+
+
+def _of_group(
+    func: str, path: str, found: FileInfo, group: str, wanted: tuple[str, ...]
+) -> dict[str, VariableInfo]:
+    """Return a group's variables by their names in it; raise unless `wanted` are dimensions."""
+    if group not in found.groups:
+        listed = members("groups", filter(None, found.groups), group)
+        raise KeyError(f"{func}: group {group!r} is not in {path!r}; {listed}")
+    chosen = {
+        name.rpartition("/")[2]: v for name, v in found.items() if name.rpartition("/")[0] == group
+    }
+    dims = list(dict.fromkeys(dim for v in chosen.values() for dim in v.dims or ()))
+    for name in wanted:
+        if name not in dims:
+            listed = members("dimensions", dims, name)
+            raise ValueError(
+                f"{func}: split is {name!r}, which no variable of {path!r} has as a dimension; "
+                f"{listed}"
+            )
+    return chosen
 
 
 def _plain(path: str | os.PathLike[str], name: str) -> Any:

@@ -15,15 +15,26 @@ from torch import Tensor
 from .._comm.communicator import Communicator
 from .._comm.recording import breaks
 from .._comm.trace import note
+from .._core.arguments import as_flag
 from .._core.array import Array
 from .._core.layout import Shape
 from .._creation import Split
 from .._options import UNSET
 from ._agreement import Deferred, at_root, members, optional_package
 from ._agreement import progress as bar
-from ._arguments import ReadOptions, as_variables, by_name, check_mode, documented, name_of
+from ._arguments import (
+    ReadOptions,
+    as_variables,
+    by_name,
+    check_mode,
+    documented,
+    lengths_of,
+    name_of,
+    path_of,
+    progress_of,
+)
 from ._atomic import replacing
-from ._external import check_zarr
+from ._external import check_folder, reading_store
 from ._read import Source, load
 from ._write import as_numpy, box, whole_chunks
 
@@ -63,28 +74,32 @@ def load_zarr(
     [0 1 2 3 4 5]
     """
     array = None if array is None else name_of("load_zarr", "array", array)
+    allow_external = as_flag("load_zarr", "allow_external", allow_external)
 
     @contextmanager
     def open_source(name: str) -> Iterator[Source]:
-        zarr = optional_package("zarr", "zarr")
-        if not os.path.isdir(name):
-            raise FileNotFoundError(f"there is no folder {name!r}")
-        if not allow_external:
-            check_zarr(name, array or "")
-        found = zarr.open(name, mode="r")
-        if array is not None:
-            try:
-                found = found[array]
-            except KeyError:
-                listed = members("members", [key for key, _ in found.members()])
-                raise KeyError(f"array {array!r} is not in {name!r}; {listed}") from None
-        if not hasattr(found, "shape"):
-            listed = members("members", [key for key, _ in found.members()])
-            raise KeyError(f"{array or name!r} is a group; {listed}")
-        yield Source(found)
+        store = reading_store(name, allow_external)
+        found = optional_package("zarr", "zarr").open(store, mode="r")
+        yield Source(_member(found, array, name))
 
     options = ReadOptions(split, dtype, device, comm, selection, progress)
     return load("load_zarr", open_source, path, options)
+
+
+def _member(found: Any, array: str | None, name: str) -> Any:
+    """Return the array that a store is (None), or that is in its group."""
+    if array is not None:
+        if hasattr(found, "shape"):
+            raise KeyError(f"array {array!r} is not in {name!r}, which is an array itself")
+        try:
+            found = found[array]
+        except KeyError:
+            listed = members("members", [key for key, _ in found.members()], array)
+            raise KeyError(f"array {array!r} is not in {name!r}; {listed}") from None
+    if not hasattr(found, "shape"):
+        listed = members("members", [key for key, _ in found.members()])
+        raise KeyError(f"{name if array is None else array!r} is a group; {listed}")
+    return found
 
 
 @breaks
@@ -126,8 +141,11 @@ def save_zarr(
     """
     func = "save_zarr"
     alone = not isinstance(x, Mapping) and array is None
-    variables, comm = as_variables(func, x, array)
+    variables, comm = as_variables(func, x, array, "array")
+    path, progress = path_of(func, path), progress_of(func, progress)
     check_mode(func, mode)
+    if chunks is not None:
+        chunks = lengths_of(func, chunks, "a tuple of lengths")
     if alone and mode == "a":
         raise ValueError(f"{func}: array is None; expected a name in mode 'a'")
     shapes = {name: _chunks(func, value, chunks) for name, value in variables.items()}
@@ -152,6 +170,8 @@ def save_zarr(
                 group.attrs.update(notes.get("", {}))
 
     total = sum(value.nbytes for value in variables.values())
+    if mode == "a":
+        at_root(func, comm, lambda: check_folder(path))
     with replacing(func, comm, path, keep=mode == "a", folder=True) as unfinished:
         at_root(func, comm, lambda: create(unfinished))
         with bar(func, total, comm, progress) as advance:
@@ -170,9 +190,12 @@ def _chunks(func: str, x: Array, chunks: tuple[int, ...] | None) -> Shape:
             found.insert(0, max(1, min(n, left)))
             left //= found[0]
         return tuple(found)
-    if len(chunks) != x.ndim or min(chunks, default=1) < 1:
-        raise ValueError(f"{func}: chunks is {chunks}; expected {x.ndim} positive lengths")
-    return tuple(chunks)
+    if len(chunks) != x.ndim:
+        raise ValueError(
+            f"{func}: chunks is {chunks}, but an array has shape {x.shape}; expected {x.ndim} "
+            "lengths"
+        )
+    return chunks
 
 
 @contextmanager

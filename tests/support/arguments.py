@@ -14,9 +14,17 @@ import heat_array_api as xp
 from docstrings import public_names
 
 ERRORS = (TypeError, ValueError, IndexError, OverflowError, MemoryError)
+# What a file that is not there, or lacks a name, raises.
+ERRORS_OF_FILES = (OSError, KeyError)
 
-# Files have a table of their own (tests/io), estimators follow scikit-learn's rules of arguments.
-ELSEWHERE = ("io.", "ml.")
+# Estimators follow scikit-learn's rules of arguments.
+ELSEWHERE = ("ml.",)
+# What a file decides is found out by all ranks together, once readers have opened it.
+READERS = ("io.load", "io.open_dataset")
+OF_THE_FILE = {
+    "dataset", "variable", "array", "name", "group", "split", "selection", "dtype", "columns",
+    "delimiter",
+}  # fmt: skip
 # Plain values that the library makes, and functions of no arguments that could be wrong.
 MADE_BY_THE_LIBRARY = {
     "Array",
@@ -24,6 +32,8 @@ MADE_BY_THE_LIBRARY = {
     "Layout",
     "autograd.CustomVjp",
     "autograd.ScipyProblem",
+    "io.FileInfo",
+    "io.VariableInfo",
     "random.Generator",
     "UniqueAllResult",
     "UniqueCountsResult",
@@ -182,6 +192,29 @@ OF_FUNCTION |= {
     f"autograd.{name}": {"f": lambda: _square_sum}
     for name in ("grad", "hessian", "jacobian", "value_and_grad", "check_grads")
 }
+# Files lie in the working folder, which the test makes.
+FILES = {
+    "load": {"path": "a.h5"},
+    "load_hdf5": {"path": "a.h5", "dataset": "data"},
+    "load_netcdf": {"path": "a.nc", "variable": "data"},
+    "load_zarr": {"path": "a.zarr"},
+    "load_npy": {"path": "a.npy"},
+    "load_csv": {"path": "a.csv"},
+    "load_checkpoint": {"directory": "checkpoint"},
+    "info": {"path": "a.nc"},
+    "open_dataset": {"path": "a.nc"},
+    "save": {"path": "saved.h5"},
+    "save_hdf5": {"path": "saved.h5"},
+    "save_netcdf": {"path": "saved.nc"},
+    "save_zarr": {"path": "saved.zarr"},
+    "save_npy": {"path": "saved.npy"},
+    "save_csv": {"path": "saved.csv"},
+    "save_checkpoint": {"directory": "saved", "tree": [1]},
+}
+OF_FUNCTION |= {
+    f"io.{name}": {key: lambda value=value: value for key, value in given.items()}
+    for name, given in FILES.items()
+}
 OF_FUNCTION["imag"] = {"x": lambda: _square() + 1j}
 
 
@@ -236,18 +269,19 @@ def calls() -> Iterator[Call]:
 # What ranks may see differently is agreed by a message, wrong or right.
 AGREEING = {"from_local"}
 # What calls a given function, and so passes on the errors of this one.
-FUNCTIONS = {"f", "function", "loss"}
+FUNCTIONS = {"f", "function", "loss", "io.load_checkpoint.split"}
 CALLABLE = {"a class", "a function"}
 
 INTEGERS = {"-7", "10**18", "2**70"}
 # Parameters of these names take True or False alone, and integers alone.
 FLAGS = {
     "keepdims", "copy", "endpoint", "stable", "descending", "include_initial", "assume_unique",
-    "invert", "has_aux", "upper", "full_matrices", "writeable", "fullgraph", "show_progress",
+    "invert", "has_aux", "upper", "full_matrices", "writeable", "fullgraph", "show_progress", "raw",
+    "allow_external", "progress",
 }  # fmt: skip
 WHOLE = {
     "edgeitems", "threshold", "precision", "k", "n_rows", "n_cols", "num", "minlength", "offset",
-    "order",
+    "order", "gzip", "skip_lines",
 }  # fmt: skip
 
 
@@ -270,21 +304,32 @@ def outcome(function: Callable[..., Any], positional: list[Any], named: dict[str
     return Outcome(None, result, len(t.events))
 
 
-def fault(name: str, o: Outcome, reads_values: bool = False) -> str | None:
-    """Say what is wrong with an error, or None; `reads_values` allows messages before it."""
+def fault(name: str, o: Outcome, late: bool = False) -> str | None:
+    """Say what is wrong with an error, or None; `late` allows messages before it."""
     if o.error is None:
         return None
     if _square_sum.__name__ in {frame.name for frame in extract_tb(o.error.__traceback__)}:
         return None  # the function's own error
     kind, text = type(o.error).__name__, str(o.error)
-    if not isinstance(o.error, ERRORS):
+    kinds = (*ERRORS, *ERRORS_OF_FILES) if name.startswith("io.") else ERRORS
+    if not isinstance(o.error, kinds):
         return f"{kind} {text[:100]!r}"
     if name.rpartition(".")[2] not in text.split(":")[0]:
         return f"names no function: {kind} {text[:100]!r}"
-    reads_values = reads_values or isinstance(o.error, np.linalg.LinAlgError)
-    if o.messages and not reads_values and name not in AGREEING:
+    late = late or isinstance(o.error, (np.linalg.LinAlgError, *ERRORS_OF_FILES))
+    if o.messages and not late and name not in AGREEING:
         return f"after {o.messages} messages: {kind} {text[:100]!r}"
     return None
+
+
+def reads_values(name: str, parameter: str, label: str) -> bool:
+    """Return whether it takes messages to find out that a value is wrong."""
+    return label in VALUES or (name.startswith(READERS) and parameter in OF_THE_FILE)
+
+
+def calls_it(name: str, parameter: str, label: str) -> bool:
+    """Return whether a value is a function that will be called, and may raise what it likes."""
+    return label in CALLABLE and not FUNCTIONS.isdisjoint({parameter, f"{name}.{parameter}"})
 
 
 def too_lenient(parameter: str, label: str) -> bool:
