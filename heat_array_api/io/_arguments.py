@@ -214,7 +214,12 @@ def by_name(
     names = list(names)
     if not isinstance(x, Mapping) and not any(isinstance(v, Mapping) for v in given.values()):
         return {names[0]: given}
-    found = {name.strip("/"): value for name, value in given.items()}
+    found = {
+        name_of(func, f"a name in {what}", name).strip("/"): as_mapping(
+            func, f"{what} of {name!r}", value
+        )
+        for name, value in given.items()
+    }
     for name in found:
         if name and name not in names:
             raise KeyError(f"{func}: {what} of {name!r}, which is not among the arrays")
@@ -242,9 +247,18 @@ def path_of(func: str, path: Any, name: str = "path") -> str:
         found = os.fsdecode(path)
     except TypeError:
         raise TypeError(f"{func}: {name} is {shown(path)}; expected a str or a path") from None
-    if not found or "\0" in found:
+    if not found or "\0" in found or _unencodable(found):
         raise ValueError(f"{func}: {name} is {found!r}; expected the name of a file or folder")
     return found
+
+
+def _unencodable(name: str) -> bool:
+    """Return whether no file can have a name: it has half a character."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def name_of(func: str, what: str, name: Any) -> str:
@@ -309,14 +323,19 @@ def lengths_of(func: str, chunks: Any, expected: str) -> Shape:
     return tuple(as_int(func, f"chunks[{i}]", n, least=1) for i, n in enumerate(chunks))
 
 
-MOST_BYTES_OF_A_CHUNK: Final = 2**32 - 1
-"""What HDF5 can store as one chunk (and zarr's codecs compress)."""
-
-
 def check_chunks(
-    func: str, name: str, x: Array, chunks: Shape | bool | None, *, grows: Container[int] = ()
+    func: str,
+    name: str,
+    x: Array,
+    chunks: Shape | bool | None,
+    *,
+    grows: Container[int] = (),
+    gib: int = 4,
 ) -> None:
-    """Raise unless an array can be stored in chunks of a shape; axes in `grows` may be shorter."""
+    """Raise unless an array can be stored in chunks of a shape; axes in `grows` may be shorter.
+
+    A chunk has less than `gib` GiB.
+    """
     if not isinstance(chunks, tuple) or not x.shape:
         return
     if len(chunks) != x.ndim:
@@ -324,8 +343,8 @@ def check_chunks(
             f"{func}: chunks is {chunks}, but {name!r} has shape {x.shape}; expected {x.ndim} "
             "lengths"
         )
-    if math.prod(chunks) * x.dtype.itemsize > MOST_BYTES_OF_A_CHUNK:
-        raise ValueError(f"{func}: chunks is {chunks}; a chunk of {name!r} must be below 4 GiB")
+    if math.prod(chunks) * x.dtype.itemsize >= gib << 30:
+        raise ValueError(f"{func}: chunks is {chunks}; a chunk of {name!r} must be below {gib} GiB")
     for axis, (length, n) in enumerate(zip(chunks, x.shape, strict=True)):
         if length > n and axis not in grows:
             raise ValueError(

@@ -17,9 +17,9 @@ import torch
 
 from .._comm.communicator import as_communicator
 from .._comm.recording import breaks
-from .._core.arguments import as_choice, as_int
+from .._core.arguments import as_int
 from .._core.array import Array, common_communicator
-from .._core.dtypes import from_torch
+from .._core.dtypes import check_unmasked, from_torch
 from .._creation import device_kind, local_device
 from .._errors import CommunicatorMismatchError, shown
 from ._agreement import at_root, attempt, optional_package
@@ -80,13 +80,15 @@ def save_checkpoint(
     progress = progress_of(func, progress)
     arrays: dict[str, Array] = {}
     plain: dict[str, np.ndarray[Any, Any]] = {}
-    description = _described(func, tree, "", arrays, plain)
+    try:
+        description = _described(func, tree, "", arrays, plain)
+        text = json.dumps({"version": VERSION, "tree": description})
+    except RecursionError:
+        raise ValueError(f"{func}: tree is nested too deeply, or holds itself") from None
     given = None if comm is None else as_communicator(func, comm)
     comm = common_communicator(func, *arrays.values()) if arrays else as_communicator(func, given)
     if given is not None and given is not comm:
         raise CommunicatorMismatchError(f"{func}: comm is {given}, but arrays live on {comm}")
-    text = json.dumps({"version": VERSION, "tree": description})
-
     at_root(func, comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     total = sum(x.nbytes for x in arrays.values())
     with replacing(func, comm, folder / FILE) as unfinished:
@@ -134,6 +136,7 @@ def _described(
         wide = tensor.to(torch.float32) if tensor.dtype is torch.bfloat16 else tensor
         plain[name] = as_numpy(wide)
         return {"tensor": name, "dtype": dtype, "device": node.device.type}
+    check_unmasked(func, node)
     if isinstance(node, (np.ndarray, np.generic)) and node.dtype.kind in "biufc":
         plain[name] = np.asarray(node)
         return {"numpy": name}
@@ -192,7 +195,8 @@ def load_checkpoint(
     path = str(Path(path_of(func, directory, "directory")) / FILE)
     progress = progress_of(func, progress)
     if isinstance(split, str):
-        as_choice(func, "split", split, ("saved",))
+        if split != "saved":
+            raise ValueError(f"{func}: split is {split!r}; expected 'saved', an axis or a function")
     elif split is not None and not callable(split):
         split = as_int(func, "split", split)
     device_kind(func, device)

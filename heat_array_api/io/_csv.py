@@ -96,6 +96,7 @@ def load_csv(
     device_kind(func, device)
     if delimiter is not None:
         text_of(func, "delimiter", delimiter, "one character, or None", longest=1)
+        _check_delimiter(func, delimiter)
     if comments is not None:
         text_of(func, "comments", comments, "a text, or None")
     if columns is not None:
@@ -209,7 +210,7 @@ def save_csv(
     path, progress = path_of(func, path), progress_of(func, progress)
     if x.ndim not in (1, 2) or x._local.is_complex():
         raise TypeError(f"{func}: x has shape {x.shape} and dtype {x.dtype}; expected a real table")
-    text_of(func, "delimiter", delimiter, "a text")
+    _check_delimiter(func, text_of(func, "delimiter", delimiter, "a text"))
     if header is not None and not isinstance(header, str):
         raise TypeError(f"{func}: header is {shown(header)}; expected a str")
     _check_format(func, format, x)
@@ -234,6 +235,11 @@ def save_csv(
     ):
         attempt(func, x.comm, lambda: write(unfinished))
         advance(len(data))
+
+
+def _check_delimiter(func: str, delimiter: str) -> None:
+    if not {"\n", "\r"}.isdisjoint(delimiter):
+        raise ValueError(f"{func}: delimiter is {delimiter!r}; expected one that ends no line")
 
 
 def _check_format(func: str, form: str | None, x: Array) -> None:

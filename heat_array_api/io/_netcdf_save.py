@@ -21,7 +21,7 @@ from .._core.layout import Shape
 from .._creation import as_array as converted
 from .._data_type import astype
 from .._errors import shown
-from ._agreement import at_root, optional_package
+from ._agreement import at_root, members, optional_package
 from ._agreement import progress as bar
 from ._arguments import (
     SaveArguments,
@@ -40,7 +40,7 @@ from ._arguments import (
     storage_of,
 )
 from ._atomic import replacing
-from ._cf_encoding import ENCODING, encoded
+from ._cf_encoding import ENCODING, checked_encodings, encoded
 from ._external import check_hdf5
 from ._hdf5_datasets import Target, check_strategy, write_all
 from ._hdf5_stream import writing
@@ -150,12 +150,14 @@ def save_netcdf(
         for what, given in (("coords", coords), ("attributes", attributes), ("encoding", encoding))
     )
     given = _given(func, x, variable, dims, coords, attributes, encoding)
+    given = given._replace(encoding=checked_encodings(func, given.arrays, given.encoding))
     comm = common_communicator(func, *given.arrays.values())
     storage = storage_of(func, chunks, gzip)
     stored = {} if append is None else at_root(func, comm, lambda: _growing(path, append))
     if append is not None:
         given = _as_stored_before(func, append, given, stored)
     variables = [_as_stored(func, name, given, storage) for name in given.arrays]
+    _check_coords(func, coords, variables)
     for v in variables:
         if v.name in stored:
             _check_stored(func, v, stored[v.name])
@@ -224,6 +226,14 @@ def _names(func: str, name: str, dims: Any) -> tuple[str, ...] | None:
     if isinstance(dims, (Set, Mapping)):
         raise TypeError(f"{func}: dims of {name!r} is {shown(dims)}, which has no order")
     return names_of(func, f"dims of {name!r}", dims)
+
+
+def _check_coords(func: str, coords: Mapping[str, Any], variables: list[_Variable]) -> None:
+    dims = list(dict.fromkeys(d for v in variables if v.name not in coords for d in v.dims))
+    for name in coords:
+        if name not in dims:
+            listed = members("dimensions", dims, name)
+            raise ValueError(f"{func}: coords has {name!r}, which no variable has; {listed}")
 
 
 def _dimensions(

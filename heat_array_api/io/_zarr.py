@@ -26,6 +26,7 @@ from ._arguments import (
     ReadOptions,
     as_variables,
     by_name,
+    check_chunks,
     check_mode,
     documented,
     lengths_of,
@@ -148,7 +149,9 @@ def save_zarr(
         chunks = lengths_of(func, chunks, "a tuple of lengths")
     if alone and mode == "a":
         raise ValueError(f"{func}: array is None; expected a name in mode 'a'")
-    shapes = {name: _chunks(func, value, chunks) for name, value in variables.items()}
+    for name, value in variables.items():
+        check_chunks(func, name, value, chunks, grows=range(value.ndim), gib=2)
+    shapes = {name: _chunks(value, chunks) for name, value in variables.items()}
     notes = by_name(func, "attributes", attributes, x, variables)
 
     def create(path: str) -> None:
@@ -182,20 +185,15 @@ def save_zarr(
                 )
 
 
-def _chunks(func: str, x: Array, chunks: tuple[int, ...] | None) -> Shape:
-    if chunks is None:
-        found: list[int] = []
-        left = CHUNK // x.dtype.itemsize
-        for n in reversed(x.shape):
-            found.insert(0, max(1, min(n, left)))
-            left //= found[0]
-        return tuple(found)
-    if len(chunks) != x.ndim:
-        raise ValueError(
-            f"{func}: chunks is {chunks}, but an array has shape {x.shape}; expected {x.ndim} "
-            "lengths"
-        )
-    return chunks
+def _chunks(x: Array, chunks: Shape | None) -> Shape:
+    if chunks is not None:
+        return chunks if x.shape else ()
+    found: list[int] = []
+    left = CHUNK // x.dtype.itemsize
+    for n in reversed(x.shape):
+        found.insert(0, max(1, min(n, left)))
+        left //= found[0]
+    return tuple(found)
 
 
 @contextmanager
