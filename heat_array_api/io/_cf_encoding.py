@@ -43,10 +43,14 @@ def _checked(
             f"{func}: encoding of {name!r} has {sorted(map(str, unknown))}, which is unknown"
         )
     found = {key: value for key, value in encoding.items() if value is not None}
+    for key, value in found.items():
+        if isinstance(value, Array) and value.shape:
+            raise TypeError(f"{func}: {key} of {name!r} is {shown(value)}; expected one value")
     if "dtype" in found:
         dtype = found["dtype"] = _dtype(func, name, found["dtype"])
     if "_Unsigned" in found:
-        text = str(found["_Unsigned"]).lower()
+        given = found["_Unsigned"]
+        text = str(given).lower() if isinstance(given, (bool, str)) else given
         found["_Unsigned"] = as_choice(func, f"_Unsigned of {name!r}", text, ("true", "false"))
     for key in found.keys() & {"scale_factor", "add_offset"}:
         value, what = found[key], f"{key} of {name!r}"

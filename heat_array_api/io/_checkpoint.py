@@ -88,7 +88,9 @@ def save_checkpoint(
     given = None if comm is None else as_communicator(func, comm)
     comm = common_communicator(func, *arrays.values()) if arrays else as_communicator(func, given)
     if given is not None and given is not comm:
-        raise CommunicatorMismatchError(f"{func}: comm is {given}, but arrays live on {comm}")
+        raise CommunicatorMismatchError(
+            f"{func}: comm is not the communicator of the arrays; pass that, or none"
+        )
     at_root(func, comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     total = sum(x.nbytes for x in arrays.values())
     with replacing(func, comm, folder / FILE) as unfinished:
