@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
+from ._comm.alike import check_alike, values_alike
 from ._comm.communicator import Communicator, as_communicator
+from ._comm.debug import DEBUG
 from ._comm.recording import breaks
 from ._core.arguments import as_choice, as_flag, as_int, as_real, check_size
 from ._core.array import Array, Device, check_array, common_communicator
@@ -174,6 +176,8 @@ def _full(
     func: str, shape: Any, value: Any, dtype: Any, device: Any, split: Split, comm: Any
 ) -> Array:
     communicator = as_communicator(func, comm)
+    if DEBUG:
+        check_alike(communicator, shape=shape, fill_value=value, dtype=dtype, split=split)
     target = scalar_dtype(value) if dtype is None else to_torch_dtype(dtype, func)
     layout = new_layout(func, as_shape(func, shape), split, communicator)
     where = local_device(func, device, communicator)
@@ -218,6 +222,8 @@ def full_like(
 
 def _full_like(func: str, x: Array, value: Any, dtype: Any, device: Any, split: Split) -> Array:
     check_array(func, "x", x)
+    if DEBUG:
+        check_alike(x.comm, fill_value=value, dtype=dtype, split=split)
     target = x._local.dtype if dtype is None else to_torch_dtype(dtype, func)
     where = x._local.device if device is None else local_device(func, device, x.comm)
     layout = x._layout if isinstance(split, Unset) else new_layout(func, x.shape, split, x.comm)
@@ -276,6 +282,8 @@ def arange(
     if any(isinstance(v, complex) for v in (start, stop, step)):
         raise TypeError(f"arange: got {start}, {stop}, {step}; expected real numbers")
     communicator = as_communicator("arange", comm)
+    if DEBUG:
+        check_alike(communicator, start=start, stop=stop, step=step, dtype=dtype, split=split)
     where = local_device("arange", device, communicator)
     exact = all(isinstance(v, int) for v in (start, stop, step))
     default = torch.int64 if exact else default_float()
@@ -331,6 +339,9 @@ def linspace(
     num = as_int("linspace", "num", num, least=0)
     endpoint = as_flag("linspace", "endpoint", endpoint)
     communicator = as_communicator("linspace", comm)
+    if DEBUG:
+        given = {"num": num, "dtype": dtype, "endpoint": endpoint, "split": split}
+        check_alike(communicator, start=start, stop=stop, **given)
     is_complex = any(isinstance(v, complex) for v in (start, stop))
     default = default_complex() if is_complex else default_float()
     target = default if dtype is None else to_torch_dtype(dtype, "linspace")
@@ -551,7 +562,11 @@ def asarray(
             f"asarray: copy=False, but a {type(obj).__name__} must be copied to an array"
         )
     communicator = as_communicator("asarray", comm)
-    values = _values(obj, None if dtype is None else to_torch_dtype(dtype, "asarray"))
+    wanted = None if dtype is None else to_torch_dtype(dtype, "asarray")
+    if DEBUG:
+        values = values_alike(communicator, "obj", lambda: _values(obj, wanted), split=split)
+    else:
+        values = _values(obj, wanted)
     layout = new_layout("asarray", tuple(values.shape), split, communicator)
     where = local_device("asarray", device, communicator)
     local = shard(values, layout).clone(memory_format=torch.contiguous_format)
@@ -658,7 +673,7 @@ def from_dlpack(
     check_unmasked("from_dlpack", x)
     copy = copy if copy is None else as_flag("from_dlpack", "copy", copy)
     communicator = as_communicator("from_dlpack", comm)
-    values = exported(x)
+    values = values_alike(communicator, "x", lambda: exported(x), split=split)
     pointer = pointer_of(x)
     if copy is False and pointer is not None and values.data_ptr() != pointer:
         raise ValueError(
@@ -685,7 +700,7 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
     local : torch.Tensor or NumPy array
         This rank's shard. On all ranks it has the same dtype and shape, except along `split`,
         where the length may differ and may be 0. If `split` is None, every rank must pass
-        equal values; they are not compared.
+        equal values; they are compared in debug mode only.
     split : int or None
         The axis along which the shards follow one another in the order of the ranks.
     {comm}
@@ -724,6 +739,7 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
         )
     view = t.view_as(t)
     if axis is None:
+        check_alike(communicator, local=view)
         return Array(view, Layout.replicated(shapes[0], communicator))
     counts = tuple(shape[axis] for shape in shapes)
     shape = resized(view.shape, axis, sum(counts))

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._comm.alike import check_alike
+from .._comm.debug import DEBUG
 from .arguments import allocation_error, as_flag
 from .array import Array, check_array, common_communicator
 from .collectives import gather, preduce, pvary
@@ -64,8 +66,9 @@ __all__ = [
     "varying",
 ]
 
-# Beside half precision, torch's kernels round a Python number to single precision only.
-_TAKES_SCALARS = frozenset({torch.float32, torch.float64})
+# Beside half precision, torch's kernels round a Python number to single precision only. In debug
+# mode all numbers take the general path, which compares them over the ranks.
+_TAKES_SCALARS = frozenset(() if DEBUG else {torch.float32, torch.float64})
 
 # Python integers that torch's kernels take.
 _WORD = 2**63
@@ -146,6 +149,8 @@ def as_operands(
     if not arrays:
         raise TypeError(f"{func}: expected at least one array, got {_types(values)}")
     comm = common_communicator(func, *arrays)
+    if DEBUG and len(arrays) < len(values):
+        check_alike(comm, **_others(values, names))
     device = arrays[0]._local.device
     strong = [value._local.dtype for value in arrays]
     strong += [to_torch_dtype(v.dtype, func) for v in values if isinstance(v, np.ndarray)]
@@ -174,6 +179,15 @@ def as_operands(
             )
         operands.append(Array(local, Layout.replicated(tuple(local.shape), comm)))
     return operands
+
+
+def _others(values: Sequence[Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """Return the operands that are no Arrays, by their names."""
+    return {
+        names[i] if names else f"x{i + 1}": value
+        for i, value in enumerate(values)
+        if not isinstance(value, Array)
+    }
 
 
 def _check_plain(func: str, name: str, values: np.ndarray[Any, Any]) -> None:

@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._comm.alike import check_alike
+from .._comm.debug import DEBUG
 from .._comm.recording import breaks, may_break
 from .._core.array import Array, common_communicator
 from .._core.collectives import counts_of, gather, pvary, shard
@@ -128,6 +130,8 @@ def _as_value(x: Array, value: Any) -> Array:
     """Return the value as an Array of the dtype of `x`."""
     dtype = x._local.dtype
     if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
+        if DEBUG:
+            check_alike(x.comm, value=value)
         _check_kind(x, scalar_dtype(value))
         local = filled("__setitem__", (), value, dtype, x._local.device)
         return Array(local, Layout.replicated((), x.comm))

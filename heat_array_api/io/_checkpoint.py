@@ -89,7 +89,7 @@ def save_checkpoint(
     comm = common_communicator(func, *arrays.values()) if arrays else as_communicator(func, given)
     if given is not None and given is not comm:
         raise CommunicatorMismatchError(
-            f"{func}: comm is not the communicator of the arrays; pass that, or none"
+            f"{func}: comm is not that of the arrays; pass theirs, or none"
         )
     at_root(func, comm, lambda: folder.mkdir(parents=True, exist_ok=True))
     total = sum(x.nbytes for x in arrays.values())

@@ -157,10 +157,7 @@ def save_netcdf(
     if append is not None:
         given = _as_stored_before(func, append, given, stored)
     variables = [_as_stored(func, name, given, storage) for name in given.arrays]
-    _check_coords(func, coords, variables)
-    for v in variables:
-        if v.name in stored:
-            _check_stored(func, v, stored[v.name])
+    _check_variables(func, variables, coords, stored)
     free = frozenset((*named, *given.unlimited, *(() if append is None else (append,))))
     texts = [
         _Variable(name, values, tuple(given.dims[name]), dict(given.attributes[name]))
@@ -228,7 +225,16 @@ def _names(func: str, name: str, dims: Any) -> tuple[str, ...] | None:
     return names_of(func, f"dims of {name!r}", dims)
 
 
-def _check_coords(func: str, coords: Mapping[str, Any], variables: list[_Variable]) -> None:
+def _check_variables(
+    func: str,
+    variables: list[_Variable],
+    coords: Mapping[str, Any],
+    stored: Mapping[str, _Stored],
+) -> None:
+    """Raise if a variable is stored otherwise in the file, or a coordinate has no dimension."""
+    for v in variables:
+        if v.name in stored:
+            _check_stored(func, v, stored[v.name])
     dims = list(dict.fromkeys(d for v in variables if v.name not in coords for d in v.dims))
     for name in coords:
         if name not in dims:

@@ -136,7 +136,7 @@ CASES = {
     "checkpoint, masked": (checkpoint(lambda: np.ma.masked_array([1], [1])), "lose its mask"),
     "checkpoint, circle": (checkpoint(holds_itself), "or holds itself"),
     "checkpoint, ranks": (
-        lambda: io.save_checkpoint("x", {"x": new()}, comm=elsewhere()), "comm is not the communicator of the arrays",
+        lambda: io.save_checkpoint("x", {"x": new()}, comm=elsewhere()), "comm is not that",
     ),
 }  # fmt: skip
 
