@@ -518,6 +518,9 @@ class Array(Operators):
         t = self._local
         if not (t.requires_grad and t.is_leaf):
             return False
+        if t._base is not None and t._base.requires_grad:  # made of an input, off the tape
+            self._local = t.detach()
+            return False
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "an array with requires_grad_() is written to; do so under autograd.no_grad(), or "

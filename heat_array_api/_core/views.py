@@ -13,38 +13,19 @@ copy. It holds a `Link` to its source and its own tensor, so that the rule holds
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from operator import mul
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .._comm.recording import captures, depends_on_values
 from .layout import Layout, Shape
 from .operators import namespace
+from .view_steps import Kind, Step, placed, shortened
 
 if TYPE_CHECKING:
     from .array import Array
-
-Kind = Literal["index", "permute_dims", "reshape", "squeeze", "expand_dims"]
-
-
-class Step(NamedTuple):
-    """One step from an array to a view of it: an index, or a function of the namespace.
-
-    Attributes
-    ----------
-    kind : str
-        "index", or the function's name.
-    how : Any
-        The key, or the function's second argument: an order of axes, a shape, axes.
-    """
-
-    kind: Kind
-    how: Any
 
 
 class Link(NamedTuple):
@@ -58,7 +39,7 @@ class Link(NamedTuple):
     source : Array
         Held by an ordinary reference, as by NumPy's views.
     steps : tuple of Step
-        One after the other; many are merged into few.
+        One after the other; many are replaced by few.
     layout : Layout or None
         The source's when the view was made; None if the view's own layout has been changed since.
     constant : bool
@@ -96,6 +77,8 @@ class Views:
 
 def linked(view: Array, source: Array, kind: Kind, how: Any = None) -> Array:
     """Return `view`, which was made of `source`, as a view of it."""
+    if view._local.requires_grad and not torch.is_grad_enabled():
+        view._local = view._local.detach()  # torch calls a view of an input an input
     link: Link | None = getattr(source, "_link", None)
     steps: tuple[Step, ...] = (_new(Step, (kind, how)),)  # half the time of Step(...)
     constant = False
@@ -118,75 +101,12 @@ def _is_input(x: Array) -> bool:
 
 
 def _extended(link: Link, step: Step) -> tuple[Step, ...]:
-    """Return the steps to a view of a view; those of a long way are merged where they can be."""
+    """Return the steps to a view of a view; those of a long way are replaced by few."""
     steps = (*link.steps, step)
-    if len(steps) <= _LONGEST:
-        return steps
-    first = shape = link.source.shape
-    merged: tuple[Step, ...] = ()
-    for each in steps:
-        found = _merged(merged, each, first, shape) if merged else None
-        merged = (*merged, each) if found is None else found
-        shape = _shape_after(each, shape)
-    return merged
+    return steps if len(steps) <= _LONGEST else shortened(steps, link.source.shape)
 
 
-_LONGEST = 8  # to merge two steps takes longer than to select
-
-
-def _merged(
-    steps: tuple[Step, ...], step: Step, first: Shape, shape: Shape
-) -> tuple[Step, ...] | None:
-    """Return steps from an array of shape `first` with one more, from `shape`; None if it is new.
-
-    An index comes before an exchange of axes, so that it meets the index before that.
-    """
-    *before, last = steps
-    if step.kind == last.kind == "permute_dims":
-        return (*before, Step("permute_dims", tuple(last.how[i] for i in step.how)))
-    indexing = namespace()._indexing
-    if step.kind == "index" and last.kind in _BY_KIND:
-        between = first
-        for earlier in before:
-            between = _shape_after(earlier, between)
-        if last.kind == "index":
-            key = indexing.merged_keys(last.how, step.how, between, shape)
-            return None if key is None else (*before, Step("index", key))
-        found = indexing.key_before_exchange(step.how, last.how, shape)
-        if found is None:
-            return None
-        index, exchange = Step("index", found[0]), Step("permute_dims", found[1])
-        sooner = _merged(tuple(before), index, first, between) if before else None
-        return (*(sooner or (*before, index)), exchange)
-    if step.kind not in _BY_KIND and last.kind not in _BY_KIND:  # all of them reshape
-        return (*before, Step("reshape", _shape_after(step, shape)))
-    return None
-
-
-_BY_KIND = ("index", "permute_dims")
-
-
-def _shape_after(step: Step, shape: Shape) -> Shape:
-    """Return the shape of a view of an array of this shape."""
-    return tuple(_placed(step, _no_memory(shape)).shape)
-
-
-def _no_memory(shape: Shape) -> np.ndarray[Any, Any]:
-    """Return an array of NumPy's that has a shape, and its strides, but no memory."""
-    return np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), shape, _strides(shape))
-
-
-def _placed(step: Step, places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Take a step from an array of NumPy's."""
-    kind, how = step
-    if kind == "index":
-        placed: np.ndarray[Any, Any] = places[how]
-        return placed
-    if kind == "permute_dims":
-        return places.transpose(how)
-    if kind == "reshape":
-        return places.reshape(how)
-    return np.squeeze(places, how) if kind == "squeeze" else np.expand_dims(places, how)
+_LONGEST = 8  # to find few takes longer than to take so many
 
 
 def permuted(x: Array, order: Shape) -> Array:
@@ -349,11 +269,8 @@ def is_view(x: Array, shape: Shape) -> bool:
     link: Link | None = getattr(x, "_link", None)
     if link is None or all(map(_keeps_rows, link.steps)):  # its elements are neighbours
         return True
-    places = _no_memory(link.source.shape)  # the same steps from an array of NumPy's
-    for step in link.steps:
-        places = _placed(step, places)
     try:
-        places.reshape(shape, copy=False)
+        placed(link.steps, link.source.shape).reshape(shape, copy=False)
     except ValueError:
         return False
     return True
@@ -365,9 +282,3 @@ def _keeps_rows(step: Step) -> bool:
         items = step.how if isinstance(step.how, tuple) else (step.how,)
         return all(type(item) is int for item in items)
     return step.kind != "permute_dims"
-
-
-def _strides(shape: Shape) -> Shape:
-    """Return the distances of neighbours along each axis of a new array of NumPy's."""
-    sizes = accumulate((max(n, 1) for n in shape[:0:-1]), mul, initial=1)
-    return tuple(sizes)[::-1] if shape else ()

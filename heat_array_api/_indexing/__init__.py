@@ -7,15 +7,12 @@ and send the rest; their heads have tables of the messages.
 from __future__ import annotations
 
 from .basic import is_same_key
-from .keys import key_before_exchange, merged_keys
 from .read import getitem, take, take_along_axis
 from .write import setitem
 
 __all__ = [
     "getitem",
     "is_same_key",
-    "key_before_exchange",
-    "merged_keys",
     "setitem",
     "take",
     "take_along_axis",

@@ -62,51 +62,6 @@ def _as_slice(item: Range) -> slice:
     return slice(item.start, end if end >= 0 else None, item.step)
 
 
-def merged_keys(
-    first: Any, second: Any, shape: Shape, between: Shape
-) -> tuple[int | slice | None, ...] | None:
-    """Return the key for ``x[first][second]`` of an `x` of `shape`; `between` is that of x[first].
-
-    None if no single key selects the same: of a new axis only its one element can be taken.
-    """
-    merged: list[Basic] = []
-    outer = iter(parse_basic(second, between))
-    for item in parse_basic(first, shape):
-        if isinstance(item, int):
-            merged.append(item)
-            continue
-        while (inner := next(outer)) is None:
-            merged.append(None)
-        if item is None:
-            if isinstance(inner, Range):
-                if inner.length != 1:
-                    return None
-                merged.append(None)
-        elif isinstance(inner, int):
-            merged.append(item.start + inner * item.step)
-        else:
-            start = item.start + inner.start * item.step
-            merged.append(Range(start, item.step * inner.step, inner.length))
-    return as_key([*merged, *outer])
-
-
-def key_before_exchange(
-    key: Any, order: Shape, shape: Shape
-) -> tuple[tuple[int | slice | None, ...], Shape] | None:
-    """Return a key and an order of axes such that taking them in turn is ``x.permute(order)[key]``.
-
-    `shape` is that of the exchanged axes. None for keys with new axes.
-    """
-    items = parse_basic(key, shape)
-    if None in items:
-        return None
-    before: list[Basic] = [None] * len(order)
-    for axis, item in zip(order, items, strict=True):
-        before[axis] = item
-    kept = [axis for axis, item in zip(order, items, strict=True) if isinstance(item, Range)]
-    return as_key(before), tuple(sorted(kept).index(axis) for axis in kept)
-
-
 def is_mask(item: Any) -> bool:
     """Return whether a key's item is boolean: a mask."""
     if isinstance(item, Array):
