@@ -22,7 +22,7 @@ from ._core.collectives import preduce
 from ._core.docstrings import filled_in
 from ._core.dtypes import COMPLEX, ORDERED, REAL_FLOATING, to_torch_dtype
 from ._core.layout import Axis, Layout, Shape, normalize_axes, normalize_axis
-from ._core.lift import as_floating
+from ._core.lift import as_floating, varying
 from ._core.redistribute import redistribute, resplit
 from ._core.tape import tracked
 from ._elementwise import isnan, logical_not
@@ -66,7 +66,8 @@ _QUANTILE: Final = """Parameters
 x : Array
     Real, in any layout; integers and booleans count as the default real dtype.
 q : float, sequence or array
-    Probabilities from 0 to 1, the same on every rank.
+    Probabilities from 0 to 1, the same on every rank. The derivative by a probability is the slope
+    between the elements around the quantile; 0 where `method` jumps between them.
 {axis}
 method : str, optional
     "linear", "lower", "higher", "midpoint", "nearest", or another of NumPy's continuous ones:
@@ -149,18 +150,20 @@ def _quantile(
     as_choice(func, "method", method, _CONTINUOUS)
     keepdims = as_flag(func, "keepdims", keepdims)
     axes = normalize_axes(func, axis, x.ndim)
-    probabilities, dtype = _probabilities(func, q, x)
+    at, dtype = _probabilities(func, q, x)
     if method in _ROUNDED:  # which computes nothing with `q`
         dtype = x._local.dtype
     lines = _with_whole_lines(_merge_last(x, axes))
-    at = torch.from_numpy(probabilities.reshape(-1)).to(x._local.device)
+    flat = reshape(at, (-1,))
+    whole = lines.split in (None, lines.ndim - 1)  # then the result is replicated
+    places = flat._local if whole else varying(flat)
     if skips_nan or lines.shape[-1] == 0:
-        result = _quantiles_of_numbers(lines, at, method, dtype)
+        result = _quantiles_of_numbers(lines, places, method, dtype)
     else:
-        result = _quantiles_of_all(lines, at, method, dtype)
+        result = _quantiles_of_all(lines, places, method, dtype)
     result = moveaxis(result, -1, 0)
     result = _with_axes(result, axes, 1) if keepdims else result
-    return reshape(result, (*probabilities.shape, *result.shape[1:]))
+    return reshape(result, (*at.shape, *result.shape[1:]))
 
 
 def _quantiles_of_all(lines: Array, at: torch.Tensor, method: str, dtype: torch.dtype) -> Array:
@@ -190,12 +193,13 @@ def _quantiles_of_numbers(lines: Array, at: torch.Tensor, method: str, dtype: to
     return Array(_interpolate(t[..., :k], t[..., k:], weight, dtype), _with_last(n, k))
 
 
-def _probabilities(func: str, q: Any, x: Array) -> tuple[np.ndarray[Any, Any], torch.dtype]:
-    """Return the probabilities, float64, and the dtype of the result."""
+def _probabilities(func: str, q: Any, x: Array) -> tuple[Array, torch.dtype]:
+    """Return the probabilities, float64 and replicated, and the dtype of the result."""
     if isinstance(q, Array) and q._local.dtype in COMPLEX.all:  # before its values are gathered
         raise TypeError(f"{func}: q has dtype {q.dtype}; expected probabilities")
+    everywhere = resplit(q, None) if isinstance(q, Array) else None
     try:
-        values = np.asarray(resplit(q, None).detach() if isinstance(q, Array) else q)
+        values = np.asarray(q if everywhere is None else everywhere.detach())
     except ValueError as error:
         raise ValueError(f"{func}: q is not an array of probabilities: {error}") from None
     if values.dtype.kind not in "biuf":
@@ -205,7 +209,11 @@ def _probabilities(func: str, q: Any, x: Array) -> tuple[np.ndarray[Any, Any], t
     dtype = x._local.dtype
     if not isinstance(q, (int, float)) and values.dtype.kind == "f":
         dtype = torch.promote_types(dtype, to_torch_dtype(values.dtype, func))
-    return values.astype(np.float64), dtype
+    if everywhere is not None and tracked(everywhere._local):
+        local = everywhere._local.to(torch.float64)
+    else:
+        local = torch.from_numpy(values.astype(np.float64))
+    return Array(local.to(x._local.device), Layout.replicated(values.shape, x.comm)), dtype
 
 
 def _places(q: torch.Tensor, n: torch.Tensor, method: str) -> Places:
@@ -216,13 +224,18 @@ def _places(q: torch.Tensor, n: torch.Tensor, method: str) -> Places:
     # Exact for "linear", because the position may be rounded up or down.
     linear = alpha == beta == 1
     place = q * (n - 1) if linear else n * q + (alpha + q * (1 - alpha - beta)) - 1
-    place = torch.minimum(torch.clamp(place, min=0.0), last)
+    place = torch.clamp(place, min=0.0)
+    place = torch.where(place > last, last, place)
     if method in _ROUNDED:
         place = _ROUNDED[method](place)
-    low = torch.floor(place)
+    if method in _ROUNDED or method == "midpoint":
+        place = place.detach()  # the quantile jumps
+    low = torch.floor(place.detach())
+    if tracked(q):  # the slope at the greatest element is that before it
+        low = torch.minimum(low, torch.clamp(last - 1, min=0.0))
     weight = place - low
     if method == "midpoint":
-        weight = torch.where(weight > 0, 0.5, weight)
+        weight = torch.where((weight > 0) & (weight < 1), 0.5, weight)
     high = torch.minimum(low + 1, last)
     return low.to(torch.int64), high.to(torch.int64), weight
 
@@ -233,7 +246,12 @@ def _interpolate(
     """Interpolate from the nearer end, so that the result is monotonic in the weight."""
     wide = torch.promote_types(dtype, torch.float32)
     a, b, t = low.to(wide), high.to(wide), weight.to(wide)
-    distance = torch.where((t == 0) | (a == b), 0.0, b - a)  # equal infinities have no distance
+    distance = b - a
+    # Equal infinities have no distance, and an element alone may be beside an infinity. But its
+    # slope matters where `t` is differentiated.
+    alone = (t == 0) | (t == 1)
+    none = alone & ~torch.isfinite(distance) if tracked(weight) else alone
+    distance = torch.where(none | (a == b), 0.0, distance)
     return torch.where(t < 0.5, a + distance * t, b - distance * (1 - t)).to(dtype)
 
 

@@ -27,8 +27,11 @@ from ._core.array import Array, check_array
 from ._core.collectives import counts_of, gather, preduce
 from ._core.docstrings import filled_in
 from ._core.dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote
+from ._core.fetch import fetch_rows
 from ._core.layout import Layout
 from ._core.lift import Scalar, as_operands, cast
+from ._core.tape import tracked
+from ._reshape import reshape
 from ._sorting.local import (
     argsort_keys,
     flat_nonzero,
@@ -191,7 +194,28 @@ def _flat_indices(local: Tensor, layout: Layout) -> Tensor:
 def _unique(
     x: Array, want_indices: bool, want_inverse: bool, want_counts: bool
 ) -> tuple[Array, Array | None, Array | None, Array | None]:
-    """Return the distinct values, and their indices, inverse and counts as far as wanted."""
+    """Return the distinct values, and their indices, inverse and counts as far as wanted.
+
+    Values on the tape are those at their first indices: there the cotangents go.
+    """
+    on_tape = tracked(x._local)
+    found = _find_unique(x, want_indices or on_tape, want_inverse, want_counts)
+    if not on_tape:
+        return found
+    _, indices, inverse, counts = found
+    assert indices is not None
+    flat = reshape(x, (-1,))
+    if flat.split is None:
+        t = flat._local[indices._local]
+    else:
+        t = fetch_rows(flat._local, flat._layout, [indices._local])
+    return Array(t, indices._layout), indices, inverse, counts
+
+
+def _find_unique(
+    x: Array, want_indices: bool, want_inverse: bool, want_counts: bool
+) -> tuple[Array, Array | None, Array | None, Array | None]:
+    """Return what `_unique` does, off the tape."""
     layout = x._layout
     local = _distinct(x._local.detach().reshape(-1))
     if layout.split is None or layout.comm.size == 1:
@@ -238,7 +262,8 @@ Returns
     the inverse has the shape and layout of `x`. Replicated if `x` is, and nothing is sent;
     otherwise split along axis 0, with the counts that arise. Small messages agree on counts and
     on splitters; one all-to-all each sends the ranks' distinct values, their indices and counts,
-    and the inverse back, as far as they are needed.
+    and the inverse back, as far as they are needed. The derivatives of a value are those of the
+    first of its equals, which three more all-to-alls fetch if `x` is split and differentiated.
 
 Raises
 ------
@@ -318,6 +343,8 @@ def unique_values(x: Array, /) -> Array:
     [1 3]
     """
     check_array("unique_values", "x", x, ANY)
+    if tracked(x._local):
+        return _unique(x, True, False, False)[0]
     layout = x._layout
     values = _distinct_values(x._local.detach().reshape(-1))
     if layout.split is None or layout.comm.size == 1:

@@ -197,3 +197,26 @@ def test_errors():
         xp.quantile(x, 0.5, axis=2)
     with pytest.raises(ValueError, match="median: axis"):
         xp.median(x, axis=(0, 0))
+
+
+@pytest.mark.parametrize("func", ["quantile", "nanquantile"])
+def test_derivatives_by_the_probability(func):
+    """They once were 0. Between elements it is the slope; at one, that behind it, if it has one."""
+    values = np.asarray([0.0, 10.0, 4.0, 1.0])
+    for layout in layouts(values.shape, few=True):
+        x = make(values, layout)
+        for q, slope in [(0.0, 1), (0.1, 1), (1 / 3, 3), (0.5, 3), (0.8, 6), (1.0, 6)]:
+            function = lambda q, x=x: getattr(xp, func)(x, q)  # noqa: E731
+            value, gradient = xp.autograd.value_and_grad(function)(xp.asarray(q))
+            assert_equal(value, getattr(np, func)(values, q))
+            assert_equal(gradient, np.asarray(3.0 * slope))
+        for method in ("lower", "higher", "nearest", "midpoint"):
+            function = lambda q, m=method, x=x: getattr(xp, func)(x, q, method=m)  # noqa: E731
+            for q in (0.0, 0.4, 1.0):
+                value, gradient = xp.autograd.value_and_grad(function)(xp.asarray(q))
+                assert_equal(value, getattr(np, func)(values, q, method=method))
+                assert_equal(gradient, np.asarray(0.0))
+    infinite = xp.asarray([-xp.inf, 1.0, 2.0, xp.inf])
+    for q, expected in [(0.0, -xp.inf), (1 / 3, 1.0), (2 / 3, 2.0), (1.0, xp.inf)]:
+        value = xp.autograd.value_and_grad(lambda q: getattr(xp, func)(infinite, q))(xp.asarray(q))
+        assert_equal(value[0], np.asarray(expected))

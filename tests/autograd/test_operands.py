@@ -67,6 +67,106 @@ def slope_matches(loss, values, argnums, gradients):
     return scale
 
 
+def some(name):
+    """Yield a few combinations of layouts of a case's operands: the arrays, and their layouts."""
+    _, values = CASES[name]
+    combinations = list(combined([v.shape for v in values]))
+    for layouts in combinations[1 :: max(len(combinations) // 3, 1)]:
+        yield [make(v, layout) for v, layout in zip(values, layouts, strict=True)], layouts
+
+
+def differentiated(name):
+    """Return a case's loss, which of its operands are differentiated, and a direction of each."""
+    function, values = CASES[name]
+    rng = np.random.default_rng(1)
+    argnums = [i for i, v in enumerate(values) if v.dtype.kind == "f"]
+    return loss_of(function), argnums, {i: rng.standard_normal(values[i].shape) for i in argnums}
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_second_derivatives_on_layouts_that_differ(name):
+    values = CASES[name].operands
+    loss, argnums, directions = differentiated(name)
+    gradient = xp.autograd.grad(loss, argnums)
+
+    def slope(*xs):
+        found = zip(gradient(*xs), argnums, strict=True)
+        return sum(xp.sum(g * xp.asarray(directions[i], split=None)) for g, i in found)
+
+    second = xp.autograd.grad(slope, argnums)
+    expected = [np.asarray(g) for g in second(*map(make, values))]
+    scale = slope_matches(slope, values, argnums, expected)
+    for xs, layouts in some(name):
+        for g, e, i in zip(second(*xs), expected, argnums, strict=True):
+            assert g.layout == layouts[i]
+            assert_equal(g, e, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_forward_mode_on_layouts_that_differ(name):
+    values = CASES[name].operands
+    loss, argnums, directions = differentiated(name)
+    gradients = xp.autograd.grad(loss, argnums)(*map(make, values))
+    parts = [np.asarray(g) * directions[i] for g, i in zip(gradients, argnums, strict=True)]
+    expected = sum(np.sum(part) for part in parts)
+    scale = sum(np.abs(part).sum() for part in parts)
+    for xs, layouts in some(name):
+
+        def of_floats(*floats, xs=xs):
+            given = dict(zip(argnums, floats, strict=True))
+            return loss(*(given.get(i, x) for i, x in enumerate(xs)))
+
+        primals = tuple(xs[i] for i in argnums)
+        tangents = tuple(make(directions[i], layouts[i]) for i in argnums)
+        tangent = xp.autograd.jvp(of_floats, primals, tangents)[1]
+        assert_equal(tangent, expected, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_compiled_gradients_are_the_eager_ones(name):
+    loss, argnums, _ = differentiated(name)
+    gradient = xp.autograd.value_and_grad(loss, argnums)
+    for xs, _ in list(some(name))[-1:]:
+        value, expected = gradient(*xs)
+        compiled = xp.compile(gradient, backend="eager")
+        for _ in range(2):
+            found, gradients = compiled(*xs)
+            assert_equal(found, np.asarray(value))
+            for g, e in zip(gradients, expected, strict=True):
+                assert g.layout == e.layout
+                assert_equal(g, np.asarray(e))
+
+
+# Parameters that the value depends on smoothly, and that are Python numbers: an array is one only
+# off the tape, or its derivative would silently be 0.
+NUMBERS = {
+    "var": lambda c: xp.var(xp.asarray(operands.X), correction=c),
+    "std": lambda c: xp.std(xp.asarray(operands.X), correction=c),
+    "nanvar": lambda c: xp.nanvar(xp.asarray(operands.X), correction=c),
+    "nanstd": lambda c: xp.nanstd(xp.asarray(operands.X), correction=c),
+    "ddof": lambda c: xp.asarray(operands.X).var(ddof=c),
+    "full": lambda c: xp.full((3,), c, split=0),
+    "full_like": lambda c: xp.full_like(xp.asarray(operands.X), c),
+    "linspace, start": lambda c: xp.linspace(c, 1.0, 5),
+    "linspace, stop": lambda c: xp.linspace(0.0, c, 5),
+    "arange, start": lambda c: xp.arange(c, 3.0),
+    "arange, step": lambda c: xp.arange(0.0, 3.0, c),
+    "pad": lambda c: xp.pad(xp.asarray(operands.X), 1, constant_values=c),
+    "fftfreq": lambda c: xp.fft.fftfreq(5, d=c),
+    "rfftfreq": lambda c: xp.fft.rfftfreq(5, d=c),
+    "asarray of a list": lambda c: xp.asarray([c, c]),
+    "tolist": lambda c: xp.asarray(c.tolist()),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_parameters_without_derivatives_are_refused_on_the_tape(name):
+    function = NUMBERS[name]
+    assert function(xp.asarray(0.5)).size > 0
+    with pytest.raises(RuntimeError, match="is being differentiated"):
+        xp.autograd.grad(lambda c: xp.sum(function(c)))(xp.asarray(0.5))
+
+
 # They return what has no derivative, or are composed of functions that have a case.
 WITHOUT = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",

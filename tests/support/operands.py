@@ -134,6 +134,14 @@ REDUCTIONS = {
         lambda i, w: xp.bincount(i, w, minlength=4) ** 2, np.asarray([0, 1, 0, 2, 1]), LINE
     ),
     "quantile": case(lambda x, w: xp.quantile(x * w, [0.3, 0.8], axis=0) ** 2, X, ROW),
+    "quantile at": case(lambda x, q: xp.quantile(x, q, axis=0) ** 2, X, PROBABLE[0, :2]),
+    "quantile at, along rows": case(lambda x, q: xp.quantile(x, q, axis=1), X, PROBABLE[:2, :2]),
+    "quantile at, of all": case(lambda x, q: xp.quantile(x, q, method="hazen"), X, PROBABLE[:, 0]),
+    "nanquantile at": case(
+        lambda x, q: xp.nanquantile(xp.where(x > 1, xp.nan, x), q, axis=0), X, PROBABLE[0, :2]
+    ),
+    "unique_values": case(lambda x, w: xp.unique_values(x * w) ** 2, X, ROW),
+    "unique_all": case(lambda x, w: xp.unique_all(x + w).values ** 2, X, COLUMN),
     "median of a sum": case(lambda x, w: xp.median(x + w, axis=0) ** 2, X, ROW),
     "sort of a product": case(lambda x, w: xp.sort(x * w, axis=0) ** 2, X, ROW),
 }
