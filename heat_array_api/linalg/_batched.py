@@ -140,12 +140,17 @@ all-to-all of the matrix and of each factor, and broadcasts of the reflectors, p
 
 def as_matrices(func: str, x: Array, name: str = "x", *, square: bool = False) -> Array:
     """Return `x` as matrices of a dtype that LAPACK knows; integers become floating-point."""
+    return as_lapack(func, check_matrices(func, x, name, square=square), name)
+
+
+def check_matrices(func: str, x: Array, name: str = "x", *, square: bool = False) -> Array:
+    """Return `x` if it is a matrix, or a stack of them, of any dtype; else raise."""
     check_array(func, name, x)
     if x.ndim < 2:
         raise ValueError(f"{func}: {name} has shape {x.shape}; expected two axes or more")
     if square and x.shape[-1] != x.shape[-2]:
         raise ValueError(f"{func}: {name} has shape {x.shape}; expected square matrices")
-    return as_lapack(func, x, name)
+    return x
 
 
 def as_lapack(func: str, x: Array, name: str = "x") -> Array:

@@ -18,7 +18,7 @@ from .._autograd import differentiable
 from .._comm.recording import breaks
 from .._core.arguments import as_flag, as_int, as_real
 from .._core.array import Array, check_array
-from .._core.dtypes import ANY, COMPLEX, NUMERIC, check_conversion, to_torch_dtype
+from .._core.dtypes import ANY, COMPLEX, INTEGER_OR_BOOL, NUMERIC, check_conversion, to_torch_dtype
 from .._core.kernels import root_of_sum
 from .._core.layout import Layout, Shape, normalize_axes, normalize_axis
 from .._core.lift import as_floating, as_operands, broadcast_shape
@@ -36,7 +36,7 @@ from .._searching import where
 from .._statistical import max as max_
 from .._statistical import min as min_
 from .._statistical import sum as sum_
-from ._batched import as_matrices, documented, hermitian
+from ._batched import as_lapack, as_matrices, check_matrices, documented, hermitian
 from ._solve import inverse
 from ._spectral import singular_values, svd_for
 
@@ -363,16 +363,19 @@ def matrix_power(x: Array, n: int, /) -> Array:
     Returns
     -------
     Array
-        The shape of `x`; layout and messages as for `matmul` (about ``2 * log2(n)`` products) and
-        `inv`. The standard: "Linear Algebra Extension", matrix_power.
+        The shape of `x`, and its dtype, but floating-point for the inverse of integers; layout and
+        messages as for `matmul` (about ``2 * log2(n)`` products) and `inv`. The standard: "Linear
+        Algebra Extension", matrix_power.
 
     {power_errors}
     >>> print(xp.linalg.matrix_power(xp.asarray([[1.0, 1.0], [0.0, 1.0]], split=0), 5))
     [[1. 5.]
      [0. 1.]]
     """
-    x = as_matrices("matrix_power", x, square=True)
+    x = check_matrices("matrix_power", x, square=True)
     n = as_int("matrix_power", "n", n)
+    if n < 0 or x._local.dtype not in INTEGER_OR_BOOL.all:
+        x = as_lapack("matrix_power", x)
     if n == 0:
         layout = x._layout
         one = eye(x.shape[-1], dtype=x.dtype, device=x.device, split=None, comm=layout.comm)

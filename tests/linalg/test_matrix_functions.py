@@ -184,6 +184,56 @@ def test_matrix_power(shape, n):
         assert_equal(result, expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", "uint64", "float32"])
+@pytest.mark.parametrize("n", [0, 1, 2, 5, -1])
+def test_powers_keep_their_dtype(dtype, n):
+    """Those of integers once were floating-point numbers, which are not exact."""
+    values = np.asarray([[1, 1, 0], [0, 1, 0], [1, 0, 1]], dtype)
+    if dtype in ("int64", "uint64") and n > 0:
+        values[0, 0] = 6401
+    kept = np.linalg.matrix_power(values, n) if dtype != "bool" or n >= 0 else None
+    expected = np.linalg.matrix_power(values.astype("float64"), n) if n < 0 else kept
+    for layout in layouts(values.shape, few=True):
+        result = linalg.matrix_power(make(values, layout), n)
+        if n < 0:
+            expected = expected.astype("float32" if dtype == "float32" else "float64")
+        assert_equal(result, expected)
+
+
+INTEGERS = {
+    "cross": (lambda x: linalg.cross(x, x[::-1]), lambda x: np.cross(x, x[::-1])),
+    "diagonal": (linalg.diagonal, np.diagonal),
+    "matmul": (lambda x: linalg.matmul(x, x), lambda x: x @ x),
+    "matrix_transpose": (linalg.matrix_transpose, np.matrix_transpose),
+    "outer": (lambda x: linalg.outer(x[0], x[1]), lambda x: np.outer(x[0], x[1])),
+    "tensordot": (lambda x: linalg.tensordot(x, x), lambda x: np.tensordot(x, x)),
+    "trace": (linalg.trace, np.linalg.trace),
+    "vecdot": (lambda x: linalg.vecdot(x, x), lambda x: np.vecdot(x, x)),
+    "det": (linalg.det, np.linalg.det),
+    "inv": (linalg.inv, np.linalg.inv),
+    "matrix_norm": (linalg.matrix_norm, np.linalg.norm),
+    "pinv": (linalg.pinv, np.linalg.pinv),
+    "solve": (lambda x: linalg.solve(x, x), lambda x: np.linalg.solve(x, x)),
+    "svdvals": (linalg.svdvals, np.linalg.svdvals),
+    "vector_norm": (linalg.vector_norm, np.linalg.vector_norm),
+}
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "int64", "float32"])
+@pytest.mark.parametrize("name", INTEGERS)
+def test_dtypes_of_results_are_numpys(name, dtype):
+    function, of_numpy = INTEGERS[name]
+    values = np.asarray([[1, 1, 0], [0, 1, 0], [1, 0, 1]], dtype)
+    if dtype == "bool" and name in ("cross", "trace"):
+        with pytest.raises(TypeError, match=f"{name}: .* bool; expected a numeric dtype"):
+            function(make(values))
+        return
+    expected = np.asarray(of_numpy(values))
+    for layout in layouts(values.shape, few=True):
+        result = function(make(values, layout))
+        assert_equal(result, expected, rtol=1e-5, atol=1e-5)
+
+
 def low_rank(shape, rank):
     a = matrices((*shape[:-1], rank))
     return a @ matrices((*shape[:-2], rank, shape[-1]), seed=1)
