@@ -8,7 +8,7 @@ give NumPy's dtypes, and are differentiable where they have a derivative.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -63,6 +63,9 @@ def call(ufunc: np.ufunc, method: str, inputs: Inputs, options: Options) -> Any:
     TypeError
         If distributed arrays lack the function, the method or an option.
     """
+    is_plain = method == "__call__" and not options and _PLAIN.issuperset(map(type, inputs))
+    if is_plain and not _only_numpy_has(ufunc.__name__, inputs):
+        return _function(ufunc)(*inputs)
     func = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     targets = options.pop("out", ())
     if method not in _METHODS:
@@ -79,6 +82,9 @@ def call(ufunc: np.ufunc, method: str, inputs: Inputs, options: Options) -> Any:
     results = result if isinstance(result, tuple) else (result,)
     stored = tuple(_store(*pair, mask) for pair in zip(results, targets, strict=True))
     return stored if isinstance(result, tuple) else stored[0]
+
+
+_PLAIN: Final = frozenset({Array, int, float})
 
 
 def _check_targets(func: str, targets: Inputs, mask: Any, method: str) -> None:
@@ -192,6 +198,7 @@ _SCANS: Final[dict[str, Any]] = {"add": cumulative_sum, "multiply": cumulative_p
 
 
 @cache
+@lru_cache(maxsize=256)
 def _function(ufunc: np.ufunc) -> Callable[..., Any]:
     """Return the function of distributed arrays that means what the ufunc does."""
     name = ufunc.__name__

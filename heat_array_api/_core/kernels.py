@@ -109,8 +109,8 @@ def pow(a: Tensor, b: Tensor | complex) -> Tensor:
         return torch.square(torch.reciprocal(a))
     if b in (0.5, -0.5):
         positive = torch.nan_to_num(a, nan=math.nan, posinf=math.inf, neginf=math.inf)
-        root = torch.sqrt(positive + 0.0)  # -0 + 0 is 0
-        return root if b == 0.5 else torch.reciprocal(root)
+        root = torch.sqrt if b == 0.5 else torch.rsqrt
+        return root(positive + 0.0)  # -0 + 0 is 0
     return torch.pow(a, torch.tensor(b, dtype=a.dtype, device=a.device))
 
 

@@ -86,7 +86,7 @@ class Operators:
         return _ns.add(self, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __radd__(self, other: Any, /) -> Array:
-        return _ns.add(other, self) if isinstance(other, OPERANDS) else NotImplemented
+        return _ns.add(self, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __iadd__(self, other: Any, /) -> Array:
         return self._update(_ns.add, other)
@@ -104,7 +104,7 @@ class Operators:
         return _ns.multiply(self, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __rmul__(self, other: Any, /) -> Array:
-        return _ns.multiply(other, self) if isinstance(other, OPERANDS) else NotImplemented
+        return _ns.multiply(self, other) if isinstance(other, OPERANDS) else NotImplemented
 
     def __imul__(self, other: Any, /) -> Array:
         return self._update(_ns.multiply, other)
@@ -274,9 +274,7 @@ class Operators:
     ) -> Array:
         """Mean over axes; as `numpy.ndarray.mean`."""
         no_out("mean", out, where)
-        return _ns.mean(
-            self if dtype is None else _ns.astype(self, dtype), axis=axis, keepdims=keepdims
-        )
+        return _ns.mean(_converted(self, dtype), axis=axis, keepdims=keepdims)
 
     def var(
         self,
@@ -290,12 +288,8 @@ class Operators:
     ) -> Array:
         """Variance over axes; as `numpy.ndarray.var`."""
         no_out("var", out, where)
-        return _ns.var(
-            self if dtype is None else _ns.astype(self, dtype),
-            axis=axis,
-            correction=ddof,
-            keepdims=keepdims,
-        )
+        x = _converted(self, dtype)
+        return _ns.var(x, axis=axis, correction=ddof, keepdims=keepdims)
 
     def std(
         self,
@@ -309,12 +303,8 @@ class Operators:
     ) -> Array:
         """Standard deviation over axes; as `numpy.ndarray.std`."""
         no_out("std", out, where)
-        return _ns.std(
-            self if dtype is None else _ns.astype(self, dtype),
-            axis=axis,
-            correction=ddof,
-            keepdims=keepdims,
-        )
+        x = _converted(self, dtype)
+        return _ns.std(x, axis=axis, correction=ddof, keepdims=keepdims)
 
     def max(
         self, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
@@ -357,16 +347,14 @@ class Operators:
     def cumsum(self, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
         """Running sums; as `numpy.ndarray.cumsum`."""
         no_out("cumsum", out)
-        return _ns.cumulative_sum(
-            self if axis is not None else self.ravel(), axis=axis or 0, dtype=dtype
-        )
+        x, axis = _with_axis(self, axis)
+        return _ns.cumulative_sum(x, axis=axis, dtype=dtype)
 
     def cumprod(self, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
         """Running products; as `numpy.ndarray.cumprod`."""
         no_out("cumprod", out)
-        return _ns.cumulative_prod(
-            self if axis is not None else self.ravel(), axis=axis or 0, dtype=dtype
-        )
+        x, axis = _with_axis(self, axis)
+        return _ns.cumulative_prod(x, axis=axis, dtype=dtype)
 
     def clip(self, min: Any = None, max: Any = None, out: None = None) -> Array:
         """Values limited to an interval; as `numpy.ndarray.clip`."""
@@ -396,7 +384,8 @@ class Operators:
         """Indices that sort along an axis, always stably; as `numpy.ndarray.argsort`."""
         if order is not None:
             raise ValueError("argsort: order is for structured arrays; pass None")
-        return _ns.argsort(self, axis=axis) if axis is not None else _ns.argsort(self.ravel())
+        x, axis = _with_axis(self, axis)
+        return _ns.argsort(x, axis=axis)
 
     def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Array:
         """Where to insert values to keep the order; as `numpy.ndarray.searchsorted`."""
@@ -443,7 +432,8 @@ class Operators:
         no_out("take", out)
         if mode != "raise":
             raise ValueError(f"take: mode is {shown(mode)}; only 'raise' is supported")
-        return _ns.take(self if axis is not None else self.ravel(), indices, axis=axis or 0)
+        x, axis = _with_axis(self, axis)
+        return _ns.take(x, indices, axis=axis)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Array:
         """Elements repeated; as `numpy.ndarray.repeat`."""
@@ -482,6 +472,15 @@ class Operators:
 
 # What an operator accepts; Python asks any other operand for its own operator.
 OPERANDS = (Operators, bool, int, float, complex, np.generic, np.ndarray)
+
+
+def _converted(x: Operators, dtype: Any) -> Any:
+    return x if dtype is None else _ns.astype(x, dtype)
+
+
+def _with_axis(x: Operators, axis: int | None) -> tuple[Any, int]:
+    """Return the array and an axis; without one, all its elements in a row, as NumPy."""
+    return (x.ravel(), 0) if axis is None else (x, axis)
 
 
 def _row_major(func: str, order: str) -> None:
