@@ -219,7 +219,7 @@ def hfft(x: Array, /, *, n: int | None = None, axis: int = -1, norm: Norm = "bac
     >>> print(xp.fft.hfft(xp.asarray([4.0, 1.0, 1.0], split=0)))
     [7. 3. 3. 3.]
     """
-    _check_norm("hfft", norm)
+    as_choice("hfft", "norm", norm, _SWAPPED)
     return _one("hfft", "irfft", conj(_complex("hfft", x)), n, axis, _SWAPPED[norm])
 
 
@@ -233,7 +233,7 @@ def ihfft(x: Array, /, *, n: int | None = None, axis: int = -1, norm: Norm = "ba
     >>> print(xp.real(xp.fft.ihfft(xp.asarray([7.0, 3.0, 3.0, 3.0], split=0))))
     [4. 1. 1.]
     """
-    _check_norm("ihfft", norm)
+    as_choice("ihfft", "norm", norm, _SWAPPED)
     return conj(_one("ihfft", "rfft", x, n, axis, _SWAPPED[norm]))
 
 
@@ -251,7 +251,7 @@ def fftn(
      [-4.+0.j  0.+0.j]]
     """
     x = _complex("fftn", x)
-    _check_norm("fftn", norm)  # without an axis, too
+    as_choice("fftn", "norm", norm, _SWAPPED)  # without an axis, too
     return _several("fftn", x, [Step("fft", *p, norm) for p in _lengths("fftn", x, s, axes)])
 
 
@@ -269,7 +269,7 @@ def ifftn(
      [3.+0.j 4.+0.j]]
     """
     x = _complex("ifftn", x)
-    _check_norm("ifftn", norm)  # without an axis, too
+    as_choice("ifftn", "norm", norm, _SWAPPED)  # without an axis, too
     return _several("ifftn", x, [Step("ifft", *p, norm) for p in _lengths("ifftn", x, s, axes)])
 
 
@@ -332,10 +332,6 @@ def _complex(func: str, x: Array) -> Array:
     return astype(x, "complex64" if x._local.dtype is torch.float32 else "complex128")
 
 
-def _check_norm(func: str, norm: object) -> None:
-    as_choice(func, "norm", norm, _SWAPPED)
-
-
 def _lengths(
     func: str, x: Array, s: Sequence[int] | None, axes: Axes, *, least: int = 0
 ) -> list[tuple[int, int]]:
@@ -371,7 +367,7 @@ def _one(func: str, kind: Kind, x: Array, n: int | None, axis: int, norm: Norm) 
 def _several(func: str, x: Array, steps: list[Step]) -> Array:
     """Transform axis after axis; a real transform comes first, the inverse of one last."""
     for step in steps:
-        _check_norm(func, step.norm)
+        as_choice(func, "norm", step.norm, _SWAPPED)
         if step.n < 1:
             raise ValueError(
                 f"{func}: the length along axis {step.axis} is {step.n}; expected at least 1"
