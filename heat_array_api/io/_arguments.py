@@ -103,7 +103,8 @@ documented: Final = filled_in(
             "attributes": """
                 attributes : mapping, optional
                     Attributes of the variable, or ``{name: attributes}`` for several. The name ""
-                    stands for the file.
+                    stands for the file. What the format cannot give back is refused before the
+                    first byte is written (docs, "Names and attributes").
                 """,
             "storage": """
                 chunks : tuple of int or True, optional
@@ -214,19 +215,18 @@ def by_name(
     names = list(names)
     if not isinstance(x, Mapping) and not any(isinstance(v, Mapping) for v in given.values()):
         return {names[0]: given}
-    found = {
-        name_of(func, f"a name in {what}", name).strip("/"): as_mapping(
-            func, f"{what} of {name!r}", value
-        )
-        for name, value in given.items()
-    }
-    for name in found:
-        if name and name not in names:
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        name = name_of(func, f"a name in {what}", key).strip("/")
+        if name not in names and (name or what == "encoding"):  # "" is the file
             raise KeyError(f"{func}: {what} of {name!r}, which is not among the arrays")
+        if name in found:
+            raise ValueError(f"{func}: {what} of {name!r} is given twice")
+        found[name] = as_mapping(func, f"{what} of {name!r}", value)
     return found
 
 
-def as_mapping(func: str, what: str, given: Any) -> dict[str, Any]:
+def as_mapping(func: str, what: str, given: Any) -> dict[Any, Any]:
     """Return a mapping of names as a dict, an empty one for None."""
     if given is None:
         return {}
@@ -326,7 +326,8 @@ def lengths_of(func: str, chunks: Any, expected: str) -> Shape:
 def check_chunks(
     func: str,
     name: str,
-    x: Array,
+    shape: Shape,
+    dtype: np.dtype[Any],
     chunks: Shape | bool | None,
     *,
     grows: Container[int] = (),
@@ -336,18 +337,18 @@ def check_chunks(
 
     A chunk has less than `gib` GiB.
     """
-    if not isinstance(chunks, tuple) or not x.shape:
+    if not isinstance(chunks, tuple) or not shape:
         return
-    if len(chunks) != x.ndim:
+    if len(chunks) != len(shape):
         raise ValueError(
-            f"{func}: chunks is {chunks}, but {name!r} has shape {x.shape}; expected {x.ndim} "
-            "lengths"
+            f"{func}: chunks is {chunks}, but {name!r} has shape {shape}; expected "
+            f"{len(shape)} lengths"
         )
-    if math.prod(chunks) * x.dtype.itemsize >= gib << 30:
+    if math.prod(chunks) * dtype.itemsize >= gib << 30:
         raise ValueError(f"{func}: chunks is {chunks}; a chunk of {name!r} must be below {gib} GiB")
-    for axis, (length, n) in enumerate(zip(chunks, x.shape, strict=True)):
+    for axis, (length, n) in enumerate(zip(chunks, shape, strict=True)):
         if length > n and axis not in grows:
             raise ValueError(
-                f"{func}: chunks is {chunks}, but {name!r} has shape {x.shape}; expected lengths "
+                f"{func}: chunks is {chunks}, but {name!r} has shape {shape}; expected lengths "
                 "that are no longer"
             )

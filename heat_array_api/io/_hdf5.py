@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from ._atomic import replacing
 from ._external import check_member
 from ._hdf5_datasets import Target, check_strategy, write_all
 from ._hdf5_stream import writing
+from ._metadata import check_names, check_places, places_of, stored_attributes
 from ._read import Source, load
 
 
@@ -155,11 +156,15 @@ def save_hdf5(
     storage = storage_of(func, chunks, gzip)
     for name, array in variables.items():
         grows = [axis for axis, n in enumerate(array.shape) if not n]  # stored in other chunks
-        check_chunks(func, name, array, storage.chunks, grows=grows)
-    notes = by_name(func, "attributes", attributes, x, variables)
+        check_chunks(func, name, array.shape, array.dtype, storage.chunks, grows=grows)
+    check_names(func, "hdf5", variables)
+    notes = stored_attributes(func, "hdf5", by_name(func, "attributes", attributes, x, variables))
     check_mode(func, mode)
     check_strategy(func, strategy)
     progress = progress_of(func, progress)
+    if mode == "a":
+        found = at_root(func, comm, lambda: _places(path, variables))
+        check_places(func, "hdf5", variables, found)
     total = sum(array.nbytes for array in variables.values())
     with replacing(func, comm, path, keep=mode == "a") as unfinished:
         at_root(func, comm, lambda: _create(unfinished, variables, storage, notes))
@@ -168,21 +173,37 @@ def save_hdf5(
             write_all(func, comm, unfinished, targets, strategy, advance)
 
 
+def _places(path: str, names: Iterable[str]) -> dict[str, str]:
+    """Return what an old file has where new datasets and their groups would be."""
+    if not os.path.exists(path) or not os.path.getsize(path):
+        return {}
+    h5py = optional_package("h5py")
+    found: dict[str, str] = {}
+    with h5py.File(path, "r") as file:
+        for name in names:
+            check_member(file, name)  # it would be written to another file
+        for place in places_of(names):
+            inner = file.get(place)
+            if inner is not None:
+                kind = "array" if isinstance(inner, h5py.Dataset) else "group"
+                found[place] = kind if isinstance(inner, (h5py.Dataset, h5py.Group)) else "type"
+    return found
+
+
 def _create(
     path: str,
     variables: Mapping[str, Array],
     storage: Storage,
-    notes: Mapping[str, Mapping[str, Any] | None],
+    notes: Mapping[str, Mapping[str, Any]],
 ) -> None:
     h5py = optional_package("h5py")
     with writing(h5py.File, path, "r+" if os.path.getsize(path) else "w") as file:
         for name, x in variables.items():
-            check_member(file, name)  # it would be written to another file
-            if name in file:
+            if file.get(name, getlink=True) is not None:  # a link that leads nowhere, too
                 del file[name]
             # HDF5 has no chunks of a length of 0, and none longer than the axis.
             chosen = storage if x.size else Storage(True if storage.chunked else None, storage.gzip)
             file.create_dataset(name, x.shape, x.dtype, **chosen.options(x.shape))
         for name, attributes in notes.items():
             place = file[name] if name else file
-            place.attrs.update(attributes or {})
+            place.attrs.update(attributes)

@@ -18,7 +18,8 @@ from .._core.arguments import as_flag
 from .._core.layout import Shape
 from ._agreement import at_root, optional_package
 from ._arguments import documented, path_of
-from ._external import check_hdf5, reading_store
+from ._external import check_hdf5, check_member, reading_store
+from ._metadata import ENCODING, RESERVED
 from ._netcdf_classic import ends_of
 
 SUFFIXES = {
@@ -63,7 +64,9 @@ class VariableInfo:
     chunks : tuple of int or None
         The shape of the chunks, if there are any.
     attributes : dict
-        The attributes, such as units.
+        All attributes, such as units, as the format's library reads them: texts, numbers and NumPy
+        arrays, lists of texts. A reference of HDF5 is the name of what it leads to; a value
+        is None if it has a type that the library cannot read.
 
     Examples
     --------
@@ -79,6 +82,12 @@ class VariableInfo:
     dims: tuple[str, ...] | None = None
     chunks: Shape | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """How the values are stored, as `save_netcdf` takes it: the dtype, and what packs them."""
+        stored = {"dtype": self.dtype} if self.dtype is not None else {}
+        return stored | {key: self.attributes[key] for key in ENCODING if key in self.attributes}
 
 
 class FileInfo(Mapping[str, VariableInfo]):
@@ -242,36 +251,58 @@ def _collected(items: Found, unlimited: Iterable[str] = ()) -> FileInfo:
 
 def _hdf5(path: str) -> FileInfo:
     h5py = optional_package("h5py")
+    seen: set[int] = set()
 
-    def visit(file: Any) -> Found:
-        names = [""]
-        file.visit(names.append)
-        for name in names:
-            found = file[name or "/"]
-            attributes = _hdf5_attributes(found)
+    def visit(group: Any, prefix: str) -> Found:
+        yield prefix.strip("/"), _hdf5_attributes(group)
+        seen.add(h5py.h5o.get_info(group.id).addr)
+        for key in group:
+            name = prefix + key
+            try:
+                if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                    check_member(group.file, name)
+            except ValueError:  # it leads to another file, which is not opened
+                continue
+            found = group.get(key)
             if isinstance(found, h5py.Dataset):
-                dtype, shape = _dtype(found), found.shape or ()
+                # Without a shape there are no values (a null dataspace).
+                dtype, shape = _dtype(found) if found.shape is not None else None, found.shape or ()
+                attributes = _hdf5_attributes(found)
                 yield name, VariableInfo(name, shape, dtype, None, found.chunks, attributes)
-            else:
-                yield name, attributes
+            elif isinstance(found, h5py.Datatype):
+                yield name, _hdf5_attributes(found)
+            elif found is not None and h5py.h5o.get_info(found.id).addr not in seen:
+                yield from visit(found, f"{name}/")
 
     with h5py.File(path, "r") as file:
-        return _collected(visit(file))
+        return _collected(visit(file, ""))
 
 
 def _hdf5_attributes(found: Any) -> dict[str, Any]:
-    """Return the attributes that can be pickled; references into the file cannot."""
+    """Return the attributes, without those by which HDF5 ties datasets to their dimensions."""
     kept: dict[str, Any] = {}
     for key in found.attrs:
-        with suppress(OSError, TypeError):
-            value = found.attrs[key]
-            if isinstance(value, bytes):
-                kept[key] = value.decode()
-            elif isinstance(value, (str, np.generic)) or (
-                isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU"
-            ):
-                kept[key] = value
+        if key not in RESERVED["hdf5"]:
+            value = None
+            with suppress(OSError, TypeError):  # NumPy has no such type
+                value = _told(found.attrs[key], found)
+            kept[key] = value
     return kept
+
+
+def _told(value: Any, found: Any) -> Any:
+    """Return a value that other ranks understand: texts in lists, names for references."""
+    h5py = optional_package("h5py")
+    if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):
+            return value.decode()
+    if isinstance(value, (h5py.Reference, h5py.RegionReference)):
+        return found.file[value].name if value else None
+    if isinstance(value, (list, tuple)):
+        return [_told(v, found) for v in value]
+    if isinstance(value, (np.ndarray, np.void)) and value.dtype.hasobject:
+        return _told(value.tolist(), found)
+    return value
 
 
 def netcdf_info(path: str, allow_external: bool) -> FileInfo:
@@ -281,12 +312,12 @@ def netcdf_info(path: str, allow_external: bool) -> FileInfo:
 
     def visit(group: Any, prefix: str) -> Found:
         unlimited.extend(name for name, dim in group.dimensions.items() if dim.isunlimited())
-        yield prefix.strip("/"), {key: group.getncattr(key) for key in group.ncattrs()}
+        yield prefix.strip("/"), _netcdf_attributes(group)
         for key, found in group.variables.items():
             name, chunks = prefix + key, found.chunking()
             dims, shape = tuple(found.dimensions), tuple(int(n) for n in found.shape)
             chunks = tuple(chunks) if isinstance(chunks, list) else None
-            attributes = {key: found.getncattr(key) for key in found.ncattrs()}
+            attributes = _netcdf_attributes(found)
             yield name, VariableInfo(name, shape, _dtype(found), dims, chunks, attributes)
         for name, inner in group.groups.items():
             yield from visit(inner, f"{prefix}{name}/")
@@ -295,6 +326,15 @@ def netcdf_info(path: str, allow_external: bool) -> FileInfo:
     ends_of(path)
     with netCDF4.Dataset(path, "r") as file:
         return _collected(visit(file, ""), unlimited)
+
+
+def _netcdf_attributes(found: Any) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key in found.ncattrs():
+        kept[key] = None
+        with suppress(AttributeError, KeyError, RuntimeError):  # a type that netCDF4 cannot read
+            kept[key] = found.getncattr(key)
+    return kept
 
 
 def _zarr(path: str, allow_external: bool) -> FileInfo:

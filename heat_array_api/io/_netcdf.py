@@ -19,6 +19,7 @@ from .._options import UNSET
 from ._agreement import Values, members, optional_package
 from ._arguments import ReadOptions, documented, name_of
 from ._external import check_hdf5
+from ._metadata import same_value
 from ._netcdf_classic import ends_of
 from ._read import Slab, Source, load
 
@@ -138,7 +139,7 @@ class _Variable(Source):
         self._limits = attributes if self._fills and unsigned and stored.kind == "u" else None
         self._dtype = self._decoded()
         # How `save_netcdf` (like xarray, and netCDF4's auto_complex) stores other dtypes.
-        self._boolean = attributes.get("dtype") == "bool" and stored.kind in "iu"
+        self._boolean = same_value(attributes.get("dtype"), "bool") and stored.kind in "iu"
         self._pairs = (
             not raw
             and tuple(found.dimensions[-1:]) == (COMPLEX_DIMENSION,)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -40,23 +41,39 @@ from ._arguments import (
     storage_of,
 )
 from ._atomic import replacing
-from ._cf_encoding import ENCODING, checked_encodings, encoded
+from ._cf_encoding import Packing, packed, packing
 from ._external import check_hdf5
 from ._hdf5_datasets import Target, check_strategy, write_all
 from ._hdf5_stream import writing
+from ._metadata import (
+    ENCODING,
+    LIMITS,
+    check_dimensions,
+    check_names,
+    check_places,
+    same_value,
+    short,
+    stored_attributes,
+)
 from ._netcdf import COMPLEX_DIMENSION
 from ._xarray import as_save_arguments
 
 
 class _Variable(NamedTuple):
-    """An array, or texts in NumPy's, as stored, with names of dimensions and attributes."""
+    """An array, or texts in NumPy's, and how it is stored."""
 
     name: str
     array: Any
     dims: tuple[str, ...]
-    attributes: dict[str, Any]
-    fill: Any = None
+    shape: Shape
+    packing: Packing
     storage: Storage = Storage()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the stored numbers; complex ones are pairs."""
+        dtype = self.packing.dtype
+        return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
 class _Stored(NamedTuple):
@@ -65,8 +82,23 @@ class _Stored(NamedTuple):
     dims: tuple[str, ...]
     shape: Shape
     dtype: np.dtype[Any]
-    boolean: bool
-    encoding: dict[str, Any]
+    attributes: dict[str, Any]
+
+    @property
+    def boolean(self) -> bool:
+        return same_value(self.attributes.get("dtype"), "bool")
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        return {key: self.attributes[key] for key in ENCODING if key in self.attributes}
+
+
+class _File(NamedTuple):
+    """What is in the file already: lengths of dimensions, variables by name, groups."""
+
+    sizes: Mapping[str, int] = {}
+    variables: Mapping[str, _Stored] = {}
+    groups: tuple[str, ...] = ()
 
 
 @breaks
@@ -122,6 +154,10 @@ def save_netcdf(
     Notes
     -----
     Values that the integers of an encoding cannot hold are an error; NaN needs a "_FillValue".
+    So are values that readers would take for missing (by "_FillValue", "missing_value",
+    "valid_range" ...), and attributes by which readers change the numbers ("scale_factor",
+    "add_offset", "_Unsigned") unless they are in `encoding`. With mode "a", a variable of the file
+    is never replaced.
     bool is stored as int8 with the attribute ``dtype = "bool"`` (as in xarray), complex numbers as
     pairs along a last dimension "complex" (as in netCDF4's auto_complex), and `load_netcdf`
     restores both. float16 and bfloat16 become float32. Messages: as in `save_hdf5`.
@@ -150,27 +186,27 @@ def save_netcdf(
         for what, given in (("coords", coords), ("attributes", attributes), ("encoding", encoding))
     )
     given = _given(func, x, variable, dims, coords, attributes, encoding)
-    given = given._replace(encoding=checked_encodings(func, given.arrays, given.encoding))
     comm = common_communicator(func, *given.arrays.values())
     storage = storage_of(func, chunks, gzip)
-    stored = {} if append is None else at_root(func, comm, lambda: _growing(path, append))
+    known = at_root(func, comm, lambda: _survey(path)) if mode == "a" else _File()
+    stored: dict[str, _Stored] = {}
     if append is not None:
+        stored = {name: v for name, v in known.variables.items() if v.dims[:1] == (append,)}
         given = _as_stored_before(func, append, given, stored)
-    variables = [_as_stored(func, name, given, storage) for name in given.arrays]
-    _check_variables(func, variables, coords, stored)
+    variables = [_planned(func, name, given, storage, stored) for name in given.arrays]
+    texts = [_text(name, given) for name in given.texts]
+    _check_coords(func, variables, coords)
     free = frozenset((*named, *given.unlimited, *(() if append is None else (append,))))
-    texts = [
-        _Variable(name, values, tuple(given.dims[name]), dict(given.attributes[name]))
-        for name, values in given.texts.items()
-    ]
     sizes = _dimensions(func, [*variables, *texts], free, append)
     # NetCDF has no fixed dimension of length 0: a length of 0 means unlimited.
     free |= {dim for dim, n in sizes.items() if not n}
+    _check_file(func, known, [*variables, *texts], stored, sizes, append)
     for v in variables:
         # A dimension of an old file may grow, too.
         grows = [axis for axis, dim in enumerate(v.dims) if dim in free or mode == "a"]
-        check_chunks(func, v.name, v.array, v.storage.chunks, grows=grows)
-    whole = dict(given.attributes.get("") or {})
+        check_chunks(func, v.name, v.shape, v.dtype, v.storage.chunks, grows=grows)
+    variables = [v._replace(array=_packed(func, v)) for v in variables]
+    whole = given.attributes.get("") or {}
     total = sum(v.array.nbytes for v in variables)
     with replacing(func, comm, path, keep=mode == "a") as unfinished:
         create = partial(_create, unfinished, variables, texts, sizes, free, append, stored, whole)
@@ -198,8 +234,10 @@ def _given(
             raise TypeError(f"{func}: a Dataset has its own names, dims, coords and attributes")
         given = as_save_arguments(func, x)
         own = by_name(func, "encoding", encoding, given.arrays, given.arrays)
-        both = {name: {**v, **own.get(name, {})} for name, v in given.encoding.items()}
-        return given._replace(encoding=both)
+        both = {name: {**v, **(own.get(name) or {})} for name, v in given.encoding.items()}
+        notes = stored_attributes(func, "netcdf", given.attributes)
+        check_names(func, "netcdf", (*given.arrays, *given.texts), groups=False)
+        return given._replace(encoding=both, attributes=notes)
     arrays, comm = as_variables(func, x, variable, "variable")
     twice = arrays.keys() & coords.keys()
     if twice:
@@ -208,12 +246,20 @@ def _given(
         named = as_mapping(func, "dims", dims)
     else:
         named = {} if dims is None else {next(iter(arrays)): dims}
-    named = {name: _names(func, name, given) for name, given in named.items()}
+    named = {_key(func, name): _names(func, name, given) for name, given in named.items()}
+    check_dimensions(func, coords)
     for name, values in coords.items():
         line = converted(func, f"coords[{name!r}]", values, comm=comm)
         arrays[name], named[name] = as_array(func, line), (name,)
-    notes = by_name(func, "attributes", attributes, x, arrays)
+    check_names(func, "netcdf", arrays)
+    notes = stored_attributes(func, "netcdf", by_name(func, "attributes", attributes, x, arrays))
     return SaveArguments(arrays, named, notes, by_name(func, "encoding", encoding, x, arrays))
+
+
+def _key(func: str, name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{func}: dims has the key {shown(name)}; expected a str")
+    return name.strip("/")
 
 
 def _names(func: str, name: str, dims: Any) -> tuple[str, ...] | None:
@@ -225,16 +271,8 @@ def _names(func: str, name: str, dims: Any) -> tuple[str, ...] | None:
     return names_of(func, f"dims of {name!r}", dims)
 
 
-def _check_variables(
-    func: str,
-    variables: list[_Variable],
-    coords: Mapping[str, Any],
-    stored: Mapping[str, _Stored],
-) -> None:
-    """Raise if a variable is stored otherwise in the file, or a coordinate has no dimension."""
-    for v in variables:
-        if v.name in stored:
-            _check_stored(func, v, stored[v.name])
+def _check_coords(func: str, variables: list[_Variable], coords: Mapping[str, Any]) -> None:
+    """Raise if a coordinate has no dimension."""
     dims = list(dict.fromkeys(d for v in variables if v.name not in coords for d in v.dims))
     for name in coords:
         if name not in dims:
@@ -248,7 +286,8 @@ def _dimensions(
     """Return the lengths of all dimensions, on which the variables must agree."""
     sizes: dict[str, int] = {}
     for v in variables:
-        for dim, n in zip(v.dims, v.array.shape, strict=True):
+        check_dimensions(func, v.dims)
+        for dim, n in zip(v.dims, v.shape, strict=True):
             if sizes.setdefault(dim, n) != n:
                 raise ValueError(
                     f"{func}: dimension {dim!r} has length {n} in {v.name!r}, not {sizes[dim]}"
@@ -264,57 +303,110 @@ def _dimensions(
 # ---------------------------------------------------------------------- variables as stored
 
 
-def _as_stored(func: str, name: str, given: SaveArguments, storage: Storage) -> _Variable:
-    """Return a variable with values of a type that NetCDF has."""
+def _planned(
+    func: str,
+    name: str,
+    given: SaveArguments,
+    storage: Storage,
+    stored: Mapping[str, _Stored],
+) -> _Variable:
+    """Return how a variable is to be stored, from metadata alone."""
     x, dims = given.arrays[name], given.dims.get(name)
     attributes = dict(given.attributes.get(name) or {})
     if dims is None:
         # All groups share the dimensions of the file.
         dims = tuple(f"{name.replace('/', '_')}_dim{axis}" for axis in range(x.ndim))
-    dims = tuple(dims)
+    dims, shape = tuple(dims), x.shape
     if len(dims) != x.ndim or len(set(dims)) != len(dims):
         raise ValueError(f"{func}: dims of {name!r} is {dims}; expected {x.ndim} different names")
-    encoding = dict(given.encoding.get(name) or {})
-    x, attributes, fill = encoded(func, name, x, attributes, encoding)
-    dtype = x._local.dtype
-    if dtype is torch.bool:
-        x, attributes = astype(x, "int8"), {**attributes, "dtype": "bool"}
-    elif dtype is torch.float16:
-        x = astype(x, "float32")
-    elif dtype.is_complex:
-        x, dims = _pairs(x), (*dims, COMPLEX_DIMENSION)
+    if name in stored:
+        attributes = _limits_before(func, name, attributes, stored[name])
+    plan = packing(func, name, x, attributes, given.encoding.get(name) or {})
+    if plan.dtype.kind == "c":
+        dims, shape = (*dims, COMPLEX_DIMENSION), (*shape, 2)
         if isinstance(storage.chunks, tuple):
             storage = storage._replace(chunks=(*storage.chunks, 2))
-    return _Variable(name, x, dims, attributes, fill, storage)
+    elif dims[-1:] == (COMPLEX_DIMENSION,) and shape[-1] == 2 and plan.dtype.kind == "f":
+        raise ValueError(
+            f"{func}: dims of {name!r} is {dims}: real numbers with a last dimension "
+            f"{COMPLEX_DIMENSION!r} of length 2 would be read as complex ones; rename it"
+        )
+    return _Variable(name, x, dims, shape, plan, storage)
 
 
-def _pairs(x: Array) -> Array:
-    """Return complex numbers as pairs along a last axis."""
-    t = torch.view_as_real(x._local.resolve_conj())
-    return Array(t, x._layout.insert(x.ndim, length=2))
+def _text(name: str, given: SaveArguments) -> _Variable:
+    values, notes = given.texts[name], given.attributes.get(name) or {}
+    plan = Packing(np.dtype(object), attributes=notes)
+    return _Variable(name, values, tuple(given.dims[name]), values.shape, plan)
 
 
-# ---------------------------------------------------------------------- appending
+def _packed(func: str, v: _Variable) -> Array:
+    """Return the numbers to store; complex ones as pairs along a last axis."""
+    if v.packing.dtype.kind == "c":
+        x = astype(v.array, v.packing.dtype)
+        t = torch.view_as_real(x._local.resolve_conj())
+        return Array(t, x._layout.insert(x.ndim, length=2))
+    return packed(func, v.name, v.array, v.packing)
 
 
-def _growing(path: str | os.PathLike[str], dim: str) -> dict[str, _Stored]:
-    """Return the variables of a file whose first dimension is `dim`; none if there is no file."""
+# ---------------------------------------------------------------------- a file that exists
+
+
+def _survey(path: str) -> _File:
+    """Return what is in a file, on the rank that calls it; nothing if there is no file."""
     if not os.path.exists(path):
-        return {}
-    check_hdf5(os.fspath(path))
+        return _File()
+    check_hdf5(path)  # what leads to another file would be written there
     with optional_package("h5netcdf").File(path, "r") as file:
-        return {name: v for name, v in _variables(file, "") if v.dims[:1] == (dim,)}
+        sizes = {name: int(dim.size) for name, dim in file.dimensions.items()}
+        return _File(sizes, dict(_variables(file, "")), tuple(_groups(file, "")))
 
 
 def _variables(group: Any, prefix: str) -> Iterator[tuple[str, _Stored]]:
     for name, found in group.variables.items():
-        attributes = dict(found.attrs)
-        encoding = {key: attributes[key] for key in ENCODING if key in attributes}
-        boolean, dtype = attributes.get("dtype") == "bool", np.dtype(found.dtype)
-        dims, shape = tuple(found.dimensions), tuple(found.shape)
-        yield prefix + name, _Stored(dims, shape, dtype, boolean, encoding)
+        attributes = {}
+        for key in found.attrs:
+            with suppress(Exception):  # types that NetCDF does not have
+                attributes[key] = found.attrs[key]
+        try:
+            dtype = np.dtype(getattr(found.dtype, "dtype", found.dtype))
+        except TypeError:
+            dtype = np.dtype(object)
+        yield prefix + name, _Stored(tuple(found.dimensions), tuple(found.shape), dtype, attributes)
     for name, inner in group.groups.items():
         yield from _variables(inner, f"{prefix}{name}/")
+
+
+def _groups(group: Any, prefix: str) -> Iterator[str]:
+    for name, inner in group.groups.items():
+        yield prefix + name
+        yield from _groups(inner, f"{prefix}{name}/")
+
+
+def _check_file(
+    func: str,
+    known: _File,
+    variables: list[_Variable],
+    stored: Mapping[str, _Stored],
+    sizes: Mapping[str, int],
+    append: str | None,
+) -> None:
+    """Raise if variables cannot be added to what is in the file."""
+    for v in variables:
+        if v.name in stored:
+            _check_stored(func, v, stored[v.name])
+        elif v.name in known.variables:
+            raise ValueError(
+                f"{func}: variable {v.name!r} is in the file, and NetCDF cannot replace it; "
+                "append rows to it (append), or choose another name"
+            )
+    places = dict.fromkeys(known.variables, "array") | dict.fromkeys(known.groups, "group")
+    check_places(func, "netcdf", [v.name for v in variables], places)
+    for dim, n in sizes.items():
+        if dim != append and known.sizes.get(dim, n) != n:
+            raise ValueError(
+                f"{func}: dimension {dim!r} has length {known.sizes[dim]} in the file, not {n}"
+            )
 
 
 def _as_stored_before(
@@ -335,7 +427,9 @@ def _as_stored_before(
             inherited = before.encoding
         for key, value in own.items():
             if not _equal(value, inherited.get(key, before.dtype if key == "dtype" else None)):
-                raise ValueError(f"{func}: {key} of {name!r} is {value}, but different in the file")
+                raise ValueError(
+                    f"{func}: {key} of {name!r} is {short(value)}, but different in the file"
+                )
         encoding[name] = {**own, **inherited}
         if dims.get(name) is None:
             dims[name] = before.dims[: given.arrays[name].ndim]
@@ -349,25 +443,46 @@ def _as_stored_before(
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(other, np.dtype):
+    if not isinstance(other, np.dtype):
+        return same_value(one, other)
+    with suppress(TypeError):
         return bool(np.dtype(one) == other)
-    return bool(np.all(one == other) or (one != one and other != other))
+    return False
+
+
+def _limits_before(
+    func: str, name: str, attributes: Mapping[str, Any], before: _Stored
+) -> dict[str, Any]:
+    """Return the file's limits of a variable that gets rows; its attributes stay as they are."""
+    for key, value in attributes.items():
+        if not same_value(value, before.attributes.get(key)):
+            raise ValueError(
+                f"{func}: attributes of {name!r} has {key!r} {short(value)}, but "
+                f"{short(before.attributes.get(key))} in the file; rows that are appended have "
+                "the attributes of those in the file"
+            )
+    return {key: before.attributes[key] for key in LIMITS if key in before.attributes}
 
 
 def _check_stored(func: str, v: _Variable, before: _Stored) -> None:
     """Raise if a variable would be stored otherwise than in the file."""
-    boolean = v.attributes.get("dtype") == "bool"
-    if v.dims != before.dims or v.array.shape[1:] != before.shape[1:]:
+    boolean = v.packing.boolean
+    if v.dims != before.dims or v.shape[1:] != before.shape[1:]:
         raise ValueError(
             f"{func}: {v.name!r} has dimensions {v.dims} and shape {v.array.shape}, but "
             f"{before.dims} and {before.shape} in the file"
         )
-    if v.array.dtype != before.dtype or boolean != before.boolean:
+    if v.dtype == before.dtype.newbyteorder("=") != before.dtype:
+        raise ValueError(
+            f"{func}: {v.name!r} is {before.dtype} in the file: nothing is appended to numbers in "
+            "another byte order"
+        )
+    if v.dtype != before.dtype or boolean != before.boolean:
         kind = "bool" if before.boolean else before.dtype
         if before.dims[-1] == COMPLEX_DIMENSION:
             kind = f"complex of {kind}"
         raise ValueError(
-            f"{func}: {v.name!r} is {kind} in the file, not {'bool' if boolean else v.array.dtype}"
+            f"{func}: {v.name!r} is {kind} in the file, not {'bool' if boolean else v.dtype}"
             "; convert it with astype"
         )
 
@@ -383,14 +498,12 @@ def _create(
     free: frozenset[str],
     append: str | None,
     stored: Mapping[str, _Stored],
-    whole: dict[str, Any],
+    whole: Mapping[str, Any],
 ) -> list[tuple[str, int]]:
     """Make dimensions and variables; return the HDF5 dataset of each, and the row to begin at."""
     places = []
     h5netcdf = optional_package("h5netcdf")
     grows = os.path.getsize(path) > 0
-    if grows:
-        check_hdf5(path)  # what leads to another file would be written there
     with writing(h5netcdf.File, path, "r+" if grows else "w") as file:
         grown = _grow(file, sizes, free, append)
         for v in variables:
@@ -400,8 +513,9 @@ def _create(
                 places.append((group.variables[last]._h5ds.name, grown))
                 continue
             options = _storage(v, free).options(v.array.shape)
-            made = group.create_variable(last, v.dims, v.array.dtype, fillvalue=v.fill, **options)
-            made.attrs.update(v.attributes)
+            fill = v.packing.fill
+            made = group.create_variable(last, v.dims, v.dtype, fillvalue=fill, **options)
+            made.attrs.update(v.packing.attributes)
             places.append((made._h5ds.name, 0))
         for text in texts:
             _store_text(file, text)
@@ -412,12 +526,10 @@ def _create(
 def _store_text(file: Any, text: _Variable) -> None:
     """Store texts, equal on all ranks, as characters (S1) or strings."""
     values = text.array
-    if values.dtype != np.dtype("S1"):
-        values = values.astype(str).astype(object)
     kind = values.dtype if values.dtype.kind == "S" else optional_package("h5py").string_dtype()
     made = file.create_variable(text.name, text.dims, kind)
     made[...] = values
-    made.attrs.update(text.attributes)
+    made.attrs.update(text.packing.attributes)
 
 
 def _group(file: Any, place: str) -> Any:
@@ -443,8 +555,4 @@ def _grow(file: Any, sizes: dict[str, int], free: frozenset[str], append: str | 
         elif dim == append:
             before = file.dimensions[dim].size
             file.resize_dimension(dim, before + n)
-        elif file.dimensions[dim].size != n:
-            raise ValueError(
-                f"dimension {dim!r} has length {file.dimensions[dim].size} in the file, not {n}"
-            )
     return before

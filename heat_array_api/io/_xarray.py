@@ -14,17 +14,19 @@ from .._comm.recording import breaks
 from .._core.arguments import as_flag
 from .._core.array import Array
 from .._creation import asarray, device_kind
+from .._errors import shown
 from ._agreement import at_root, members, optional_package
 from ._arguments import (
     ReadOptions,
     SaveArguments,
+    as_array,
     documented,
     name_of,
     names_of,
     path_of,
 )
-from ._cf_encoding import ENCODING
 from ._info import FileInfo, VariableInfo, netcdf_info
+from ._metadata import ENCODING, stored_texts
 from ._netcdf import opened
 from ._read import load
 
@@ -164,26 +166,29 @@ def as_save_arguments(func: str, dataset: Any) -> SaveArguments:
     arrays: dict[str, Array] = {}
     texts: dict[str, np.ndarray[Any, Any]] = {}
     encoding: dict[str, Mapping[str, Any]] = {}
+    for name in (*dataset.variables, *dataset.dims):
+        if not isinstance(name, str):
+            raise TypeError(f"{func}: the Dataset has the name {shown(name)}; expected a str")
     for name, v in dataset.variables.items():
         data = v.data
         if not isinstance(data, Array):
             values = np.asarray(data)
             if values.dtype.kind in "SUTO":
-                texts[str(name)] = values
+                texts[name] = stored_texts(func, name, values)
                 continue
             if values.dtype.kind not in "biufc":
                 raise TypeError(f"{func}: {name!r} has dtype {values.dtype}; expected numbers")
             data = asarray(values, comm=comm, split=None)
-        arrays[str(name)] = data
+        arrays[name] = as_array(func, data)
         kept = ("dtype", *ENCODING)
-        encoding[str(name)] = {k: v.encoding[k] for k in kept if v.encoding.get(k) is not None}
+        encoding[name] = {k: v.encoding[k] for k in kept if v.encoding.get(k) is not None}
     if not arrays:
         raise ValueError(f"{func}: no arrays to save")
     return SaveArguments(
         arrays,
-        {str(name): tuple(map(str, v.dims)) for name, v in dataset.variables.items()},
-        {"": dataset.attrs, **{str(name): v.attrs for name, v in dataset.variables.items()}},
+        {name: tuple(v.dims) for name, v in dataset.variables.items()},
+        {"": dataset.attrs, **{name: v.attrs for name, v in dataset.variables.items()}},
         encoding,
-        tuple(str(d) for d in dataset.encoding.get("unlimited_dims", ()) if d in dataset.sizes),
+        tuple(d for d in dataset.encoding.get("unlimited_dims", ()) if d in dataset.sizes),
         texts,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from ._arguments import (
 )
 from ._atomic import replacing
 from ._external import check_folder, reading_store
+from ._metadata import check_names, check_places, places_of, stored_attributes
 from ._read import Source, load
 from ._write import as_numpy, box, whole_chunks
 
@@ -150,9 +151,16 @@ def save_zarr(
     if alone and mode == "a":
         raise ValueError(f"{func}: array is None; expected a name in mode 'a'")
     for name, value in variables.items():
-        check_chunks(func, name, value, chunks, grows=range(value.ndim), gib=2)
+        check_chunks(func, name, value.shape, value.dtype, chunks, grows=range(value.ndim), gib=2)
     shapes = {name: _chunks(value, chunks) for name, value in variables.items()}
-    notes = by_name(func, "attributes", attributes, x, variables)
+    if not alone:
+        check_names(func, "zarr", variables)
+    notes = stored_attributes(func, "zarr", by_name(func, "attributes", attributes, x, variables))
+    if alone and notes.get(""):
+        raise ValueError(f"{func}: attributes of '', but the store is an array; give it a name")
+    if mode == "a":
+        found = at_root(func, comm, lambda: _places(path, variables))
+        check_places(func, "zarr", variables, found)
 
     def create(path: str) -> None:
         zarr = optional_package("zarr", "zarr")
@@ -166,15 +174,13 @@ def save_zarr(
                     shape=value.shape,
                     dtype=value.dtype,
                     chunks=shapes[name],
-                    attributes=dict(notes.get(name, {})),
+                    attributes=notes.get(name, {}),
                     overwrite=True,
                 )
             if group is not None:
                 group.attrs.update(notes.get("", {}))
 
     total = sum(value.nbytes for value in variables.values())
-    if mode == "a":
-        at_root(func, comm, lambda: check_folder(path))
     with replacing(func, comm, path, keep=mode == "a", folder=True) as unfinished:
         at_root(func, comm, lambda: create(unfinished))
         with bar(func, total, comm, progress) as advance:
@@ -183,6 +189,21 @@ def save_zarr(
                 _write(
                     func, comm, unfinished, None if alone else name, value, shapes[name], advance
                 )
+
+
+def _places(path: str, names: Iterable[str]) -> dict[str, str]:
+    """Return what an old store has where new arrays and their groups would be."""
+    check_folder(path)
+    if not os.path.isdir(path) or not os.listdir(path):
+        return {}
+    zarr = optional_package("zarr", "zarr")
+    found: dict[str, str] = {}
+    for place in ("", *places_of(names)):
+        if os.path.isdir(os.path.join(path, place)):
+            with suppress(FileNotFoundError):  # an ordinary folder
+                inner = zarr.open(path, path=place, mode="r")
+                found[place] = "array" if hasattr(inner, "shape") else "group"
+    return found
 
 
 def _chunks(x: Array, chunks: Shape | None) -> Shape:

@@ -112,7 +112,7 @@ CASES = {
     "fill too big": (
         saves("nc", encoding={**INTEGERS, "_FillValue": 2**15}), "_FillValue of .* is 32768",
     ),
-    "fill far too big": (saves("nc", encoding={**INTEGERS, "_FillValue": 2**70}), "_FillValue of"),
+    "fill far too big": (saves("nc", encoding={**INTEGERS, "_FillValue": 2**70}), "'_FillValue'"),
     "fill nan": (saves("nc", encoding={**INTEGERS, "_FillValue": math.nan}), "_FillValue of .*nan"),
     "fill 1.5": (saves("nc", encoding={**INTEGERS, "missing_value": 1.5}), "missing_value .*1.5"),
     "unsigned": (saves("nc", encoding={**INTEGERS, "_Unsigned": "yes"}), "_Unsigned of .* 'yes'"),
