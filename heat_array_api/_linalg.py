@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from ._caching import cached
 from ._comm.recording import capturing
 from ._core.arguments import as_int
 from ._core.array import Array, check_array, common_communicator
@@ -470,7 +471,7 @@ class Plan(NamedTuple):
     direct: bool = False  # nothing moves: the result's shards are products of the operands'
 
 
-@lru_cache(maxsize=4096)
+@cached
 def plan_product(layout1: Layout, layout2: Layout, stack: Shape) -> Plan:
     """Return how to compute the product of two stacks of matrices with these layouts.
 
@@ -570,7 +571,7 @@ class _MatmulPlan(NamedTuple):
     result: Layout
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _plan_matmul(layout1: Layout, layout2: Layout) -> _MatmulPlan:
     """Check the shapes and return how to multiply."""
     for name, layout in (("x1", layout1), ("x2", layout2)):
@@ -597,7 +598,7 @@ def _plan_matmul(layout1: Layout, layout2: Layout) -> _MatmulPlan:
     return _MatmulPlan(operands, plan, result)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _plan_vecdot(layout1: Layout, layout2: Layout, axis: int) -> tuple[int, int, _MatmulPlan]:
     """Check the shapes; return the axis of each operand and how to multiply rows by columns."""
     if layout1.ndim != layout2.ndim and axis >= 0:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._caching import cached
 from ._comm.recording import breaks
 from ._core.arguments import as_int, check_size
 from ._core.array import Array, check_array, common_communicator
@@ -95,7 +95,7 @@ def permute_dims(x: Array, /, axes: Sequence[int]) -> Array:
     return permuted(x, order)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _permutation(func: str, ndim: int, axes: Shape) -> Shape:
     """Return a permutation of the axes, counted from the front."""
     order = tuple(normalize_axis(func, axis, ndim, "axes") for axis in axes)
@@ -195,7 +195,7 @@ def expand_dims(x: Array, /, axis: int | Sequence[int] = 0) -> Array:
     return linked(Array(t, layout), x, "expand_dims", axis)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _expanded(layout: Layout, axis: Shape) -> tuple[Shape, Layout]:
     """Return the new axes in order, and the layout of the result."""
     ndim = layout.ndim + len(axis)
@@ -237,7 +237,7 @@ def squeeze(x: Array, /, axis: int | Sequence[int]) -> Array:
     return linked(squeezed, x, "squeeze", axis)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _squeezed(layout: Layout, axis: Shape) -> tuple[Shape, Layout, Layout]:
     """Return the axes to remove, the layout for removing them locally, and the result's."""
     axes = normalize_axes("squeeze", axis, layout.ndim)
@@ -337,7 +337,7 @@ def _concat(operands: Sequence[Array], axis: int) -> Array:
     return Array(torch.cat(tensors, dim=axis), result)
 
 
-@lru_cache(maxsize=1024)
+@cached
 def _plan_concat(
     layouts: tuple[Layout, ...], itemsizes: Shape, axis: int
 ) -> tuple[tuple[Layout, ...], Fetch | None, Layout]:
@@ -463,7 +463,7 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
     return tuple([Array(part, each) for part in t.unbind(axis)])
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _unstacked(layout: Layout, axis: int) -> tuple[Layout, Layout, int]:
     """Return the layout in which slices are local, that of each slice, and the axis >= 0."""
     axis = normalize_axis("unstack", axis, layout.ndim)
@@ -756,7 +756,7 @@ def _tile_rows(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     return on_bits(torch.index_select, rows, dim=axis, index=index)
 
 
-@lru_cache(maxsize=1024)
+@cached
 def _plan_tile(layout: Layout, offsets: Shape) -> Fetch:
     """Plan which rows every rank needs, each once."""
     axis = layout.split

@@ -1,4 +1,4 @@
-"""Process-wide options: default split and dtype, implicit gathers, the end of a program.
+"""Process-wide options: default split and dtype, implicit gathers, caches, the end of a program.
 
 Options are part of the program, so every rank must set the same values; nothing
 is communicated.
@@ -42,6 +42,7 @@ _values: dict[str, Any] = {
     "default_dtype": np.dtype("float64"),
     "on_gather": "warn",
     "gather_limit": 64 * 2**20,
+    "cache_limit": 64 * 2**20,
     "exit_patience": 10.0,
     "exit_grace": 5.0,
     "tracebacks": "short",
@@ -64,10 +65,10 @@ def _checked(name: str, value: Any) -> Any:
                 f"set_options: on_gather is {value!r}; expected 'allow', 'warn' or 'error'"
             )
         return value
-    if name == "gather_limit":
+    if name in ("gather_limit", "cache_limit"):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(
-                f"set_options: gather_limit is {value!r}; expected a number of bytes, an int >= 0"
+                f"set_options: {name} is {value!r}; expected a number of bytes, an int >= 0"
             )
         return value
     if name in ("exit_patience", "exit_grace"):
@@ -103,6 +104,10 @@ class set_options:
         before any message.
     gather_limit : int
         In bytes; initially 64 MiB.
+    cache_limit : int
+        The bytes that layouts and plans may take on each rank which are remembered for operations
+        that come again; initially 64 MiB. A greater limit pays where thousands of
+        ranks compute with arrays of ever new sizes.
     exit_patience : float
         Seconds (initially 10) after which a rank that has ended looks for ranks that wait for it in
         vain, inside a collective that it never called. These are named on standard error.
@@ -185,3 +190,9 @@ def full_tracebacks() -> bool:
 def gather_policy() -> tuple[str, int]:
     """Return `on_gather` and `gather_limit`."""
     return _values["on_gather"], _values["gather_limit"]
+
+
+def cache_limit() -> int:
+    """Return `cache_limit`."""
+    limit: int = _values["cache_limit"]
+    return limit

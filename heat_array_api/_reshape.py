@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ._caching import cached
 from ._comm.communicator import Communicator
 from ._core.arguments import as_flag
 from ._core.array import Array, check_array, common_communicator
@@ -160,7 +160,7 @@ def _complete_shape(layout: Layout, shape: Shape) -> Shape:
     return shape
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _plan(layout: Layout, shape: Shape) -> _Plan:
     shape = _complete_shape(layout, shape)
     comm, split = layout.comm, layout.split
@@ -421,7 +421,7 @@ def broadcast_to(x: Array, /, shape: int | Sequence[int]) -> Array:
     return Array(x._local.expand(result.local_shape), result)
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _plan_broadcast(layout: Layout, shape: Shape) -> tuple[Layout, Layout]:
     """Return the layout that an array must have to be expanded locally, and the result's."""
     own, split, comm = layout.shape, layout.split, layout.comm

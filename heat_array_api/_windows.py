@@ -7,9 +7,9 @@ fetches those rows, and no others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
 
+from ._caching import cached
 from ._core.arguments import as_flag
 from ._core.array import Array, check_array
 from ._core.fetch import Fetch, Interval, fetch_intervals, plan_fetch
@@ -95,7 +95,7 @@ def _windowed(x: Array, length: int, axis: int) -> Array:
     return Array(t.unfold(axis, length, 1), result)
 
 
-@lru_cache(maxsize=1024)
+@cached
 def _plan_windows(layout: Layout, length: int) -> tuple[Fetch, tuple[int, ...]]:
     """Return the rows that each rank needs, and how many windows begin in its shard."""
     axis = layout.split

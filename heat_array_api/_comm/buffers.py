@@ -39,6 +39,10 @@ def fresh(t: Tensor) -> Tensor:
     return copy.clone(memory_format=torch.contiguous_format) if copy is t else copy
 
 
+MOST_KEPT = 1 << 28
+"""The bytes of the largest buffer that is kept for the next message."""
+
+
 class Staging:
     """Reusable host buffers through which tensors of a device pass.
 
@@ -60,7 +64,8 @@ class Staging:
             # By powers of two, so that growing arrays do not allocate each time.
             size = 1 << max(12, (nbytes - 1).bit_length())
             pool = torch.empty(size, dtype=torch.uint8, pin_memory=self.pinned)
-            self.pools[role] = pool
+            if size <= MOST_KEPT:
+                self.pools[role] = pool
         return pool[:nbytes].view(dtype).view(tuple(shape))
 
     def send(self, t: Tensor) -> Tensor:

@@ -12,11 +12,15 @@ import atexit
 import pickle
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from hashlib import blake2b
+from typing import Any, Protocol
+from weakref import WeakSet
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .._caching import clear_caches
 from .._errors import shown
 from . import trace as _trace
 from .attribution import caller
@@ -76,7 +80,7 @@ class Communicator:
         self.node_rank: int = transport.node_rank
         self.node_size: int = transport.node_size
         self._checker = Checker(transport.duplicate()) if DEBUG and self.size > 1 else None
-        self._splits: dict[tuple[tuple[int, ...], ...], Communicator] = {}
+        self._splits: dict[bytes, Communicator] = {}
 
     @property
     def mpi(self) -> Any:
@@ -385,8 +389,9 @@ class Communicator:
         if captures:
             return Communicator(self._carrier().split(color, key))
         # All ranks see the same division, and so take the same branch.
-        division = tuple(self.allgather_ints((color, key)))
-        live = {d: comm for d, comm in self._splits.items() if comm.transport is not _FREED}
+        everyone = np.asarray(self.allgather_ints((color, key)))
+        division = blake2b(everyone.tobytes()).digest()
+        live = {d: comm for d, comm in self._splits.items() if _is_live(comm)}
         if division not in live:
             live[division] = Communicator(self.transport.split(color, key))
         self._splits = live
@@ -405,6 +410,9 @@ class Communicator:
         if self._checker is not None:
             self._checker.free()
         self.transport = _FREED
+        clear_caches()
+        for keeper in list(_keepers):
+            keeper.forget(self)
 
     def __enter__(self) -> Communicator:
         return self
@@ -472,6 +480,23 @@ class _Freed:
 _FREED: Any = _Freed()
 
 
+def _is_live(comm: Communicator) -> bool:
+    return comm.transport is not _FREED
+
+
+class _Keeper(Protocol):
+    def forget(self, comm: Communicator) -> None:
+        """Drop all that refers to a communicator that has been freed."""
+
+
+_keepers: WeakSet[_Keeper] = WeakSet()
+
+
+def keeps(keeper: _Keeper) -> None:
+    """Tell an object, as long as it is in use, when a communicator is freed."""
+    _keepers.add(keeper)
+
+
 # ---------------------------------------------------------------------- the world
 
 _WORLD = Communicator(start())
@@ -497,7 +522,7 @@ def as_communicator(func: str, comm: Any) -> Communicator:
     """Return a communicator: the world for None, a private duplicate for mpi4py's.
 
     Collective over an mpi4py communicator when first given it; the same communicator then
-    gives the same result.
+    gives the same result, until that is freed.
     """
     if comm is None:
         return world()
@@ -508,7 +533,7 @@ def as_communicator(func: str, comm: Any) -> Communicator:
             f"{func}: comm is {shown(comm)}; expected a Communicator, a valid mpi4py Intracomm "
             "that this rank is in, or None for all ranks"
         )
-    return world() if is_world(comm) else adopted(comm, Communicator)
+    return world() if is_world(comm) else adopted(comm, Communicator, _is_live)
 
 
 _trace.join(_WORLD.rank, _WORLD.transport.allgather_object)

@@ -307,10 +307,12 @@ def is_world(comm: Any) -> bool:
     return bool(comm == MPI.COMM_WORLD)
 
 
-def adopted(comm: MPI.Intracomm, make: Callable[[MPITransport], T]) -> T:
-    """Return what `make` makes of a private duplicate of `comm`, once for each communicator."""
+def adopted(
+    comm: MPI.Intracomm, make: Callable[[MPITransport], T], is_live: Callable[[T], bool]
+) -> T:
+    """Return what `make` makes of a private duplicate of `comm`, once as long as that is live."""
     known: Any = comm.Get_attr(_KEY)
-    if known is None:
+    if known is None or not is_live(known):
         known = make(MPITransport(comm.Dup()))
         comm.Set_attr(_KEY, known)
     result: T = known

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from .._autograd import differentiable, vjp
-from .._comm.communicator import Communicator, world
+from .._comm.communicator import Communicator, keeps, world
 from .._comm.debug import DEBUG
 from .._comm.recording import NotCapturable, captures
 from .._comm.trace import unrecorded
@@ -32,7 +32,7 @@ MOST_FAILURES = 4
 """A function is not captured again after so many attempts if none of them led to a program."""
 
 MOST_PROGRAMS = 512
-"""For one function: further kinds of calls run eagerly."""
+"""For one function: further kinds of calls run eagerly, and are not remembered."""
 
 LEAST_BYTES_FOR_SUBGRAPHS = 1 << 23
 """The least size of the arrays on a rank: with less, recording costs more than fusing saves."""
@@ -89,6 +89,15 @@ class Compiled:
         self._subgraphs = Subgraphs(self._name, self._compiler, self._report)
         self.captures = 0
         self.breaks: dict[str, int] = {}
+        keeps(self)
+
+    def forget(self, comm: Communicator) -> None:
+        """Drop the programs of a communicator that has been freed."""
+        gone = self._attempts.pop(comm, [])
+        dropped = set(map(id, gone))
+        self._outcomes = {k: o for k, o in self._outcomes.items() if id(o) not in dropped}
+        self._unbreakable.pop(comm, None)
+        self._subgraphs.forget(comm)
 
     @property
     def compilations(self) -> int:
@@ -169,16 +178,19 @@ class Compiled:
         """Make a program, on all ranks alike, and keep the outcome unless it is RAISED."""
         comm = _comm_of(arrays)
         if any(x._layout.comm is not comm for x in arrays):
-            outcome = Outcome(State.EAGER, "its arrays live on several communicators")
-        elif len(self._outcomes) >= MOST_PROGRAMS:
-            problem = f"it was called in more than {MOST_PROGRAMS} different ways"
-            outcome = Outcome(State.EAGER, problem)
-        else:
-            self.captures += 1
-            outcome = build(call, arrays, comm, self._compiler)
+            return self._eager("its arrays live on several communicators")
+        if len(self._outcomes) >= MOST_PROGRAMS:
+            return self._eager(f"it was called in more than {MOST_PROGRAMS} different ways")
+        self.captures += 1
+        outcome = build(call, arrays, comm, self._compiler)
         if outcome.state is not State.RAISED:
             self._keep(key, outcome, comm)
         return outcome
+
+    def _eager(self, problem: str) -> Outcome:
+        """Return the outcome of a call that is not captured, and is not remembered."""
+        self._report(problem)
+        return Outcome(State.EAGER, problem)
 
     def _keep(self, key: Any, outcome: Outcome, comm: Communicator) -> None:
         if outcome.state is State.BREAKS and comm in self._unbreakable:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._caching import cached
 from .._comm.attribution import PACKAGE
 from .._comm.communicator import Communicator
 from .._core.array import Array, Device
@@ -173,7 +174,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-@functools.lru_cache(maxsize=4096)
+@cached
 def _names_of(code: CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_names(code)))
 

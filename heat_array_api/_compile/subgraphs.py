@@ -90,6 +90,11 @@ class Subgraphs:
         """Return whether all ranks can record an operation, for the keys that were tried."""
         return self._recordable.setdefault(comm, {})
 
+    def forget(self, comm: Communicator) -> None:
+        """Drop what is known for a communicator that has been freed."""
+        self._orders.pop(comm, None)
+        self._recordable.pop(comm, None)
+
     # ------------------------------------------------------------------ all ranks together
 
     def synchronise(

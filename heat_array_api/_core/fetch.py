@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .._caching import cached
 from .._comm.communicator import Communicator
 from .collectives import all_to_all, exchange
 from .dtypes import carrier, on_bits
@@ -254,7 +254,7 @@ def arrange(t: Tensor, layout: Layout, result: Layout, segments: tuple[Segment, 
     return _in_order(fetch_intervals([t], plan), result.split, runs)
 
 
-@lru_cache(maxsize=1024)
+@cached
 def _plan_arrange(
     layout: Layout, result: Layout, segments: tuple[Segment, ...]
 ) -> tuple[Fetch, tuple[Segment, ...]]:

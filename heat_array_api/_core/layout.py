@@ -1,7 +1,8 @@
 """Layouts: an array's global shape, its split axis, and the length of every rank's shard.
 
-Nothing here communicates. Layouts are shared objects where they come from the methods below, so
-that operations can compare them by identity; shapes and axes in arguments are checked here too.
+Nothing here communicates. Layouts that come from the methods below are equal only if they are the
+same object, so that operations can compare them by identity; shapes and axes in arguments are
+checked here too.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import math
 import operator
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
+from .._caching import cached, when_cleared
 from .._comm.communicator import Communicator
 from .._comm.table import Shape as Shape
 from .._errors import shown
@@ -24,7 +26,7 @@ Axis = int | Sequence[int] | None
 _LONGEST = 2**63 - 1  # torch's and MPI's counts are 64 bits wide
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Layout:
     """The layout of a distributed array, complete and identical on every rank.
 
@@ -95,7 +97,7 @@ class Layout:
         return self._hash
 
     @staticmethod
-    @lru_cache(maxsize=4096)
+    @cached
     def replicated(shape: Shape, comm: Communicator) -> Layout:
         """Return the layout of a full copy on every rank.
 
@@ -109,10 +111,10 @@ class Layout:
         -------
         Layout
         """
-        return Layout(shape, None, (), comm)
+        return _unique(shape, None, (), comm)
 
     @staticmethod
-    @lru_cache(maxsize=4096)
+    @cached
     def balanced(shape: Shape, split: int | None, comm: Communicator) -> Layout:
         """Return the layout with even counts: the first ``n % P`` ranks hold one more.
 
@@ -133,7 +135,7 @@ class Layout:
         return Layout.of(shape, split, balanced_counts(shape[split], comm.size), comm)
 
     @staticmethod
-    @lru_cache(maxsize=4096)
+    @cached
     def of(shape: Shape, split: int | None, counts: Shape, comm: Communicator) -> Layout:
         """Return the layout with these counts.
 
@@ -153,7 +155,7 @@ class Layout:
         """
         if split is None:
             return Layout.replicated(shape, comm)
-        return Layout(shape, split, counts, comm)
+        return _unique(shape, split, counts, comm)
 
     @property
     def ndim(self) -> int:
@@ -332,7 +334,28 @@ class Layout:
         return _permuted(self, order)
 
 
-@lru_cache(maxsize=4096)
+# The layouts made since the caches were last emptied, and those made before that are in use: the
+# ranks empty their caches at different times, and yet must find the same layouts identical.
+_made: list[Layout] = []
+_in_use: WeakValueDictionary[tuple[Any, ...], Layout] = WeakValueDictionary()
+
+
+def _unique(shape: Shape, split: int | None, counts: Shape, comm: Communicator) -> Layout:
+    """Return the layout in use with these facts, or a new one."""
+    layout = _in_use.get((shape, split, counts, comm)) if _in_use else None
+    if layout is None:
+        layout = Layout(shape, split, counts, comm)
+        _made.append(layout)
+    return layout
+
+
+@when_cleared
+def _forget_unused() -> None:
+    _in_use.update({(x.shape, x.split, x.counts, x.comm): x for x in _made})
+    _made.clear()
+
+
+@cached
 def _permuted(layout: Layout, order: Shape) -> Layout:
     split = None if layout.split is None else order.index(layout.split)
     return layout.with_shape(tuple(layout.shape[i] for i in order), split)

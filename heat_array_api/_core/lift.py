@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache, reduce
+from functools import reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._caching import cached
 from .._comm.alike import check_alike
 from .._comm.debug import DEBUG
 from .arguments import allocation_error, as_flag
@@ -240,7 +241,7 @@ def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
     return [aligned(x, axis - ndim, layout) for x in arrays], layout
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _meeting(first: Layout, second: Layout) -> Shape:
     """Return the counts in which two operands of one shape and split meet.
 
@@ -390,10 +391,8 @@ class ReductionPlan(NamedTuple):
     keepdims: bool
 
 
-@lru_cache(maxsize=4096)
-def _plan_reduction(
-    func: str, layout: Layout, axis: int | tuple[int, ...] | None, keepdims: bool
-) -> ReductionPlan:
+@cached
+def _plan_reduction(func: str, layout: Layout, axis: Axis, keepdims: bool) -> ReductionPlan:
     axes = normalize_axes(func, axis, layout.ndim)
     source = _spread(layout, axes)
     combines = source.split in axes and layout.comm.size > 1

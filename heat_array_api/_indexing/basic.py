@@ -7,11 +7,11 @@ the result's layout. Only an integer or a negative step on the split axis sends 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .._caching import cached
 from .._core.array import Array
 from .._core.collectives import broadcast_rows
 from .._core.dtypes import carrier, uncarry
@@ -74,7 +74,7 @@ def is_basic(key: Any) -> bool:
     return hashable(key) is not None
 
 
-@lru_cache(maxsize=4096)
+@cached
 def plan_view(layout: Layout, items: tuple[Any, ...]) -> View | None:
     """Return the view that a basic key is, or None if messages or reversals are needed."""
     key = tuple(slice(*item) if type(item) is tuple else item for item in items)

@@ -20,13 +20,13 @@ the caller (`Array.__setitem__`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._caching import cached
 from .._comm.alike import check_alike
 from .._comm.debug import DEBUG
 from .._comm.recording import breaks, may_break
@@ -210,7 +210,7 @@ class _BoxPlan(NamedTuple):
     axes: tuple[int | None, ...]
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _plan_box(layout: Layout, basic: tuple[Basic, ...]) -> _BoxPlan:
     ascending = tuple(item.ascending if isinstance(item, Range) else item for item in basic)
     kept = [item for item in basic if not isinstance(item, int)]
@@ -317,7 +317,7 @@ class _PointsPlan(NamedTuple):
     descending: Shape
 
 
-@lru_cache(maxsize=4096)
+@cached
 def _plan_points(layout: Layout, basic: tuple[Basic, ...], axes: Shape) -> _PointsPlan:
     box = _plan_box(layout, basic)
     assert box.where is not None  # beside arrays there are no integers

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from .._caching import cached
 from .._comm.communicator import Communicator
 from .._core.collectives import exchange, gather
 from .._core.fetch import join
@@ -178,7 +178,7 @@ class _Grid(NamedTuple):
     n2: int
 
 
-@lru_cache(maxsize=1024)
+@cached
 def _factored(n: int, size: int) -> _Grid | None:
     """Factor `n` in two that are both at least `size`, with the least load of a rank; else None."""
     best = None
@@ -192,7 +192,7 @@ def _factored(n: int, size: int) -> _Grid | None:
     return best
 
 
-@lru_cache(maxsize=1024)
+@cached
 def _convolution_length(least: int, size: int) -> int:
     """Return the first length from `least` on, of small prime factors, that `_factored` can do."""
     found = []

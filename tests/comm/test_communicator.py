@@ -393,6 +393,15 @@ def test_staging_reuses_its_buffers():
     assert staging.buffer("receive", (), torch.uint16).shape == ()
 
 
+def test_staging_keeps_no_large_buffers(monkeypatch):
+    monkeypatch.setattr(_buffers, "MOST_KEPT", 1 << 13)
+    staging = _buffers.Staging(pinned=False)
+    small = staging.buffer("send", (1 << 13,), torch.uint8)
+    assert staging.buffer("send", (1 << 15,), torch.uint8).shape == (1 << 15,)
+    assert [pool.numel() for pool in staging.pools.values()] == [1 << 13]
+    assert staging.buffer("send", (5,), torch.uint8).data_ptr() == small.data_ptr()
+
+
 # ---------------------------------------------------------------- metadata
 
 
@@ -467,6 +476,17 @@ def test_communicators_of_mpi4py():
     for wrong in (MPI.COMM_NULL, "world", 3):
         with pytest.raises(TypeError, match="expected a Communicator"):
             as_communicator("test", wrong)
+
+
+def test_a_communicator_of_mpi4py_is_adopted_again_after_free():
+    theirs = MPI.COMM_WORLD.Dup()
+    first = as_communicator("test", theirs)
+    first.free()
+    again = as_communicator("test", theirs)
+    assert again is not first
+    assert [row[0] for row in again.allgather_ints((RANK,))] == list(range(P))
+    again.free()
+    theirs.Free()
 
 
 def test_more_ranks_than_colors():

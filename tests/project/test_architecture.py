@@ -23,6 +23,7 @@ FUNCTION_LINES = 60
 
 ORDER = (
     "_errors _options",
+    "_caching",
     "_comm",
     "_core",
     "_autograd _creation _elementwise _linalg _repr _reshape",
@@ -172,6 +173,47 @@ def test_nodes_of_the_tape_are_in_one_place(name):
     classes = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.ClassDef)]
     bases = {ast.unparse(base).rpartition(".")[2] for node in classes for base in node.bases}
     assert "Function" not in bases or name == "_core.tape"
+
+
+FINITE = {
+    "_core.dtypes.limits": "dtypes",
+    "_linalg._blas": "one",
+    "_sorting.local._nan_key": "dtypes",
+    "_sorting.local._radix_is_faster": "dtypes",
+    "_ufuncs._function": "NumPy's ufuncs",
+    "io._zarr._store_class": "one",
+    "special.__getattr__": "SciPy's functions",
+}
+"""Functions with a cache of their own, and what their results are as many as."""
+
+
+def own_caches(name: str) -> set[str]:
+    """Return the functions of a module with a cache of `functools`, which bounds no bytes."""
+    return {
+        f"{name}.{node.name}"
+        for node in ast.walk(TREES[name])
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and any(
+            ast.unparse(decorator).partition("(")[0].rpartition(".")[2] in ("cache", "lru_cache")
+            for decorator in node.decorator_list
+        )
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_caches_are_bounded_in_bytes(name):
+    """Results that depend on layouts, shapes or counts are remembered by `_caching.cached`."""
+    uses = {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in ast.walk(TREES[name])
+        if isinstance(node, (ast.Name, ast.Attribute))
+    }
+    assert name == "_caching" or "lru_cache" not in uses
+    assert not own_caches(name) - set(FINITE), "use _caching.cached, or say why there are few"
+
+
+def test_functions_with_a_cache_of_their_own_are_there():
+    assert set(FINITE) == {function for name in MODULES for function in own_caches(name)}
 
 
 @pytest.mark.parametrize("name", MODULES)
