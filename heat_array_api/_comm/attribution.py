@@ -65,6 +65,18 @@ def caller(frame: FrameType | None = None) -> tuple[str, str]:
     return operation, "?"
 
 
+def raised_at(error: BaseException) -> str:
+    """Return the line ``"file:number"`` of the user's program that an error came from."""
+    line = "?"
+    trace = error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in (PACKAGE, "torch") or _is_program(module):
+            line = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return line
+
+
 _origins: list[tuple[str, str]] = []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -46,6 +46,32 @@ class Call:
         return f"{name} {self.detail}".rstrip()
 
 
+def mismatch(calls: Sequence[Call]) -> str:
+    """Return why the ranks' calls do not match; "" if they do."""
+    if len({call.text for call in calls}) > 1:
+        return "the ranks make different collective calls"
+    for sender, call in enumerate(calls):
+        for receiver, sent in call.sends.items():
+            expected = calls[receiver].expects.get(sender, 0)
+            if sent != expected:
+                return (
+                    f"rank {sender} sends {sent} elements to rank {receiver}, which expects "
+                    f"{expected}"
+                )
+    return ""
+
+
+def table(calls: Sequence[Call]) -> str:
+    """Return which ranks make which call, and where."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for rank, call in enumerate(calls):
+        groups.setdefault((call.text, call.line), []).append(rank)
+    return "\n".join(
+        f"  rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}: {text}\n    at {line}"
+        for (text, line), ranks in groups.items()
+    )
+
+
 class Checker:
     """Compares calls over the ranks of a communicator.
 
@@ -70,19 +96,10 @@ class Checker:
         self.latest = []
         self._wait(call)
         self.latest = calls = self.transport.allgather_object(call)
-        title = f"call {self.number} on a communicator of {len(calls)} ranks"
-        if len({other.text for other in calls}) > 1:
-            raise CollectiveMismatchError(
-                f"the ranks make different collective calls ({title}):\n{self._table(calls)}"
-            )
-        for sender, other in enumerate(calls):
-            for receiver, sent in other.sends.items():
-                expected = calls[receiver].expects.get(sender, 0)
-                if sent != expected:
-                    raise CollectiveMismatchError(
-                        f"rank {sender} sends {sent} elements to rank {receiver}, which expects "
-                        f"{expected} ({title}):\n{self._table(calls)}"
-                    )
+        problem = mismatch(calls)
+        if problem:
+            title = f"call {self.number} on a communicator of {len(calls)} ranks"
+            raise CollectiveMismatchError(f"{problem} ({title}):\n{table(calls)}")
 
     def _wait(self, call: Call) -> None:
         """Wait a limited time for the other ranks to make this call."""
@@ -114,12 +131,3 @@ class Checker:
                 sys.stderr.flush()
             time.sleep(1.0)  # let the other ranks show where they are
             abort(1)
-
-    def _table(self, calls: list[Call]) -> str:
-        groups: dict[tuple[str, str], list[int]] = {}
-        for rank, call in enumerate(calls):
-            groups.setdefault((call.text, call.line), []).append(rank)
-        return "\n".join(
-            f"  rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}: {text}\n    at {line}"
-            for (text, line), ranks in groups.items()
-        )

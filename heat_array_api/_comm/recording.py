@@ -29,7 +29,15 @@ captures: list[Any] = []
 
 
 class NotCapturable(Exception):
-    """The function cannot become one program: it depends on values, or on hidden state."""
+    """The function cannot become one program: it depends on values, or on hidden state.
+
+    The recorder remembers it, for the function's own handlers may catch it.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        if captures:
+            captures[-1].refuse(self)
 
 
 def capturing() -> bool:

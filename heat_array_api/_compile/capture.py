@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
+from torch.overrides import TorchFunctionMode
 
 from .._comm.attribution import caller
 from .._comm.communicator import Communicator
@@ -85,13 +86,21 @@ _LIKE = {
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records every operation of torch on fake tensors."""
+    """Records every operation of torch on fake tensors.
+
+    Attributes
+    ----------
+    refused : NotCapturable or None
+        Why what is recorded is not what the function does with values: the first reason, kept here
+        because the function may catch the exception and go on.
+    """
 
     def __init__(self, capture: Capture) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.capture = capture
         self.mode = capture.mode
         self.checks = capture.checks
+        self.refused: NotCapturable | None = None
         self.nodes: dict[int, fx.Node] = {}
         self.kept: list[Tensor] = []  # ids stay theirs
         # Placeholders come first, those of constants last among them.
@@ -100,6 +109,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
         """Call a function that may break the graph (`recording.breaks`): here nothing does."""
         return f(*args, **kwargs)
+
+    def refuse(self, reason: NotCapturable) -> None:
+        """Note why the function cannot be recorded as it runs."""
+        self.refused = self.refused or reason
 
     def bind(self, t: Tensor, node: fx.Node) -> None:
         """Let `node` stand for a tensor."""
@@ -226,12 +239,31 @@ class RecordingTransport(TensorTransport):
         raise NotCapturable(f"its layouts depend on values ({caller()[0]}: {name})")
 
 
+class _Refusals(TorchFunctionMode):
+    """Notes what torch refuses to do with fake tensors, also outside its operators (``numpy``)."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        try:
+            return func(*args, **(kwargs or {}))
+        except Exception as error:
+            reason = not_capturable(error)
+            if reason is not None:
+                self._recorder.refuse(reason)
+            raise
+
+
 @contextmanager
 def recording(recorder: Recorder) -> Iterator[None]:
     """Record what torch and the communicators are asked for in a block."""
     captures.append(recorder)
     try:
-        with recorder.mode, recorder:
+        with recorder.mode, recorder, _Refusals(recorder):
             yield
     finally:
         captures.pop()
@@ -263,7 +295,7 @@ _OUTSIDE = (".numpy() is not supported", "Cannot access data pointer")
 """What torch says when code outside torch asks for the memory of a fake tensor."""
 
 
-def not_capturable(error: Exception) -> NotCapturable | None:
+def not_capturable(error: BaseException) -> NotCapturable | None:
     """Return why an error kept a function from being captured; None if it is the function's own."""
     if isinstance(error, NotCapturable):
         return error
@@ -312,10 +344,12 @@ def captured(
         with holding(arrays, fakes):
             with recording(recorder):  # results may be views that are yet to be refreshed
                 found = finish(call())
+            if recorder.refused is not None:
+                raise recorder.refused
             checks = [bad for bad, _ in capture.checks]
             outputs = [recorder.node(t) for t in (*found, *checks)]
     except Exception as error:
-        reason = not_capturable(error)
+        reason = recorder.refused or not_capturable(error)
         if reason is None or reason is error:
             raise
         raise reason from error

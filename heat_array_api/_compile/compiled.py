@@ -14,6 +14,7 @@ from typing import Any
 from .._autograd import differentiable, vjp
 from .._comm.communicator import Communicator, keeps, world
 from .._comm.debug import DEBUG
+from .._comm.in_step import OutOfStep, in_step
 from .._comm.recording import NotCapturable, captures
 from .._comm.trace import unrecorded
 from .._core.array import Array
@@ -21,10 +22,11 @@ from .._core.tape import tracked, transforming
 from .._errors import CollectiveMismatchError, CompileWarning
 from .capture import holding
 from .graph_breaks import CallWithBreaks
-from .guards import Environment, put_back
+from .guards import Environment, common_of_arrays
 from .inductor import Compiler
 from .program import Outcome, Program, State, build
 from .subgraphs import Subgraphs, Unbreakable
+from .undoing import Before, put_back
 
 Pure = Callable[[Sequence[Array]], Sequence[Array]]
 
@@ -66,10 +68,12 @@ class Compiled:
     -----
     For calls of one kind (one `Environment.key`) the function is in one state (`State`)::
 
-        (new) --captured--> WHOLE, BREAKS, EAGER or RAISED       _capture
+        (new) --captured--> WHOLE, BREAKS, EAGER, COMPARED       _capture
+                            or RAISED
         RAISED --called eagerly--> EAGER, or (new) if it raises  _after_error
         BREAKS --cannot be broken--> EAGER, for all calls
                                      on the communicator         _give_up_breaks
+        BREAKS, EAGER --the ranks go different ways--> COMPARED  _in_step
 
     A new call takes the last outcome's state if `MOST_FAILURES` attempts led to no program.
     """
@@ -84,7 +88,7 @@ class Compiled:
         self._warned: set[str] = set()
         # By communicator: ranks take part in different ones.
         self._attempts: dict[Communicator, list[Outcome]] = {}
-        self._unbreakable: dict[Communicator, str] = {}
+        self._unbreakable: dict[Communicator, tuple[State, str]] = {}
         self._compiler = Compiler(self._name, backend, show_progress)
         self._subgraphs = Subgraphs(self._name, self._compiler, self._report)
         self.captures = 0
@@ -123,6 +127,7 @@ class Compiled:
             outcome = self._hopeless(_comm_of(around.arrays))
         if DEBUG:
             self._check_in_step(around.arrays, outcome)
+        before = self.captures
         if outcome is None:
             outcome = self._capture(around, args, kwargs)
         if outcome.program is not None:  # WHOLE
@@ -134,7 +139,12 @@ class Compiled:
         if self._fullgraph:
             self._report(outcome.problem)
         if outcome.state is State.BREAKS:
-            return self._with_breaks(outcome, around, args, kwargs)
+            if any(x._local.requires_grad or tracked(x._local) for x in around.arrays):
+                self._report(outcome.problem)
+            elif _pays(around.arrays):
+                return self._with_breaks(outcome, around, args, kwargs)
+        if self.captures > before or outcome.state is State.COMPARED:
+            return self._compared(outcome, around, args, kwargs)
         return self._f(*args, **kwargs)
 
     def _check_in_step(self, arrays: Sequence[Array], outcome: Outcome | None) -> None:
@@ -194,23 +204,23 @@ class Compiled:
 
     def _keep(self, key: Any, outcome: Outcome, comm: Communicator) -> None:
         if outcome.state is State.BREAKS and comm in self._unbreakable:
-            outcome.state, outcome.problem = State.EAGER, self._unbreakable[comm]
+            outcome.state, outcome.problem = self._unbreakable[comm]
         self._outcomes[key] = outcome
         self._attempts.setdefault(comm, []).append(outcome)
-        if self._fullgraph or outcome.state is not State.BREAKS:
+        if self._fullgraph or outcome.state not in (State.BREAKS, State.COMPARED):
             self._report(outcome.problem)
 
     def _after_error(self, outcome: Outcome, around: Environment, args: Any, kwargs: Any) -> Any:
         """Call eagerly what raised while it was captured; the error may be the function's own."""
-        result = self._f(*args, **kwargs)
+        result = self._compared(outcome, around, args, kwargs)
         self._keep(around.key, Outcome(State.EAGER, outcome.problem), _comm_of(around.arrays))
         return result
 
-    def _give_up_breaks(self, comm: Communicator, problem: str) -> None:
-        self._unbreakable[comm] = problem
+    def _give_up_breaks(self, comm: Communicator, state: State, problem: str) -> None:
+        self._unbreakable[comm] = state, problem
         for outcome in self._attempts[comm]:
             if outcome.state is State.BREAKS:
-                outcome.state, outcome.problem = State.EAGER, problem
+                outcome.state, outcome.problem = state, problem
 
     # ------------------------------------------------------------------ what users are told
 
@@ -234,11 +244,6 @@ class Compiled:
     def _with_breaks(self, outcome: Outcome, around: Environment, args: Any, kwargs: Any) -> Any:
         """Call a function with graph breaks: as subgraphs where that is possible and pays."""
         arrays = around.arrays
-        if any(x._local.requires_grad or tracked(x._local) for x in arrays):
-            self._report(outcome.problem)
-            return self._f(*args, **kwargs)
-        if not _pays(arrays):
-            return self._f(*args, **kwargs)
         comm = _comm_of(arrays)
         holders: list[Any] = []
         Environment(self._f, args, kwargs, holders=holders)
@@ -246,11 +251,39 @@ class Compiled:
         try:
             return call(lambda: self._f(*args, **kwargs), arrays, holders)
         except Unbreakable as error:
-            reasons = comm.allgather_object(str(error))
+            apart, reasons = error.apart, comm.allgather_object(str(error))
         problem = next(filter(None, reasons), outcome.problem)
-        self._give_up_breaks(comm, problem)
-        self._report(problem)
-        return self._f(*args, **kwargs)
+        self._give_up_breaks(comm, State.COMPARED if apart else State.EAGER, problem)
+        if not apart:
+            self._report(problem)
+        return self._compared(outcome, around, args, kwargs)
+
+    # ------------------------------------------------------------------ in step
+
+    def _compared(self, outcome: Outcome, around: Environment, args: Any, kwargs: Any) -> Any:
+        """Call the function eagerly, while the ranks compare what they send."""
+        holders: list[Any] = []
+        Environment(self._f, args, kwargs, holders=holders)
+        call = partial(self._f, *args, **kwargs)
+        return self._in_step(outcome, call, around.arrays, holders)
+
+    def _in_step(
+        self, outcome: Outcome, call: Callable[[], Any], arrays: list[Array], holders: list[Any]
+    ) -> Any:
+        """Call a function; if the ranks go different ways, all raise, and nothing has changed."""
+        before = Before(arrays)
+        try:
+            result = in_step(_comm_of(arrays), self._name, call, common_of_arrays)
+        except OutOfStep as failure:
+            error = failure.error
+        else:
+            if outcome.state is State.COMPARED:
+                self._report(outcome.problem)
+            return result
+        before.restore()
+        put_back(holders)
+        outcome.state, outcome.problem = State.COMPARED, "the ranks went different ways through it"
+        raise error
 
     # ------------------------------------------------------------------ derivatives
 
@@ -269,11 +302,16 @@ class Compiled:
     def _pure(self, key: Any, function: Pure, arrays: list[Array]) -> Sequence[Array]:
         """Call a function from a list of arrays to another, compiled and on the tape."""
         outcome = self._outcomes.get(key)
+        before = self.captures
         if outcome is None:
             outcome = self._made(key, lambda: function(arrays), arrays)
         program = outcome.program
         if program is None:
             self._report(outcome.problem)
+            if self.captures > before or outcome.state is State.COMPARED:
+                call = partial(function, arrays)
+                found: Sequence[Array] = self._in_step(outcome, call, arrays, [])
+                return found
             return function(arrays)
         if not any(tracked(x._local) for x in arrays):
             return program.new_arrays(arrays)

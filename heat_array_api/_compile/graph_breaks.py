@@ -9,8 +9,8 @@ arrays themselves are remembered across a break.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import Enum, auto
 from itertools import compress
 from typing import Any
@@ -20,16 +20,18 @@ from torch import Tensor, fx
 
 from .._comm.attribution import caller, register_wrapper
 from .._comm.communicator import Communicator
+from .._comm.debug import Call
+from .._comm.in_step import OutOfStep, raised
 from .._comm.recording import NotCapturable
 from .._core.array import SLOT, Array
 from .._core.layout import Layout
 from .._core.torch_internals import FakeTensor, FakeTensorMode, _disable_current_modes, tree_map
 from .._core.torch_internals import is_functorch_wrapped_tensor as _is_wrapped
-from .._core.views import note_write
 from .capture import Capture, Recorder, not_capturable, recording
-from .guards import Environment, put_back
+from .guards import Environment, common, common_of_arrays
 from .interception import intercepted
 from .subgraphs import RaisedElsewhere, RankState, Subgraphs, Unbreakable
+from .undoing import Before, put_back
 
 __all__ = ["CallWithBreaks", "Phase", "Unbreakable"]
 
@@ -126,33 +128,13 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, FakeTensor)
 
 
-def _with_sources(arrays: Sequence[Array]) -> list[Array]:
-    """Return arrays, and the sources of those that are views."""
-    found = {id(x): x for x in arrays}
-    for x in arrays:
-        while (link := getattr(x, "_link", None)) is not None:
-            x = link.source
-            found[id(x)] = x
-    return list(found.values())
-
-
-class _Before:
-    """An array's state before a call, to which it may have to return."""
-
-    def __init__(self, x: Array) -> None:
-        self._x = x
-        self._local = x._local
-        self._layout = x._layout
-        self._link = getattr(x, "_link", None)
-        # With a second owner of its memory, in-place operators write into a copy.
-        self._owner = x._local.detach()
-
-    def restore(self) -> None:
-        x = self._x
-        x._local, x._layout = self._local, self._layout
-        if self._link is not None:
-            x._link = self._link
-        note_write(x)
+def _call_of(f: Callable[..., Any], args: Any, kwargs: Any) -> Call:
+    """Return which operation the user calls where, and what must be the same on all ranks."""
+    operation, line = caller()
+    if not operation:  # the user calls it directly
+        name = str(getattr(f, "__qualname__", type(f).__name__))
+        operation = name.partition(".<locals>")[0].rpartition(".")[2].strip("_")
+    return Call(operation, "graph break", line, common((args, kwargs)))
 
 
 class Phase(Enum):
@@ -195,7 +177,8 @@ class CallWithBreaks:
         self._touched: list[weakref.ref[Array]] = []
         self._entered: list[tuple[weakref.ref[Array], Tensor, Layout]] = []
         self._recording = ExitStack()
-        self._before: list[_Before] = []
+        self._before = Before([])
+        self._end: Unbreakable | RaisedElsewhere | None = None
 
     def _enter(self, phase: Phase) -> None:
         assert phase in _NEXT[self._phase], f"{self._phase} is followed by {phase}"
@@ -258,7 +241,7 @@ class CallWithBreaks:
         if self._phase is not Phase.EAGER:
             self._enter(Phase.EAGER)
 
-    def _run(self, line: str) -> None:
+    def _run(self, call: Call) -> None:
         """End recording, run the subgraph, and give all arrays their values."""
         self._enter(Phase.RUNNING)
         recorder = self._recorder
@@ -269,10 +252,12 @@ class CallWithBreaks:
             known = recorder.nodes.keys() - recorder.values.keys()
             made = {id(t): t for _, t in holders if id(t) in known}
             if any(t.requires_grad for _, t in holders):
-                reason = "it needs a value while derivatives are taken"
-                self._synchronise(line, RankState.UNBREAKABLE, reason)
+                recorder.refuse(NotCapturable("it needs a value while derivatives are taken"))
+            if recorder.refused is not None:
+                self._synchronise(call, RankState.UNBREAKABLE, str(recorder.refused))
             nodes = recorder.finish(list(made.values()))
-            outputs, error = self._subgraphs.run(recorder.capture, nodes, self._comm, line)
+            with self._lasting():
+                outputs, error = self._subgraphs.run(recorder.capture, nodes, self._comm, call)
             self._give(holders, recorder.values | dict(zip(made, outputs, strict=False)))
             if error is not None:
                 raise error.with_traceback(None)
@@ -291,15 +276,33 @@ class CallWithBreaks:
         pairs = ((x, SLOT.__get__(x)) for x in arrays.values())
         return [(x, t) for x, t in pairs if isinstance(t, FakeTensor)]
 
-    def _synchronise(self, line: str, state: RankState, reason: str = "") -> list[int]:
+    def _synchronise(self, call: Call, state: RankState, reason: str = "") -> list[int]:
         """Return the states of all ranks."""
-        everyone = self._subgraphs.synchronise(self._comm, line, state, reason=reason)
+        with self._lasting():
+            everyone = self._subgraphs.synchronise(self._comm, call, state, reason=reason)
         return [theirs[0] for theirs in everyone]
+
+    @contextmanager
+    def _lasting(self) -> Iterator[None]:
+        """Synchronise the ranks; what ends the call on all of them ends it once for all.
+
+        The function may swallow the exception (``except:``, ``finally: return``), and the other
+        ranks have left: it is raised again at each operation, without a message.
+        """
+        if self._end is not None:
+            raise self._end
+        try:
+            yield
+        except (Unbreakable, RaisedElsewhere) as end:
+            self._end = end
+            raise
 
     # ------------------------------------------------------------------ operations
 
     def operation(self, f: Callable[..., Any], args: Any, kwargs: Any, always: bool) -> Any:
         """Call an operation as a part of the subgraph where that is possible, else at a break."""
+        if self._end is not None:
+            raise self._end
         if self._phase is Phase.INSIDE_OPERATION:
             return f(*args, **kwargs)
         if any(isinstance(t, FakeTensor) for t in args):
@@ -330,10 +333,10 @@ class CallWithBreaks:
         self, f: Callable[..., Any], args: Any, kwargs: Any, arrays: Sequence[Array]
     ) -> tuple[bool, Any]:
         """Try to record an operation, on all ranks; return whether all could, and its result."""
-        line = caller()[1]
+        call = _call_of(f, args, kwargs)
         holders: list[Any] = []
         Environment(f, args, kwargs, holders=holders)
-        mark = self._recorder.mark()
+        mark, refused = self._recorder.mark(), self._recorder.refused
         before = [(x, SLOT.__get__(x), x._layout) for x in arrays]
         result: Any = None
         state = RankState.RECORDED
@@ -343,9 +346,10 @@ class CallWithBreaks:
             if not_capturable(error) is None:
                 raise
             state = RankState.BREAKS
-        if all(theirs == RankState.RECORDED for theirs in self._synchronise(line, state)):
+        if all(theirs == RankState.RECORDED for theirs in self._synchronise(call, state)):
             return True, result
         self._recorder.forget(mark)
+        self._recorder.refused = refused
         put_back(holders)
         for x, t, layout in before:
             SLOT.__set__(x, t)
@@ -354,13 +358,10 @@ class CallWithBreaks:
 
     def _at_break(self, f: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run the subgraph, call an operation on values, and begin another subgraph."""
-        operation, line = caller()
-        if not operation:  # the user calls it directly
-            name = str(getattr(f, "__qualname__", type(f).__name__))
-            operation = name.partition(".<locals>")[0].rpartition(".")[2].strip("_")
-        self._broken(operation, line)
+        call = _call_of(f, args, kwargs)
+        self._broken(call.operation, call.line)
         try:
-            self._run(line)
+            self._run(call)
             return f(*args, **kwargs)
         finally:
             self._start()
@@ -375,12 +376,13 @@ class CallWithBreaks:
         Raises `Unbreakable` on all ranks if the function must run eagerly, and RuntimeError if it
         has raised an error on other ranks only. In both cases arrays are as before the call.
         """
-        self._before = [_Before(x) for x in _with_sources(arrays)]
+        self._before = Before(arrays)
         line = caller()[1]
         self._start()
         try:
             result = self._called(function, line)
-            self._run(line)
+            end = f"end of {self._subgraphs.name}"
+            self._run(Call("", end, line, common_of_arrays(result)))
             return result
         except Exception:
             self._abandon()
@@ -397,13 +399,15 @@ class CallWithBreaks:
         """Call the function; if it raises on all ranks, what it wrote before stays written."""
         try:
             return function()
-        except Exception as error:
-            reason = not_capturable(error)
+        except (KeyboardInterrupt, Unbreakable, RaisedElsewhere, OutOfStep):
+            raise
+        except BaseException as error:
+            reason = self._recorder.refused or not_capturable(error)
             if reason is not None:
-                self._synchronise(line, RankState.UNBREAKABLE, str(reason))
-            states = self._synchronise(line, RankState.ERROR)
+                self._synchronise(raised(reason), RankState.UNBREAKABLE, str(reason))
+            states = self._synchronise(raised(error), RankState.ERROR)
             if all(theirs == RankState.ERROR for theirs in states):
-                self._run(line)
+                self._run(Call("", "an error", line))
             else:
                 self._undo()
             raise
@@ -412,5 +416,4 @@ class CallWithBreaks:
         """Give all arrays what they had before the call."""
         self._abandon()
         self._take_back()
-        for x in self._before:
-            x.restore()
+        self._before.restore()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import operator
 import sysconfig
 from collections.abc import Hashable, Iterator
+from itertools import islice
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -23,6 +23,7 @@ from .._comm.attribution import PACKAGE
 from .._comm.communicator import Communicator
 from .._core.array import Array, Device
 from .._core.layout import Layout
+from .._core.trees import leaves
 from .._core.views import relations
 from .._options import get_options
 
@@ -41,6 +42,9 @@ _LIBRARIES = tuple(
 )
 
 _DEEPEST = 12
+
+_MOST_ITEMS = 32
+"""Of longer lists among an operation's arguments, the first ones are compared."""
 
 
 class Environment:
@@ -141,19 +145,27 @@ class Environment:
                 self._add(attributes, depth)
 
 
-def put_back(holders: list[Any]) -> bool:
-    """Give lists and dicts back their items; return whether they still had them."""
-    same = True
-    for value, items in holders:
-        if isinstance(value, list):
-            if len(value) != len(items) or any(map(operator.is_not, value, items)):
-                value[:] = items
-                same = False
-        elif value.keys() != items.keys() or any(value[k] is not items[k] for k in items):
-            value.clear()
-            value.update(items)
-            same = False
-    return same
+def common(value: Any) -> str:
+    """Return as text what of an argument must be the same on all ranks.
+
+    The layouts of arrays, and plain values; of other objects nothing.
+    """
+    if isinstance(value, Array):
+        return f"array of shape {value._layout.shape}, split {value._layout.split}"
+    if isinstance(value, (*_PLAIN, float, complex, np.generic, np.dtype)):
+        return repr(value)
+    if isinstance(value, slice):
+        return f"slice{common((value.start, value.stop, value.step))}"
+    if isinstance(value, (tuple, list, dict)):
+        items = value.items() if isinstance(value, dict) else value
+        return f"({', '.join(map(common, islice(items, _MOST_ITEMS)))})"
+    return "..."
+
+
+def common_of_arrays(result: Any) -> str:
+    """Return as text the layouts of the arrays in a result; "" if it has none."""
+    arrays = [x for x in leaves(result) if isinstance(x, Array)]
+    return common(arrays) if arrays else ""
 
 
 def _as_key(value: Any) -> Hashable:

@@ -126,6 +126,8 @@ class State(Enum):
     """Something needs values between operations: it can run as subgraphs."""
     EAGER = auto()
     """It runs eagerly."""
+    COMPARED = auto()
+    """It runs eagerly, and the ranks compare their messages: they go different ways through it."""
     RAISED = auto()
     """The function itself raised an error while it was captured."""
 
@@ -188,14 +190,16 @@ def _leaf_of(value: Any, numbers: dict[int, int], new: list[Tensor]) -> _Leaf:
 def _attempt(call: Callable[[], Any], arrays: Sequence[Array]) -> tuple[Any, str, bool]:
     """Capture; return (capture, tree, written, graph) or None, the problem, whether it is an error.
 
-    It raises nothing, so that all ranks reach the agreement that follows.
+    It raises nothing but an interrupt, so that all ranks reach the agreement that follows.
     """
     try:
         found = _captured(call, arrays)
         return (*found, functional(found[0])), "", False
     except NotCapturable as error:
         return None, str(error), False
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too
         return None, f"{type(error).__name__}: {error}".partition("\n")[0], True
 
 
@@ -218,14 +222,17 @@ def _agreed(attempt: tuple[Any, str, bool], comm: Communicator, compiler: Compil
     if found is not None:
         capture, tree, written, graph = found
         layouts = [(i, n.shape, n.split, n.counts) for i, n in written]
-        facts = str(([m.common() for m in capture.messages], _facts(tree), layouts))
-        mine = ("", False, zlib.crc32(facts.encode()), dependencies(graph))
+        facts = [[m.common() for m in capture.messages], (_facts(tree), layouts)]
+        crcs = tuple(zlib.crc32(str(one).encode()) for one in facts)
+        mine = ("", False, crcs, dependencies(graph))
     everyone = comm.allgather_object(mine)
     for problem, raised, *_ in everyone:
         if problem:
             return Outcome(State.RAISED if raised else State.BREAKS, problem)
-    if len({theirs[2] for theirs in everyone}) > 1:
-        return Outcome(State.EAGER, "the ranks would send different messages")
+    if len({theirs[2][0] for theirs in everyone}) > 1:
+        return Outcome(State.COMPARED, "the ranks would send different messages")
+    if len({theirs[2][1] for theirs in everyone}) > 1:
+        return Outcome(State.EAGER, "its results differ from rank to rank")
     steps = tuple(plan(capture.messages, united([theirs[3] for theirs in everyone])))
     program = Program(capture, tree, written)
     program.steps = [[capture.messages[i] for i in step] for step in steps]

@@ -18,6 +18,8 @@ from torch import Tensor, fx
 
 from .._comm.attribution import named
 from .._comm.communicator import Communicator
+from .._comm.debug import Call, table
+from .._comm.in_step import digest_of, on_some_ranks
 from .._comm.recording import paused
 from .capture import Capture
 from .collective_ops import executed
@@ -50,7 +52,14 @@ class RankState(IntEnum):
 
 
 class Unbreakable(BaseException):
-    """The function must run eagerly, on all ranks."""
+    """The function must run eagerly, on all ranks.
+
+    `apart` tells that the ranks go different ways through it.
+    """
+
+    def __init__(self, reason: str, apart: bool = False) -> None:
+        super().__init__(reason)
+        self.apart = apart
 
 
 class RaisedElsewhere(BaseException):
@@ -100,7 +109,7 @@ class Subgraphs:
     def synchronise(
         self,
         comm: Communicator,
-        line: str,
+        call: Call,
         state: RankState,
         digest: int = 0,
         order: int = 0,
@@ -108,24 +117,36 @@ class Subgraphs:
     ) -> list[tuple[int, ...]]:
         """Return every rank's state, digest of its subgraph, and order of messages: one message.
 
-        Raises `Unbreakable` on all ranks if one cannot go on, and `RaisedElsewhere` if another
-        rank has raised an error, and this one has not.
+        Raises `Unbreakable` on all ranks if one cannot go on, or if their calls differ, and
+        `RaisedElsewhere` if another rank has raised an error, and this one has not.
         """
-        with named(("compile", line)), paused():
-            everyone = comm.allgather_ints((int(state), digest, order))
-        states = [RankState(theirs[0]) for theirs in everyone]
+        with named(("compile", call.line)), paused():
+            everyone = comm.allgather_ints((digest_of(call) << 3 | state, digest, order))
+        places = {theirs[0] >> 3 for theirs in everyone}
+        everyone = [(theirs[0] & 7, *theirs[1:]) for theirs in everyone]
+        states = [theirs[0] for theirs in everyone]
         if RankState.UNBREAKABLE in states:
             raise Unbreakable(reason)
-        errors = [rank for rank, theirs in enumerate(states) if theirs is RankState.ERROR]
-        if 0 < len(errors) < comm.size and state is not RankState.ERROR:
-            raise RaisedElsewhere(f"compile: {self.name} raised an error on rank {errors[0]}")
+        failed = [rank for rank, theirs in enumerate(states) if theirs == RankState.ERROR]
+        if len(failed) == comm.size:
+            return everyone
         operations = {RankState.RECORDED, RankState.BREAKS}
-        if not errors and not (set(states) <= operations or operations.isdisjoint(states)):
-            raise Unbreakable("the ranks would break it at different lines")
+        if failed or len(places) > 1 or not (operations.issuperset(states) or len({*states}) == 1):
+            self._explain(comm, call, failed)
         return everyone
 
+    def _explain(self, comm: Communicator, call: Call, failed: Sequence[int]) -> None:
+        """Raise what the ranks have found, except on those that have failed themselves."""
+        with named(("compile", call.line)), paused():
+            calls = comm.allgather_object(call)
+        if not failed:
+            text = f"the ranks go different ways through it:\n{table(calls)}"
+            raise Unbreakable(text, apart=True)
+        if comm.rank not in failed:
+            raise RaisedElsewhere(on_some_ranks(self.name, calls, failed))
+
     def run(
-        self, capture: Capture, outputs: Sequence[fx.Node], comm: Communicator, line: str
+        self, capture: Capture, outputs: Sequence[fx.Node], comm: Communicator, call: Call
     ) -> tuple[Sequence[Tensor], Exception | None]:
         """Run a subgraph, on all ranks alike.
 
@@ -135,17 +156,17 @@ class Subgraphs:
         try:
             subgraph = self._known(capture)
         except Exception as error:
-            self.synchronise(comm, line, RankState.UNBREAKABLE, reason=str(error))
+            self.synchronise(comm, call, RankState.UNBREAKABLE, reason=str(error))
             raise
         order = UNKNOWN
         if not (outputs or capture.messages or capture.checks):
             order = EMPTY
         elif subgraph.functions:
             order = _number(next(reversed(subgraph.functions)))
-        everyone = self.synchronise(comm, line, RankState.SUBGRAPH, subgraph.digest, order)
+        everyone = self.synchronise(comm, call, RankState.SUBGRAPH, subgraph.digest, order)
         if all(theirs[2] == EMPTY for theirs in everyone):
             return [], None
-        with named(("compile", line)):
+        with named(("compile", call.line)):
             steps = self._steps(subgraph, capture, comm, tuple(theirs[1] for theirs in everyone))
             if any(theirs[2] != _number(steps) for theirs in everyone):
                 self._compile(subgraph, capture, comm, steps)
@@ -163,7 +184,7 @@ class Subgraphs:
         if steps is None:
             everyone = comm.allgather_object((zlib.crc32(subgraph.facts.encode()), subgraph.needs))
             if len({facts for facts, _ in everyone}) > 1:
-                raise Unbreakable("the ranks would send different messages")
+                raise Unbreakable("the ranks would send different messages", apart=True)
             steps = tuple(plan(capture.messages, united([needs for _, needs in everyone])))
             if len(orders) >= MOST_SUBGRAPHS:
                 orders.clear()
