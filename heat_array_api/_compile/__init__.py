@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any
 
 from .._core.arguments import as_choice, as_flag
@@ -14,6 +15,8 @@ from .._core.arguments import as_choice, as_flag
 __all__ = ["compile"]
 
 BACKENDS = ("inductor", "aot_eager", "eager")
+
+_RUN_LATER = (isgeneratorfunction, iscoroutinefunction, isasyncgenfunction)
 
 
 def compile(
@@ -57,7 +60,7 @@ def compile(
     Raises
     ------
     TypeError
-        If `f` is not callable.
+        If `f` is not callable, or a generator or coroutine function, whose body runs later.
     ValueError
         If the backend is unknown.
 
@@ -73,6 +76,11 @@ def compile(
         return partial(compile, fullgraph=fullgraph, backend=backend, show_progress=show_progress)
     if not callable(f):
         raise TypeError(f"compile: f is {type(f).__name__}; expected a function")
+    if any(is_one(g) for is_one in _RUN_LATER for g in (f, type(f).__call__)):
+        raise TypeError(
+            "compile: f is a generator or coroutine function, which runs after the call; compile "
+            "the functions that it calls"
+        )
     as_choice("compile", "backend", backend, BACKENDS)
     fullgraph = as_flag("compile", "fullgraph", fullgraph)
     if show_progress is not None:

@@ -89,3 +89,17 @@ def test_functions_of_sympy():
     f = sympy.lambdify(s, sympy.sin(s) ** 2 + s, xp)
     compiled = xp.compile(f, backend="eager")
     assert_equal(compiled(xp.asarray(VALUES, split=0)), np.sin(VALUES) ** 2 + VALUES)
+
+
+def generator(x):
+    yield x * 2
+
+
+async def coroutine(x):
+    return x * 2
+
+
+@pytest.mark.parametrize("f", [generator, coroutine, functools.partial(generator)])
+def test_functions_that_run_later_are_refused(f):
+    with pytest.raises(TypeError, match="runs after the call"):
+        xp.compile(f)

@@ -16,6 +16,8 @@ from layouts import agree
 COMM = xp.world()
 SIZE = COMM.size
 
+several = pytest.mark.skipif(SIZE == 1, reason="one rank is never out of step")
+
 pytestmark = pytest.mark.filterwarnings("ignore::heat_array_api.CompileWarning")
 
 
@@ -238,6 +240,7 @@ def alike(found, must, problems, note):
         problems.append(f"{note}: {everyone}")
 
 
+@several
 @pytest.mark.parametrize("breaks", [False, True], ids=["whole", "breaks"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_all_ranks_raise(name, breaks, monkeypatch):
@@ -311,7 +314,7 @@ def test_what_eager_code_allows(f, large, monkeypatch, capsys):
     agree("\n".join(problems) or None)
 
 
-@pytest.mark.skipif(SIZE == 1, reason="one rank is never out of step")
+@several
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("f", [one_rank_prints, one_rank_sorts])
 def test_the_error_names_ranks_and_lines(f, large, monkeypatch):
@@ -332,7 +335,7 @@ def test_the_error_names_ranks_and_lines(f, large, monkeypatch):
     agree(None if float(xp.sum(new() * 0 + 1)) == 4 * SIZE else "out of step")
 
 
-@pytest.mark.skipif(SIZE == 1, reason="one rank is never out of step")
+@several
 def test_an_error_on_one_rank_is_told_to_the_others(monkeypatch):
     monkeypatch.setattr(_compiled, "LEAST_BYTES_FOR_SUBGRAPHS", 0)
     g = compiled(with_breaks(uncaught))
