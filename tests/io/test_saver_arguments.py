@@ -22,6 +22,7 @@ from layouts import assert_equal, same_everywhere
 OLD = np.arange(12.0).reshape(4, 3)
 INTEGERS = {"dtype": "int16"}
 HUGE = 10**18
+BY_VALUES = ("would be stored as", "readers would take for missing")
 
 
 @pytest.fixture(scope="module")
