@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -505,12 +506,12 @@ def test_more_ranks_than_colors():
 
 
 @pytest.fixture
-def checked(monkeypatch: pytest.MonkeyPatch) -> Communicator:
+def checked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Communicator]:
     """Return a communicator of all ranks in debug mode."""
     monkeypatch.setattr(_comm, "DEBUG", True)
-    comm = W.split(0)
-    assert comm.size == 1 or comm._checker is not None
-    return comm
+    with Communicator(W.transport.duplicate()) as comm:
+        assert comm.size == 1 or comm._checker is not None
+        yield comm
 
 
 def test_debug_mode_lets_matching_calls_pass(checked):
