@@ -8,7 +8,9 @@ import numpy as np
 
 
 class MPIUnavailableError(ImportError):
-    """MPI cannot be loaded: mpi4py is not installed, or it finds no MPI library.
+    """A launcher started the program, and MPI cannot be loaded: mpi4py finds no MPI library.
+
+    Without a launcher the program runs as one rank.
 
     Examples
     --------

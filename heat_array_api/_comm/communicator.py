@@ -2,13 +2,14 @@
 
 A `Communicator` checks its arguments, answers at once where nothing need be sent (one rank, no
 elements), and reports to captures, traces and debug mode. Its transport carries the messages.
-Importing this module starts MPI, sets torch's threads, and makes sure that an error on one rank
-ends all of them (`mpi.start`).
+Importing this module starts MPI where there is one (`job.start`), sets torch's threads, and makes
+sure that an error on one rank ends all of them.
 """
 
 from __future__ import annotations
 
 import atexit
+import os
 import pickle
 import time
 from collections.abc import Callable, Sequence
@@ -26,11 +27,13 @@ from . import trace as _trace
 from .attribution import caller
 from .buffers import REDUCTIONS, fresh, identity, no_reduction
 from .debug import DEBUG, Call, Checker
-from .mpi import abort, adopted, is_intracomm, is_world, start
+from .job import forked, loaded_mpi, start
 from .recording import captures
 from .table import TABLE, Collective
 from .trace import Event, active
 from .transport import Transport
+
+_live: WeakSet[Communicator] = WeakSet()
 
 
 class Communicator:
@@ -81,6 +84,7 @@ class Communicator:
         self.node_size: int = transport.node_size
         self._checker = Checker(transport.duplicate()) if DEBUG and self.size > 1 else None
         self._splits: dict[bytes, Communicator] = {}
+        _live.add(self)
 
     @property
     def mpi(self) -> Any:
@@ -88,7 +92,8 @@ class Communicator:
         return getattr(self.transport, "mpi", None)
 
     def __repr__(self) -> str:
-        return f"<Communicator: rank {self.rank} of {self.size}>"
+        note = f", {self.transport.note}" if self.transport.note else ""
+        return f"<Communicator: rank {self.rank} of {self.size}{note}>"
 
     def __copy__(self) -> Communicator:
         return self
@@ -470,14 +475,17 @@ class Communicator:
         return (len(pickle.dumps(value)) if sends else 0,), torch.uint8, rest
 
 
-class _Freed:
-    """In place of the transport of a communicator that has been freed."""
+class _Closed:
+    """In place of the transport of a communicator that can carry nothing any more."""
+
+    def __init__(self, reason: str, note: str = "") -> None:
+        self.reason, self.note = reason, note
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("the communicator has been freed; its arrays can send nothing any more")
+        raise RuntimeError(self.reason)
 
 
-_FREED: Any = _Freed()
+_FREED: Any = _Closed("the communicator has been freed; its arrays can send nothing any more")
 
 
 def _is_live(comm: Communicator) -> bool:
@@ -528,16 +536,48 @@ def as_communicator(func: str, comm: Any) -> Communicator:
         return world()
     if isinstance(comm, Communicator):
         return comm
-    if not is_intracomm(comm):
+    mpi = loaded_mpi()
+    if mpi is None or not mpi.is_intracomm(comm):
+        kinds = "" if mpi is None else "a valid mpi4py Intracomm that this rank is in, "
         raise TypeError(
-            f"{func}: comm is {shown(comm)}; expected a Communicator, a valid mpi4py Intracomm "
-            "that this rank is in, or None for all ranks"
+            f"{func}: comm is {shown(comm)}; expected a Communicator, {kinds}or None for all "
+            f"ranks of {world()}"
         )
-    return world() if is_world(comm) else adopted(comm, Communicator, _is_live)
+    result: Communicator = (
+        world() if mpi.is_world(comm) else mpi.adopted(comm, Communicator, _is_live)
+    )
+    return result
+
+
+def _in_forked_child() -> None:
+    """Make this process a job of one rank: MPI, which it has in memory, is its parent's.
+
+    What the parent had on one rank is whole here, and goes on; what it shared is refused.
+    """
+    global _WORLD
+    parent = _WORLD
+    serial = forked(parent.transport)
+    closed: Any = _Closed(
+        f"this array or communicator belongs to {parent.size} processes, and this is {serial.why}: "
+        "it cannot send to them; compute with x.local, or with arrays made in this process "
+        "(from_local(x.local))",
+        "in the parent process",
+    )
+    for comm in list(_live):
+        if comm._checker is not None:
+            atexit.unregister(comm._checker.end_of_program)
+            comm._checker = None
+        if comm.transport is not _FREED:
+            comm.transport = serial.duplicate() if comm.size == 1 else closed
+    if parent.size > 1:
+        _WORLD = Communicator(serial)
+    _trace.join(0, serial.allgather_object)
 
 
 _trace.join(_WORLD.rank, _WORLD.transport.allgather_object)
 
 
-if _WORLD._checker is not None:
-    atexit.register(_WORLD._checker.end_of_program, abort)
+if (_by_mpi := loaded_mpi()) is not None:
+    os.register_at_fork(after_in_child=_in_forked_child)
+    if _WORLD._checker is not None:
+        atexit.register(_WORLD._checker.end_of_program, _by_mpi.abort)

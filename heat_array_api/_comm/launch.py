@@ -14,13 +14,20 @@ import torch
 
 from .._errors import LauncherMismatchError
 
-NO_MPI = """heat_array_api needs MPI, which cannot be loaded: {error}
+NO_MPI = """under a launcher heat_array_api needs MPI, which cannot be loaded: {error}
   on a laptop or workstation:  pip install 'heat_array_api[mpich]'
   on a cluster:                load the site's MPI module, then
                                pip install --no-binary=mpi4py mpi4py"""
 
 # Slurm's own steps (batch script, interactive shell) have these numbers; srun made the others.
 _SLURM_SPECIAL_STEPS = 0xFFFFFFF0
+
+
+# How launchers number their ranks.
+_RANK_NUMBERS = (
+    "PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "PALS_RANKID",
+    "FLUX_TASK_RANK",
+)  # fmt: skip
 
 
 def _number(environ: Mapping[str, str], name: str) -> int:
@@ -44,6 +51,17 @@ def launched_ranks(environ: Mapping[str, str]) -> tuple[str, int]:
             if size := _number(environ, name):
                 return name, size
     return "", 0
+
+
+def launcher(environ: Mapping[str, str]) -> str:
+    """Return the variable that shows that a launcher of MPI programs started this one, or "".
+
+    A Slurm step of one task may be an interactive shell.
+    """
+    name, ranks = launched_ranks(environ)
+    if ranks > 1 or (ranks and not name.startswith("SLURM")):
+        return name
+    return next((name for name in _RANK_NUMBERS if name in environ), "")
 
 
 def check_launcher(size: int, library: str, environ: Mapping[str, str]) -> None:

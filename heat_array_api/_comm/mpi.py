@@ -1,12 +1,15 @@
-"""The only module that imports mpi4py: messages by MPI, and how an MPI job starts and ends.
+"""The only module that imports mpi4py's MPI: messages, and how an MPI job starts and ends.
 
 Importing it starts MPI (collectively, on every rank of the job) and checks that launcher and
-library belong to the same MPI.
+library belong to the same MPI. `job` imports it where there is an MPI to start.
 """
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
+import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from threading import get_ident
@@ -25,7 +28,19 @@ from .parting import Post, tally
 from .transport import Transport
 
 try:
+    import mpi4py
+
+    # mpi4py would end MPI in forked children too, and with it their parent's job: where nobody has
+    # started MPI or said how, it is started here, and this process alone ends it (`_finalize`).
+    _alone = "mpi4py.MPI" not in sys.modules and not vars(mpi4py.rc)
+    _alone = _alone and not any(name.startswith("MPI4PY_RC_") for name in os.environ)
+    mpi4py.rc.initialize = mpi4py.rc.initialize and not _alone
     from mpi4py import MPI
+
+    mpi4py.rc.initialize = mpi4py.rc.initialize or _alone
+    _starts = _alone and not MPI.Is_initialized()
+    if _starts:
+        MPI.Init_thread()
 except (ImportError, RuntimeError, OSError) as error:
     raise MPIUnavailableError(NO_MPI.format(error=error)) from error
 
@@ -282,8 +297,22 @@ def abort(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _finalize(pid: int) -> None:
+    """Let MPI end when the interpreter has ended, as mpi4py does; but not in a forked child."""
+    if os.getpid() != pid or MPI.Is_finalized():
+        return
+    try:
+        end = ctypes.CDLL(MPI.__file__).MPI_Finalize
+    except (OSError, AttributeError):
+        MPI.Finalize()
+    else:
+        ctypes.pythonapi.Py_AtExit(end)
+
+
 def start() -> MPITransport:
     """Set up this process, and return the transport among all ranks of the job."""
+    if _starts:
+        atexit.register(_finalize, os.getpid())
     world = MPITransport(MPI.COMM_WORLD.Dup())
     set_threads(world.size, os.environ, _NODE.allgather)
     if world.size > 1:

@@ -72,8 +72,11 @@ class Transport(TensorTransport, Protocol):
         This rank's number, and how many there are.
     node_rank, node_size : int
         The same among the job's ranks on this node, whatever the group.
+    note : str
+        What a communicator's repr adds.
     """
 
+    note: str = ""
     rank: int
     size: int
     node_rank: int
@@ -105,11 +108,20 @@ class Transport(TensorTransport, Protocol):
 
 
 class SerialTransport(Transport):
-    """One rank alone, without MPI."""
+    """One rank alone, without MPI.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    why : str
+        Why there is no MPI.
+    node_rank, node_size : int
+        A child process has its parent's place on the node: it uses the same cores and GPU.
+    """
+
+    def __init__(self, why: str = "", node_rank: int = 0, node_size: int = 1) -> None:
+        self.why, self.note = why, f"without MPI: {why}" if why else "without MPI"
         self.rank, self.size = 0, 1
-        self.node_rank, self.node_size = 0, 1
+        self.node_rank, self.node_size = node_rank, node_size
 
     def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
         if collective.name == "exscan":
@@ -135,10 +147,10 @@ class SerialTransport(Transport):
         return lambda: True
 
     def split(self, color: int, key: int) -> SerialTransport:
-        return SerialTransport()
+        return self.duplicate()
 
     def duplicate(self) -> SerialTransport:
-        return SerialTransport()
+        return SerialTransport(self.why, self.node_rank, self.node_size)
 
     def free(self) -> None:
         pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 from typing import Any, Final
 
@@ -702,13 +703,38 @@ def _unpickle(
     device: str,
     state: tuple[Shape, int | None, Shape, Communicator],
 ) -> Array:
-    layout = Layout.of(*state)
+    shape, split, counts, comm = state
+    if split is not None and len(counts) != comm.size:
+        if len(counts) > 1:
+            raise ValueError(
+                f"unpickle: the array is split over {len(counts)} ranks, and there "
+                f"{'is one' if comm.size == 1 else f'are {comm.size}'} here; load with as many "
+                "ranks as pickled, each its own shard, or pickle x.local or np.asarray(x)"
+            )
+        split, counts = None, ()  # one rank had it all: a child process that returns its result
+    layout = Layout.of(shape, split, counts, comm)
     if tuple(values.shape) != layout.local_shape:
         raise ValueError(
             f"unpickle: this rank's shard has shape {tuple(values.shape)}, its layout here is "
             f"{layout.local_shape}; load with as many ranks as pickled, each its own shard"
         )
     return Array(uncarry(values.to(device), dtype), layout)
+
+
+def _reduced_for_another_process(x: Array) -> tuple[Any, ...]:
+    """Pickle an array for a child process, which is one rank.
+
+    The error is raised here: the worker of a pool that cannot unpickle its task dies.
+    """
+    if x._layout.split is not None and x.comm.size > 1:
+        raise TypeError(
+            f"pickle: an array of shape {x.shape}, split over {x.comm.size} ranks, cannot go to "
+            "another process, which is one rank; send x.local, this rank's part, or np.asarray(x)"
+        )
+    return x.__reduce__()
+
+
+ForkingPickler.register(Array, _reduced_for_another_process)
 
 
 def check_array(func: str, name: str, x: object, kind: Kind | None = None) -> Array:

@@ -66,7 +66,8 @@ def test_missing_mpi_says_how_to_get_it(error):
                     raise {error}
         sys.meta_path.insert(0, Blocker())
         from heat_array_api._errors import MPIUnavailableError
-        """
+        """,
+        PMI_SIZE="2",
     )
     assert job.returncode != 0
     last = job.stderr.rpartition("heat_array_api._errors.MPIUnavailableError: ")[2]
