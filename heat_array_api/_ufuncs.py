@@ -8,7 +8,7 @@ give NumPy's dtypes, and are differentiable where they have a derivative.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -198,7 +198,6 @@ _SCANS: Final[dict[str, Any]] = {"add": cumulative_sum, "multiply": cumulative_p
 
 
 @cache
-@lru_cache(maxsize=256)
 def _function(ufunc: np.ufunc) -> Callable[..., Any]:
     """Return the function of distributed arrays that means what the ufunc does."""
     name = ufunc.__name__

@@ -186,6 +186,7 @@ FINITE = {
     "_sorting.local._nan_key": "dtypes",
     "_sorting.local._radix_is_faster": "dtypes",
     "_ufuncs._function": "NumPy's ufuncs",
+    "io._external._inner_store": "one",
     "io._zarr._store_class": "one",
     "special.__getattr__": "SciPy's functions",
 }
