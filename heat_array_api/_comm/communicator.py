@@ -540,8 +540,7 @@ def as_communicator(func: str, comm: Any) -> Communicator:
     if mpi is None or not mpi.is_intracomm(comm):
         kinds = "" if mpi is None else "a valid mpi4py Intracomm that this rank is in, "
         raise TypeError(
-            f"{func}: comm is {shown(comm)}; expected a Communicator, {kinds}or None for all "
-            f"ranks of {world()}"
+            f"{func}: comm is {shown(comm)}; expected a Communicator, {kinds}or None for all ranks"
         )
     result: Communicator = (
         world() if mpi.is_world(comm) else mpi.adopted(comm, Communicator, _is_live)
