@@ -93,6 +93,16 @@ class CompileWarning(UserWarning):
     """
 
 
+class PlanError(RuntimeError):
+    """What a dry run cannot plan, since it depends on values; or a plan that exceeds its limits.
+
+    Examples
+    --------
+    >>> plan = xp.dry_run(lambda: xp.ones(10**9, split=0), ranks=64)
+    >>> plan.check(memory="1 GB")
+    """
+
+
 # What is short and prints the same on every rank.
 _PRINTED = (bool, int, float, complex, str, bytes, type, np.generic, type(None))
 

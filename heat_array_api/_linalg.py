@@ -37,6 +37,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from ._caching import cached
+from ._comm.assumptions import assumed
 from ._comm.recording import capturing
 from ._core.arguments import as_int
 from ._core.array import Array, check_array, common_communicator
@@ -756,7 +757,7 @@ def _is_gram(t1: Tensor, t2: Tensor) -> bool:
         and t1.shape[0] >= _WIDE
         and t1.dtype in _SYMMETRIC
         and t1.device.type == "cpu"
-        and not (capturing() or tracked(t1) or tracked(t2))
+        and not (capturing() or assumed() or tracked(t1) or tracked(t2))
         and t1.data_ptr() == t2.data_ptr()
         and (t1.shape, t1.stride()) == (t2.mT.shape, t2.mT.stride())
         and (t1.is_contiguous() or t2.is_contiguous())

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ._caching import cached
+from ._comm.assumptions import assumed, truth
 from ._comm.recording import breaks
 from ._core.arguments import as_int, check_size
 from ._core.array import Array, check_array, common_communicator
@@ -638,8 +639,10 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
 def _repeat_unevenly(x: Array, per_row: Array, axis: int) -> Array:
     layout = x._layout
     numbers, counts = _local_repeats(per_row, layout, axis)
-    t = on_bits(torch.repeat_interleave, x._local, repeats=numbers, dim=axis)
-    return Array(t, layout.with_length(axis, sum(counts), counts))
+    result = layout.with_length(axis, sum(counts), counts)
+    size = result.local_shape[axis]
+    t = on_bits(torch.repeat_interleave, x._local, repeats=numbers, dim=axis, output_size=size)
+    return Array(t, result)
 
 
 def _repeat_all(x: Array, n: int, axis: int) -> Array:
@@ -680,18 +683,24 @@ def _local_repeats(repeats: Array, layout: Layout, axis: int) -> tuple[Tensor, S
     )
     numbers = repeats._local.to(torch.int64)
     if repeats._layout.split is None:
-        negative = bool((numbers < 0).any())
+        negative = truth((numbers < 0).any(), False, "")
         parts = [numbers[a:b] for a, b in pairwise(target.offsets)] or [numbers]
-        counts = tuple(int(part.sum()) for part in parts)
+        counts = tuple(map(_total, parts))
         numbers = parts[comm.rank] if target.split is not None else numbers
     else:
         numbers = move(numbers, repeats._layout, target)
-        total = -1 if bool((numbers < 0).any()) else int(numbers.sum())
+        total = -1 if truth((numbers < 0).any(), False, "") else _total(numbers)
         counts = counts_of(total, comm) if target.split is not None else (total,)
         negative = min(counts) < 0
     if negative:
         raise ValueError("repeat: repeats has negative elements; expected 0 or more")
     return numbers, counts
+
+
+def _total(repeats: Tensor) -> int:
+    if assumed("repeat: every element is repeated once, where repeats is an array"):
+        return len(repeats)
+    return int(repeats.sum())
 
 
 def tile(x: Array, repetitions: Sequence[int], /) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._comm.assumptions import numbers
 from ._comm.recording import breaks
 from ._core.arguments import as_choice, as_flag
 from ._core.array import Array, check_array
@@ -377,7 +378,7 @@ def _median_over_ranks(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
     greatest = torch.iinfo(torch.int64).max
     keys = torch.tensor(
         [
-            [*(int(run[c]) if c < run.shape[0] else greatest for c in cut), ~_last_key(run)]
+            [*(_key_at(run, c) if c < run.shape[0] else greatest for c in cut), ~_last_key(run)]
             for run, cut in zip(runs, cuts, strict=True)
         ],
         dtype=torch.int64,
@@ -390,8 +391,12 @@ def _median_over_ranks(rows: list[Tensor], n: int, layout: Layout) -> Tensor:
     return torch.where(last != last, last, values)
 
 
+def _key_at(run: Tensor, place: int) -> int:
+    return numbers(run[place].view(1), [0], "")[0]
+
+
 def _last_key(run: Tensor) -> int:
-    return int(run[-1]) if run.shape[0] else torch.iinfo(torch.int64).min
+    return _key_at(run, -1) if run.shape[0] else torch.iinfo(torch.int64).min
 
 
 def _mean_of_two(low: Tensor, high: Tensor) -> Tensor:

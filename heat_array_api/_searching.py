@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._comm.assumptions import assumed, numbers
 from ._comm.recording import breaks, may_break
 from ._comm.trace import note
 from ._core.arguments import as_choice, as_int, check_size
@@ -169,7 +170,7 @@ def _local_arg(t: Tensor, kind: _Extreme, axis: int | None) -> tuple[Tensor, Ten
 
 def _flat_arg(t: Tensor, kind: _Extreme) -> Tensor:
     """Return the first index of the extreme of the flattened tensor, 0-d."""
-    if t.device.type == "cpu" and t.numel() > 10_000 and t.dtype.itemsize != 2:
+    if t.device.type == "cpu" and not assumed() and t.numel() > 10_000 and t.dtype.itemsize != 2:
         # NumPy's kernel is vectorised: 2 to 40 times faster.
         return torch.tensor(kind.numpy(t.numpy()))
     return kind.flat(t)
@@ -429,17 +430,20 @@ class _Queries:
         owner = searchsorted_local(last, self.values, self.side).clamp_(max=len(owners) - 1)
         rank = torch.tensor(owners, device=owner.device)[owner]
         order = torch.argsort(rank, stable=True)
-        sends = torch.bincount(rank, minlength=comm.size)
+        alike = "searchsorted: the queries are spread evenly over the ranks"
+        usual = balanced_counts(len(order), comm.size)
+        sends = numbers(torch.bincount(rank, minlength=comm.size), usual, alike)
         each = [1] * comm.size
-        receives = exchange(sends.cpu(), each, each, comm)
-        load = int(preduce(receives.sum(), "max", comm).item())
+        receives = exchange(torch.tensor(sends), each, each, comm)
+        (load,) = numbers(preduce(receives.sum().view(1), "max", comm), [len(order)], alike)
         if load > 4 * self.second.size // comm.size + 1024:
             return self._round_the_ring()
         values = on_bits(torch.index_select, self.values, dim=0, index=order)
-        questions = exchange(values, sends.tolist(), receives.tolist(), comm)
+        came = numbers(receives, usual, alike)
+        questions = exchange(values, sends, came, comm)
         found = searchsorted_local(self.run, questions, self.side) + self.first.start
-        came = exchange(found, receives.tolist(), sends.tolist(), comm)
-        return torch.empty_like(came).index_copy_(0, order, came)
+        answers = exchange(found, came, sends, comm)
+        return torch.empty_like(answers).index_copy_(0, order, answers)
 
     def _round_the_ring(self) -> Tensor:
         """Pass the shards of `x1` round the ranks, which look their queries up in each of them."""
@@ -504,12 +508,15 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
     split = layout.split is not None and layout.comm.size > 1
     t = cast(x._local, torch.int64)
     # ~n is -n - 1, which does not overflow.
-    ends = torch.tensor([~int(t.min()), int(t.max())] if t.numel() else [-1, -1])
+    rule = "bincount: no element is negative, or as great as minlength"
+    least, most = (numbers(e().view(1), [0], rule)[0] for e in (t.min, t.max)) if t.numel() else (0, -1)
+    ends = torch.tensor([~least, most])
     if split:
         ends = preduce(ends, "max", layout.comm)
-    if int(ends[0]) >= 0:
-        raise ValueError(f"bincount: x has the negative element {~int(ends[0])}")
-    length = max(int(ends[1]) + 1, minlength)
+    negative, most = numbers(ends, [-1, minlength - 1], rule)
+    if negative >= 0:
+        raise ValueError(f"bincount: x has the negative element {~negative}")
+    length = max(most + 1, minlength)
     check_size("bincount", (length,))
     if added is None:
         counts = torch.bincount(t, minlength=length)

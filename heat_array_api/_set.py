@@ -169,7 +169,9 @@ def _route_to_equals(values: Tensor, layout: Layout) -> Route:
     total = sum(counts_of(values.shape[0], comm))
     targets = [total * r // comm.size for r in range(1, comm.size)]
     (cuts,) = find_cuts([order_keys(values)], targets, total, comm, whole=values.dtype)
-    return Route([[0, *cuts, values.shape[0]]], comm)
+    bounds = [0, *targets, total]
+    expected = bounds[comm.rank + 1] - bounds[comm.rank]
+    return Route([[0, *cuts, values.shape[0]]], expected, comm)
 
 
 def _send(route: Route, t: Tensor) -> Tensor:

@@ -161,12 +161,17 @@ def _scipy_kernel(ufunc: np.ufunc, integers: Sequence[bool] | None = None) -> Ke
     def kernel(*tensors: Tensor) -> Tensor:
         if any(map(tracked, tensors)):
             raise NotImplementedError(f"special.{ufunc.__name__}: has no derivative here")
-        arguments = [t.cpu().numpy() for t in tensors]
+        if assumed():
+            arguments = [np.ones((1,) * t.ndim, to_numpy_dtype(t.dtype)) for t in tensors]
+        else:
+            arguments = [t.cpu().numpy() for t in tensors]
         for i in compress(range(len(arguments)), integers or ()):
             arguments[i] = arguments[i].astype(np.int64)
         with np.errstate(all="ignore"):
             values = np.asarray(ufunc(*arguments))
         result = torch.from_numpy(values).to(tensors[0].device)
+        if assumed():
+            result = result.expand(torch.broadcast_shapes(*(t.shape for t in tensors))).clone()
         # Some loops exist in double precision only; some results of complex arguments are real.
         dtype = tensors[0].dtype
         return result.to(dtype if dtype.is_complex == result.is_complex() else dtype.to_real())

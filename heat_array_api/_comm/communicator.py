@@ -12,7 +12,8 @@ import atexit
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -524,6 +525,18 @@ def world() -> Communicator:
     True
     """
     return _WORLD
+
+
+@contextmanager
+def as_world(comm: Communicator) -> Iterator[None]:
+    """Let `world` be another communicator for the length of a block: that of a dry run."""
+    global _WORLD
+    before = _WORLD
+    _WORLD = comm
+    try:
+        yield
+    finally:
+        _WORLD = before
 
 
 def as_communicator(func: str, comm: Any) -> Communicator:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
+from .._comm.assumptions import assumed
 from .._comm.dtypes import HALVES, INTEGERS, SIGNED
 from .._errors import shown
 from .._options import default_dtype
@@ -325,6 +326,8 @@ def default_complex() -> torch.dtype:
 def numpy_kernel(func: str, *args: torch.Tensor | complex, **kwargs: Any) -> torch.Tensor:
     """Run NumPy's function `func` on the tensors' own memory; return a tensor."""
     device = torch.device("cpu")
+    if assumed():
+        return _without_values(func, args, kwargs)
     values: list[Any] = []
     for arg in args:
         if isinstance(arg, torch.Tensor):
@@ -335,3 +338,22 @@ def numpy_kernel(func: str, *args: torch.Tensor | complex, **kwargs: Any) -> tor
     with np.errstate(all="ignore"):
         result = getattr(np, func)(*values, **kwargs)
     return torch.from_numpy(np.asarray(result)).to(device)
+
+
+def _without_values(
+    func: str, args: tuple[torch.Tensor | complex, ...], kwargs: dict[str, Any]
+) -> torch.Tensor:
+    """Return a tensor of the shape and dtype of `numpy_kernel`'s result, from no values."""
+    tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+    few = [
+        np.ones((1,) * arg.ndim, to_numpy_dtype(arg.dtype))
+        if isinstance(arg, torch.Tensor)
+        else arg
+        for arg in args
+    ]
+    result = np.asarray(getattr(np, func)(*few, **kwargs))
+    shape = torch.broadcast_shapes(*(t.shape for t in tensors))
+    if "axis" in kwargs:
+        meta = torch.empty(shape, device="meta")
+        shape = torch.sum(meta, dim=kwargs["axis"], keepdim=kwargs.get("keepdims", False)).shape
+    return torch.empty(shape, dtype=TO_TORCH[result.dtype], device=tensors[0].device)

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from .._caching import cached
+from .._comm.assumptions import numbers
 from .._comm.communicator import Communicator
 from .collectives import all_to_all, exchange
 from .dtypes import carrier, on_bits
-from .layout import Layout, Shape, overlap, resized
+from .layout import Layout, Shape, balanced_counts, overlap, resized
 from .tape import tracked
 
 
@@ -310,6 +311,10 @@ def _clip(segments: Sequence[Segment], ends: Sequence[int], begin: int, end: int
 # ---------------------------------------------------------------------- rows by global index
 
 
+SPREAD = "index arrays take rows of all ranks alike"
+"""What a dry run assumes of indices."""
+
+
 def pick(t: Tensor, columns: list[Tensor]) -> Tensor:
     """Return ``t[columns]``: index tensors of one shape for the leading axes."""
     return on_bits(lambda values: values[tuple(columns)], t)
@@ -333,14 +338,16 @@ def _by_owner(index: Tensor, layout: Layout) -> tuple[Tensor, list[int]]:
     """Return the permutation that sorts global indices by owner, and how many each rank owns."""
     ends = torch.tensor(layout.offsets[1:], device=index.device)
     owner = torch.searchsorted(ends, index.contiguous(), right=True)
-    counts = torch.bincount(owner, minlength=layout.comm.size).tolist()
+    size = layout.comm.size
+    usual = balanced_counts(len(owner), size)
+    counts = numbers(torch.bincount(owner, minlength=size), usual, SPREAD)
     return torch.argsort(owner, stable=True), counts
 
 
 def _exchange_counts(counts: list[int], layout: Layout) -> list[int]:
     each = [1] * layout.comm.size
-    received: list[int] = exchange(torch.tensor(counts), each, each, layout.comm).tolist()
-    return received
+    received = exchange(torch.tensor(counts), each, each, layout.comm)
+    return numbers(received, counts, "as many rows come from each rank as go to it")
 
 
 def _to_owners(rows: Tensor, sent: list[int], received: list[int], layout: Layout) -> Tensor:

@@ -25,12 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._comm.assumptions import assumed, numbers, truth
 from .._comm.recording import breaks, capturing, checked_later, may_break
 from .._core.array import Array, check_array, common_communicator
 from .._core.collectives import counts_of, gather, preduce, pvary, shard
 from .._core.dtypes import ANY, INTEGER, carrier, on_bits, uncarry
-from .._core.fetch import fetch_rows, pick
-from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
+from .._core.fetch import SPREAD, fetch_rows, pick
+from .._core.layout import Layout, Shape, balanced_counts, longest_axis, normalize_axis, resized
 from .._core.lift import broadcast_shape, varying
 from .._core.redistribute import move, redistribute, resplit
 from .._core.views import linked, permute
@@ -96,7 +97,7 @@ def check_bounds(func: str, index: Array, n: int, axis: int) -> Tensor:
     t = torch.where(t < 0, t + n, t)
     if checked_later(bad, error):
         return t.clamp(0, max(n - 1, 0))
-    if bad:
+    if truth(bad, False, "indices are in range"):
         raise error
     return t
 
@@ -176,9 +177,11 @@ def _gather_points(t: Tensor, rows: Layout, indices: list[Tensor], shape: Shape)
     mine = owner == rows.comm.rank
     if capturing():
         return _sum_points(t, rows, columns, mine).reshape(shape)
-    asked = [column[mine] for column in columns]
+    usual = balanced_counts(len(owner), rows.comm.size)
+    counts = tuple(numbers(torch.bincount(owner, minlength=rows.comm.size), usual, SPREAD))
+    places = mine if not assumed() else torch.arange(counts[rows.comm.rank], device=t.device)
+    asked = [column[places] for column in columns]
     asked[split] = asked[split] - rows.start
-    counts = tuple(torch.bincount(owner, minlength=rows.comm.size).tolist())
     found = pick(t, asked)
     layout = Layout.of((len(owner), *found.shape[1:]), 0, counts, rows.comm)
     everything = gather(found, layout)

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from .._caching import cached
 from .._comm.alike import check_alike
+from .._comm.assumptions import assumed, kept_of
 from .._comm.debug import DEBUG
 from .._comm.recording import breaks, may_break
 from .._core.array import Array, common_communicator
@@ -267,7 +268,7 @@ def _write_masked(x: Array, key: Any, value: Array) -> None:
         return
     ordered, local = mask_in_order(x, mask)
     layout = ordered._layout
-    n = int(torch.count_nonzero(local))
+    n = kept_of(local.numel()) if assumed() else int(torch.count_nonzero(local))
     if layout.split is None or layout.split >= mask.ndim:
         target = layout.drop(*range(mask.ndim)).insert(0, length=n)
     else:

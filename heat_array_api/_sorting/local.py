@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._comm.assumptions import assumed, by_numpy, kept_of, truth
 from .._core.dtypes import (
     COMPLEX,
     REAL_FLOATING,
@@ -37,6 +38,11 @@ Keys = tuple[Tensor, ...]
 
 
 _SIGNED_OF_SIZE: Final = {t.itemsize: t for t in SIGNED}
+
+NO_NAN: Final = "no value is NaN"
+NO_ZERO: Final = "no value is -0.0"
+"""What a dry run assumes of values."""
+
 
 RADIX_LENGTH: Final = 1 << 15
 """torch's radix sort takes one-dimensional tensors of at least this length."""
@@ -70,7 +76,7 @@ def raw_keys(t: Tensor) -> Tensor:
     if t.dtype in REAL_FLOATING.all:
         key = _flip_negative(t.view(signed))
         # NaN is rare, and a minimum (which is NaN if there is one) ten times faster than a mask.
-        if t.numel() and bool(torch.isnan(t.min())):
+        if t.numel() and truth(torch.isnan(t.min()), False, NO_NAN):
             key.masked_fill_(t != t, _nan_key(t.dtype))
         return key
     if t.dtype is torch.uint8 or t.dtype in WIDE_UNSIGNED:
@@ -96,7 +102,7 @@ def _real_keys(t: Tensor) -> Tensor:
 
 def has_negative_zero(t: Tensor) -> bool:
     """Return whether real values have a -0.0 among them."""
-    if t.dtype not in REAL_FLOATING.all or t.numel() == 0:
+    if t.dtype not in REAL_FLOATING.all or t.numel() == 0 or assumed(NO_ZERO):
         return False
     bits = t.view(_SIGNED_OF_SIZE[t.dtype.itemsize])
     return int(bits.min()) == torch.iinfo(bits.dtype).min
@@ -162,7 +168,7 @@ def _use_radix(k: Tensor, stable: bool) -> bool:
     """Return whether to sort along the last axis by torch."""
     if k.device.type != "cpu":
         return True
-    if k.dtype.itemsize <= 2 or k.shape[-1] < RADIX_LENGTH:
+    if k.dtype.itemsize <= 2 or k.shape[-1] < RADIX_LENGTH or assumed():
         return False
     return _radix_is_faster(k.dtype, stable)
 
@@ -181,16 +187,29 @@ def merge_keys(k: Tensor) -> Tensor:
     if k.device.type != "cpu":
         return torch.sort(k).values
     # NumPy's stable sort merges the runs that it finds, and is a radix sort for 16 bits.
-    k.numpy().sort(kind="stable")
+    return _in_place(k, "stable")
+
+
+def _in_place(k: Tensor, kind: Literal["stable"] | None = None) -> Tensor:
+    """Sort a tensor along its last axis by NumPy; return it."""
+    if not assumed():
+        k.numpy().sort(axis=-1, kind=kind)
     return k
+
+
+def _order(k: Tensor) -> Tensor:
+    """Return the stable order along the last axis, by NumPy."""
+    if assumed():
+        return by_numpy(k.shape, torch.int64)
+    return torch.from_numpy(np.argsort(k.numpy(), axis=-1, kind="stable"))
 
 
 def sort_keys(k: Tensor) -> Tensor:
     """Return integer keys sorted along the last axis."""
     if k.device.type == "cpu" and k.dtype.itemsize <= 2:
-        return torch.from_numpy(np.sort(k.numpy(), axis=-1, kind="stable"))
+        return _in_place(k.clone(), "stable")
     if not _use_radix(k, stable=False):
-        return torch.from_numpy(np.sort(k.numpy(), axis=-1))
+        return _in_place(k.clone())
     return _radix_sort(k, stable=False)[0]
 
 
@@ -213,7 +232,7 @@ def _sort_packed(k: Tensor) -> tuple[Tensor, Tensor]:
     packed = k.long()
     packed <<= 32
     packed |= torch.arange(k.shape[-1])
-    packed.numpy().sort(axis=-1)
+    _in_place(packed)
     return (packed >> 32).to(k.dtype), packed.bitwise_and_(0xFFFFFFFF)
 
 
@@ -223,7 +242,7 @@ def _sort_component(k: Tensor, runs: bool) -> tuple[Tensor, Tensor]:
             return _radix_sort(k, stable=True)
         if k.dtype is torch.int32 and k.shape[-1] < 1 << 32:
             return _sort_packed(k)
-    order = torch.from_numpy(np.argsort(k.numpy(), axis=-1, kind="stable"))
+    order = _order(k)
     return take_last(k, order), order
 
 
@@ -265,7 +284,7 @@ def sort_last(t: Tensor, descending: bool = False) -> Tensor:
     if t.dtype in (torch.float32, torch.float64) and t.device.type == "cpu":
         k = t.view(_SIGNED_OF_SIZE[t.dtype.itemsize])
         if not _use_radix(k, stable=False):
-            result = torch.from_numpy(np.sort(t.numpy(), axis=-1))
+            result = _in_place(t.clone())
             return with_zeros_in_order(result.flip(-1) if descending else result, t)
     key = raw_keys(t)
     key = sort_keys(~key if descending else key)
@@ -307,6 +326,8 @@ def searchsorted_local(run: Tensor, values: Tensor, side: str) -> Tensor:
         (run,), (values,) = order_keys(run.contiguous()), order_keys(values.contiguous())
         return torch.searchsorted(run, values, right=side == "right")
     device = run.device
+    if assumed():
+        return by_numpy(values.shape, torch.int64)
     order: Literal["left", "right"] = "left" if side == "left" else "right"
     places = np.searchsorted(
         run.resolve_conj().cpu().numpy(), values.resolve_conj().cpu().numpy(), side=order
@@ -319,12 +340,17 @@ def flat_nonzero(t: Tensor) -> Tensor:
     t = carrier(t.detach())
     if t.device.type != "cpu" or t.dtype is torch.bfloat16:
         return t.nonzero().view(-1)
+    if assumed():
+        return by_numpy((kept_of(t.shape[0]),), torch.int64)
     # NumPy is ten times faster.
     return torch.from_numpy(np.flatnonzero(t.resolve_conj().numpy()))
 
 
 def integers_as(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Return integers or booleans as `dtype`, and which of them are below and above its range."""
+    if assumed():
+        outside = torch.zeros(values.shape, dtype=torch.bool, device=values.device)
+        return values.to(dtype), outside, outside.clone()
     numbers = values.cpu().numpy()
     if numbers.dtype == bool:
         numbers = numbers.view(np.uint8)

@@ -22,11 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._comm.assumptions import assumed, numbers, truth
 from .._comm.communicator import Communicator
 from .._core.collectives import all_to_all, exchange, exscan, gather, preduce
 from .._core.dtypes import COMPLEX, REAL_FLOATING
 from .._core.layout import Layout, balanced_counts
 from .local import (
+    NO_ZERO,
     Keys,
     argsort_keys,
     argsort_last,
@@ -135,9 +137,7 @@ class _Search:
 
     def _probe(self, active: Ints, probes: Biased) -> None:
         """Narrow intervals by ascending probes, a row for each: one allreduce of their counts."""
-        counts = self._count(active, probes)
-        totals = preduce(counts, "sum", self.comm).numpy()
-        local = counts.numpy()
+        local, totals = self._counts(active, probes)
         # The first probe with enough elements is the new upper end, the one before it the lower.
         first = (totals < self.target[active, None]).sum(axis=1)
         for i, s in enumerate(active.tolist()):
@@ -148,6 +148,11 @@ class _Search:
             if j > 0:
                 self.low[s] = probes[i, j - 1] + np.uint64(1)
                 self.below[s], self.before[s] = local[i, j - 1], totals[i, j - 1]
+
+    def _counts(self, active: Ints, probes: Biased) -> tuple[Ints, Ints]:
+        """Return how many elements of this rank and of all are up to each probe."""
+        counts = self._count(active, probes)
+        return counts.numpy(), preduce(counts, "sum", self.comm).numpy()
 
     def _count(self, active: Ints, probes: Biased) -> Tensor:
         """Count the elements of this rank's windows up to each probe."""
@@ -162,6 +167,40 @@ class _Search:
             counts.append(count_at_most(run[begin:end], mine))
             row += len(members)
         return torch.cat(counts).view(probes.shape)
+
+
+class _EvenSearch(_Search):
+    """The search in a dry run, which has no keys: those of each rank are spread evenly.
+
+    The messages are those of random keys of 64 bits, none of which is there twice.
+    """
+
+    def __init__(
+        self, windows: Sequence[Window], target: Ints, total: int, comm: Communicator
+    ) -> None:
+        self.total = total
+        self.lengths = np.array([e - b for _, _, b, e in windows])
+        super().__init__(windows, target, comm)
+
+    def _begin_with_extremes(self) -> None:
+        preduce(torch.zeros((len(self.windows), 2), dtype=torch.int64), "max", self.comm)
+
+    def _begin_with_samples(self, number: int) -> None:
+        size = self.comm.size
+        columns = len({w for w, *_ in self.windows})
+        mine = torch.zeros(columns * (number + 1), dtype=torch.int64)
+        gather(mine, Layout.of((len(mine) * size,), 0, (len(mine),) * size, self.comm))
+        step = np.uint64((1 << 64) // (number * size))
+        keys = np.arange(number * size, dtype=np.uint64) * step
+        self._probe(np.arange(len(self.windows)), np.tile(keys, (len(self.windows), 1)))
+        if self.total <= number * size:  # the samples are all keys
+            self.low[:] = self.high
+
+    def _counts(self, active: Ints, probes: Biased) -> tuple[Ints, Ints]:
+        preduce(torch.zeros(probes.shape, dtype=torch.int64), "sum", self.comm)
+        share = (probes.astype(np.float64) + 1) / 2.0**64
+        local = np.floor(share * self.lengths[active, None]).astype(np.int64)
+        return local, np.floor(share * self.total).astype(np.int64)
 
 
 def _samples(window: Tensor, number: int) -> Tensor:
@@ -219,6 +258,7 @@ def find_cuts(
     bits, up to b / 8 more (none for runs of some hundred elements; about three for random
     float64, whose splitters fall into gaps between the keys); one exscan of the ties.
     """
+    even = assumed("sorting: the keys are spread evenly, and alike on all ranks; none is there twice")
     column = np.repeat(np.arange(len(runs)), len(targets)).tolist()
     target = np.tile(np.asarray(targets, dtype=np.int64), len(runs))
     end = np.array([runs[c][0].shape[0] for c in column], dtype=np.int64)
@@ -233,14 +273,18 @@ def find_cuts(
             (s if level else column[s], runs[column[s]][level], int(begin[s]), int(end[s]))
             for s in pending.tolist()
         ]
-        search = _Search(windows, target[pending], comm)
+        search = (
+            _EvenSearch(windows, target[pending], total, comm)
+            if even
+            else _Search(windows, target[pending], comm)
+        )
         search.run()
         end[pending] = begin[pending] + search.upto
         begin[pending] += np.where(search.clean, search.upto, search.below)
         target[pending] -= search.before
         for s, key in zip(pending.tolist(), _unbiased(search.high).tolist(), strict=True):
             found[s].append(key)
-        pending = pending[~search.clean]
+        pending = pending[~search.clean & (not even)]
     if pending.size:
         exact = [whole is None or is_nan_key(tuple(found[s]), whole) for s in pending.tolist()]
         begin[pending] += _share_of_ties((end - begin)[pending], target[pending], exact, comm)
@@ -274,19 +318,24 @@ class Route:
         Where this rank cuts the run of each column: from 0 to its length, one more than
         there are ranks.
 
+    expected : int
+        How many elements of each column this rank receives from all ranks, if the cuts are exact.
+
     Notes
     -----
     Messages: one small all-to-all of the counts when it is made.
     """
 
-    def __init__(self, cuts: Sequence[Sequence[int]], comm: Communicator) -> None:
+    def __init__(self, cuts: Sequence[Sequence[int]], expected: int, comm: Communicator) -> None:
         self.comm = comm
         self.columns = len(cuts)
         self.sends = [[c[r + 1] - c[r] for c in cuts] for r in range(comm.size)]
         each = [self.columns] * comm.size
         flat = torch.tensor(self.sends, dtype=torch.int64).view(-1)
         received = exchange(flat, each, each, comm)
-        self.receives: list[list[int]] = received.view(comm.size, self.columns).tolist()
+        usual = [n for n in balanced_counts(expected, comm.size) for _ in cuts]
+        came = numbers(received, usual, "")
+        self.receives = [came[i : i + len(cuts)] for i in range(0, len(came), len(cuts))]
 
     def forward(self, runs: Sequence[Tensor]) -> list[Tensor]:
         """Send the parts of each column, return the received ones by rank: one all-to-all."""
@@ -315,7 +364,7 @@ def _route(runs: Sequence[Keys], layout: Layout) -> Route:
     assert layout.split is not None
     total = layout.shape[layout.split]
     cuts = find_cuts(runs, layout.offsets[1:-1], total, layout.comm)
-    return Route([[0, *c, layout.count] for c in cuts], layout.comm)
+    return Route([[0, *c, layout.count] for c in cuts], layout.count, layout.comm)
 
 
 # ---------------------------------------------------------------------- sorting
@@ -394,7 +443,8 @@ def _keys_determine_values(rows: list[Tensor], comm: Communicator) -> bool:
     if dtype not in REAL_FLOATING.all:
         return True
     found = any(has_negative_zero(row) for row in rows)
-    return not int(preduce(torch.tensor([int(found)]), "max", comm).item())
+    anywhere = preduce(torch.tensor([int(found)]), "max", comm)
+    return not truth(anywhere, False, NO_ZERO)
 
 
 def _sort_rows_by_order(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:
@@ -426,6 +476,6 @@ def _argsort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[
     for c, index in enumerate(indices):
         order = argsort_keys(tuple(component[c] for component in came), runs=True)
         counts = torch.tensor([count[c] for count in route.receives])
-        origin = torch.repeat_interleave(starts, counts).to(index.device)
+        origin = torch.repeat_interleave(starts, counts, output_size=len(index)).to(index.device)
         result.append(take_last(origin.add_(index), order))
     return result

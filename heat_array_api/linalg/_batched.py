@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from .._autograd import Adjoint, differentiable
+from .._comm.assumptions import truth
 from .._comm.communicator import Communicator
 from .._comm.recording import capturing
 from .._core.array import Array, check_array
@@ -202,7 +203,8 @@ def run_kernel(operation: Operation, tensors: Sequence[Tensor], comm: Communicat
         results = operation.kernel(*tensors)
     except RuntimeError as error:  # torch's LinAlgError is one
         reason = str(error).partition("\n")[0]
-    if bool(preduce(torch.tensor([bool(reason)], dtype=torch.int64), "max", comm)):
+    failed = preduce(torch.tensor([bool(reason)], dtype=torch.int64), "max", comm)
+    if truth(failed, bool(reason), "matrices are regular"):
         raise np.linalg.LinAlgError(f"{operation.name}: {reason or 'failed on another rank'}")
     return list(results)
 
@@ -347,7 +349,8 @@ def _check_memory(func: str, x: Array) -> None:
     needed = WORKSPACE * x.nbytes
     free = available_memory(x._local.device)
     lacks = free is not None and free < needed and x.comm.rank == 0
-    if bool(preduce(torch.tensor([lacks], dtype=torch.int64), "max", x.comm)):
+    anywhere = preduce(torch.tensor([lacks], dtype=torch.int64), "max", x.comm)
+    if truth(anywhere, False, "a rank has the memory for a matrix that is factored on one"):
         raise MemoryError(
             f"{func}: factors a matrix of shape {x.shape} on one rank, which takes about "
             f"{needed / 2**30:.1f} GiB; rank 0 has less. Run it where a node has more memory (tall "

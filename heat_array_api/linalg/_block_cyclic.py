@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._comm.assumptions import numbers, truth
 from .._comm.communicator import Communicator
 from .._core.collectives import all_to_all, broadcast, gather
 from .._core.layout import Layout, Shape
@@ -93,8 +94,8 @@ def _before(column: int, rank: int, width: int, size: int) -> int:
 
 def _columns(n: int, rank: int, width: int, size: int, device: torch.device) -> Tensor:
     """Return which of n columns lie on `rank`."""
-    columns = torch.arange(n, device=device)
-    return columns[(columns // width) % size == rank]
+    columns = np.arange(n)
+    return torch.from_numpy(columns[(columns // width) % size == rank]).to(device)
 
 
 # ---------------------------------------------------------------------- from and to other layouts
@@ -178,7 +179,8 @@ def panel_cholesky(x: BlockCyclic) -> bool:
         owner, begin, end = panel
         factor = _cholesky_of(x.own(panel)[begin:]) if owner == comm.rank else None
         factor = x.share(factor, (n - begin, end - begin), owner)
-        if not bool(torch.isfinite(factor[: end - begin]).all()):
+        finite = torch.isfinite(factor[: end - begin]).all()
+        if not truth(finite, True, "matrices are regular"):
             return False
         if owner == comm.rank:
             x.own(panel)[begin:] = factor
@@ -239,7 +241,7 @@ def _permutation(pivots: Tensor, n: int) -> tuple[Tensor, int]:
     """Return LAPACK's row exchanges as the order of the rows, and how many there were."""
     order = np.arange(n)
     swaps = 0
-    for i, j in enumerate(pivots.tolist()):
+    for i, j in enumerate(numbers(pivots, range(1, len(pivots) + 1), "")):
         swaps += j - 1 != i
         order[i], order[j - 1] = order[j - 1], order[i]
     return torch.from_numpy(order).to(pivots.device), swaps

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from .._comm.assumptions import assumed, by_numpy
 from .._comm.communicator import Communicator, as_communicator
 from .._comm.recording import breaks, depends_on_values
 from .._core.array import Array
@@ -195,16 +196,26 @@ class Generator:
         shape = () if size is None else as_shape(func, size)
         layout = new_layout(func, shape, split, comm)
         where = local_device(func, device, comm)
-        drawn = drawn_layout(layout)
+        drawn, position = drawn_layout(layout), self._position
+        self._position += -(-math.prod(shape) * halves // HALVES_PER_BLOCK)
+        if assumed():
+            local = by_numpy(drawn.local_shape, dtype)
+        else:
+            local = self._values(drawn, position, dtype, halves, kernel)
+        return redistribute(Array(local.to(where), drawn), layout)
+
+    def _values(
+        self, drawn: Layout, position: int, dtype: torch.dtype, halves: int, kernel: Kernel
+    ) -> torch.Tensor:
+        """Return this rank's part of what is drawn from a position of the stream on."""
         local = np.empty(drawn.local_shape, to_numpy_dtype(dtype))
         flat, done = local.reshape(-1), 0
         for start, length in runs(drawn):
-            source = stream(self._key, self._position, start * halves)
+            source = stream(self._key, position, start * halves)
             for begin in range(done, done + length, _CHUNK):
                 kernel(source, flat[begin : min(begin + _CHUNK, done + length)])
             done += length
-        self._position += -(-math.prod(shape) * halves // HALVES_PER_BLOCK)
-        return redistribute(Array(torch.from_numpy(local).to(where), drawn), layout)
+        return torch.from_numpy(local)
 
     # ------------------------------------------------------------------ continuous distributions
 

@@ -1,0 +1,187 @@
+"""The transport of a dry run: any number of ranks, of which one is at hand, and no messages.
+
+Results are tensors of the shape that the table of collectives states, without values. Integers
+and objects, by which ranks agree on counts, come from the ranks that have been run before
+(`Answers`): of a world of thousands only a few representatives are run, one after the other.
+
+Ranks in lock-step, as threads, would know each other's integers at once. But of P ranks the few that
+run could answer for themselves only, so that assumptions are needed all the same; and threads would share
+what a process has once (traces, options, the world). So each representative is run alone. Where it had
+to guess what another one says, all are run again, with what they said: as a rule once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .assumptions import assumed
+from .buffers import dense
+from .table import Collective
+from .transport import Transport
+
+_SILENT = frozenset({"allgather_ints", "allgather_object", "bcast_object", "barrier"})
+
+
+@dataclass
+class Answers:
+    """What the representative ranks have said, message by message, when they were asked for integers.
+
+    Attributes
+    ----------
+    said : dict
+        For each rank what it said, in order.
+    used : dict
+        For each rank what it was told, in order: pairs of a rank and what that was taken to say.
+    """
+
+    said: dict[int, list[Any]] = field(default_factory=dict)
+    used: dict[int, list[tuple[int, Any]]] = field(default_factory=dict)
+
+    def begin(self, rank: int) -> None:
+        """Start the run of a rank; what it said before is what others go by until it speaks."""
+        self._before = self.said
+        self.said = {**self.said, rank: []}
+        self.used[rank] = []
+
+    def tell(self, rank: int, size: int, value: Any) -> list[Any]:
+        """Say `value` as `rank`; return what all ranks say, those that do not run like the nearest."""
+        mine = self.said[rank]
+        number = len(mine)
+        mine.append(value)
+        known = {r: said[number] for r, said in self.said.items() if number < len(said)}
+        ranks = sorted(known)
+        everyone = [known[_nearest(ranks, r)] for r in range(size)]
+        self.used[rank].append((number, known))
+        return everyone
+
+    @property
+    def agree(self) -> bool:
+        """Whether all were told what the others then said."""
+        return all(
+            r in known and known[r] == said[number]
+            for told in self.used.values()
+            for number, known in told
+            for r, said in self.said.items()
+            if number < len(said)
+        )
+
+
+def _nearest(ranks: Sequence[int], rank: int) -> int:
+    """Return the representative of a rank: itself, or the nearest one, but not an end if possible.
+
+    The first and the last rank have a neighbour less, and often a row more or less.
+    """
+    if rank in ranks:
+        return rank
+    inner = ranks[1:-1] or ranks
+    return min(inner, key=lambda r: abs(r - rank))
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A message that would have been sent.
+
+    Attributes
+    ----------
+    collective : str
+    nbytes, result : int
+        What this rank sends and gets, as traces count.
+    partners : int
+        How many ranks it exchanges a message with, at most.
+    size : int
+        The ranks of the communicator.
+    """
+
+    collective: str
+    nbytes: int
+    result: int
+    partners: int
+    size: int
+
+
+class DryTransport(Transport):
+    """One of any number of ranks, without the others.
+
+    Parameters
+    ----------
+    rank, size : int
+        This rank, and how many there are.
+    node_size : int
+        How many ranks a node has.
+    answers : Answers
+        What the representatives have said.
+    carried : list of Carried
+        Gets the messages.
+    """
+
+    note = "a dry run"
+
+    def __init__(
+        self, rank: int, size: int, node_size: int, answers: Answers, carried: list[Carried]
+    ) -> None:
+        self.rank, self.size = rank, size
+        self.node_rank, self.node_size = rank % node_size, node_size
+        self.answers, self.carried = answers, carried
+
+    def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
+        own = tuple(t.shape)
+        shape = collective.result(self, own, *args)
+        sent = dense(t)  # what MPI reads: a copy if the tensor is not contiguous
+        facts = (self, own, t.dtype, args)
+        goes, comes = collective.routes(own, *args)
+        partners = {r for way in (goes, comes) for r, n in way.items() if n and r != self.rank}
+        self._note(
+            collective.name,
+            collective.nbytes(*facts),
+            collective.result_nbytes(*facts),
+            len(partners),
+        )
+        result = torch.empty(shape, dtype=t.dtype, device=t.device)
+        del sent
+        return result
+
+    def _note(self, name: str, nbytes: int = 0, result: int = 0, partners: int = 0) -> None:
+        self.carried.append(Carried(name, nbytes, result, partners, self.size))
+
+    def _gathered(self, value: Any) -> list[Any]:
+        if self.size > 1 and len(self.answers.said) < self.size:
+            assumed("ranks that are not run say what their nearest representative says")
+        return self.answers.tell(self.rank, self.size, value)
+
+    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
+        self._note("allgather_ints", 8 * len(values), 8 * len(values) * self.size)
+        return self._gathered(tuple(values))
+
+    def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
+        self._note("allgather_object")
+        return self._gathered(value)
+
+    def bcast_object(self, value: Any, root: int) -> Any:
+        self._note("bcast_object")
+        return self._gathered(value)[root]
+
+    def barrier(self) -> None:
+        self._note("barrier")
+
+    def arrive(self) -> Callable[[], bool]:
+        return lambda: True
+
+    def split(self, color: int, key: int) -> DryTransport:
+        everyone = self._gathered((color, key))
+        members = sorted((k, r) for r, (c, k) in enumerate(everyone) if c == color)
+        ranks = [r for _, r in members]
+        place = ranks.index(self.rank)
+        return DryTransport(place, len(ranks), self.node_size, Answers({place: []}, {place: []}), self.carried)
+
+    def duplicate(self) -> DryTransport:
+        return DryTransport(
+            self.rank, self.size, self.node_size, self.answers, self.carried
+        )
+
+    def free(self) -> None:
+        pass
