@@ -51,6 +51,7 @@ from ._core.redistribute import rebalance, redistribute, resplit
 from ._creation import *
 from ._data_type import *
 from ._data_type import bool_ as bool
+from ._dry_run import ShapeDtype, dry_run
 from ._einsum import *
 from ._elementwise import *
 from ._errors import (
@@ -61,6 +62,7 @@ from ._errors import (
     GatherWarning,
     LauncherMismatchError,
     MPIUnavailableError,
+    PlanError,
 )
 from ._indexing import take, take_along_axis
 from ._linalg import *
@@ -93,11 +95,14 @@ __all__ = [
     "LauncherMismatchError",
     "Layout",
     "MPIUnavailableError",
+    "PlanError",
+    "ShapeDtype",
     "__array_api_version__",
     "__version__",
     "autograd",
     "bool",
     "compile",
+    "dry_run",
     "fft",
     "get_options",
     "io",

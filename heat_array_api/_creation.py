@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack as from_dlpack_capsule
 
 from ._comm.alike import check_alike, values_alike
+from ._comm.assumptions import assumed
 from ._comm.communicator import Communicator, as_communicator
 from ._comm.debug import DEBUG
 from ._comm.recording import breaks
@@ -752,6 +753,8 @@ def from_local(local: Any, /, *, split: int | None = None, comm: Any = None) -> 
 def local_device(func: str, device: Any, comm: Communicator) -> torch.device:
     """Return this rank's torch device for the namespace's `device` (None: the CPU)."""
     if device is not None and device_kind(func, device) == "cuda":
+        if assumed():  # fake tensors need no GPU
+            return torch.device("cuda", 0)
         if not torch.cuda.is_available():
             raise ValueError(f"{func}: device is {shown(device)}, but torch sees no CUDA device")
         return torch.device("cuda", comm.node_rank % torch.cuda.device_count())

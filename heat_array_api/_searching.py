@@ -509,11 +509,11 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
     t = cast(x._local, torch.int64)
     # ~n is -n - 1, which does not overflow.
     rule = "bincount: no element is negative, or as great as minlength"
-    least, most = (numbers(e().view(1), [0], rule)[0] for e in (t.min, t.max)) if t.numel() else (0, -1)
-    ends = torch.tensor([~least, most])
+    nothing = torch.tensor([-1, -1], device=t.device)
+    ends = torch.stack([~t.min(), t.max()]) if t.numel() else nothing
     if split:
         ends = preduce(ends, "max", layout.comm)
-    negative, most = numbers(ends, [-1, minlength - 1], rule)
+    negative, most = numbers(ends, [-1, max(minlength, 1) - 1], rule)
     if negative >= 0:
         raise ValueError(f"bincount: x has the negative element {~negative}")
     length = max(most + 1, minlength)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from ._comm.assumptions import truth
 from ._comm.communicator import Communicator
 from ._core.arguments import as_flag, as_real
 from ._core.array import Array, check_array
@@ -753,7 +754,7 @@ def nanargmin(x: Array, /, *, axis: int | None = None, keepdims: bool = False) -
 def _nan_arg(func: str, kind: str, x: Array, axis: int | None, keepdims: bool) -> Array:
     axes = _nan_axes(func, x, axis, keepdims)
     result = arg_extreme(func, kind, _replace_nan(x, _LOSERS[kind]), axis, keepdims)
-    if _has_nan(x) and bool(any_(all_(isnan(x), axis=axes))):
+    if _has_nan(x) and truth(any_(all_(isnan(x), axis=axes)), False, "no line is all NaN"):
         raise ValueError(f"{func}: along axis {axis} all elements are NaN somewhere")
     return result
 

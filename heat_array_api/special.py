@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._comm.assumptions import assumed
 from ._core.arguments import as_flag, as_real
 from ._core.array import Array
 from ._core.docstrings import documented, template
-from ._core.dtypes import FLOATING, HALVES, INTEGER_OR_BOOL, REAL_FLOATING
+from ._core.dtypes import FLOATING, HALVES, INTEGER_OR_BOOL, REAL_FLOATING, to_numpy_dtype
 from ._core.layout import Shape, normalize_axes
 from ._core.lift import (
     Kernel,
@@ -171,7 +172,7 @@ def _scipy_kernel(ufunc: np.ufunc, integers: Sequence[bool] | None = None) -> Ke
             values = np.asarray(ufunc(*arguments))
         result = torch.from_numpy(values).to(tensors[0].device)
         if assumed():
-            result = result.expand(torch.broadcast_shapes(*(t.shape for t in tensors))).clone()
+            result = result.expand(np.broadcast_shapes(*(t.shape for t in tensors))).clone()
         # Some loops exist in double precision only; some results of complex arguments are real.
         dtype = tensors[0].dtype
         return result.to(dtype if dtype.is_complex == result.is_complex() else dtype.to_real())

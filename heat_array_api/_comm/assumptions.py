@@ -1,8 +1,8 @@
 """What a dry run assumes in place of values: arrays then have shapes and dtypes, and no values.
 
 Where the library's own code decides by values (is there a NaN? how many rows come from each rank?),
-it asks here. Outside a dry run the values answer, at the cost of a truth test of a list; inside one, what is
-usual does, and the report of the dry run lists the rule by which it was assumed.
+it asks here. Outside a dry run the values answer, at the cost of a truth test of a list; inside
+one, what is usual does, and the report of the dry run lists the rule by which it was assumed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ dry_runs: list[_DryRun] = []
 """The dry runs in force, outermost first. Never rebound."""
 
 
+NAN = "a number that is read (at {}) is NaN, so that comparisons with it are false"
+"""What floats are that a program reads."""
+
+
 def assumed(rule: str = "") -> bool:
     """Return whether arrays have no values, so that the caller must assume some.
 
@@ -41,7 +45,7 @@ def assumed(rule: str = "") -> bool:
 
 
 def truth(t: Any, usual: bool, rule: str) -> bool:
-    """Return the only element of a tensor or array as a bool; in a dry run what is usual, by a rule."""
+    """Return the only element of a tensor or array as a bool; in a dry run what is usual."""
     return usual if assumed(rule) else bool(t)
 
 

@@ -486,6 +486,11 @@ class _Closed:
         raise RuntimeError(self.reason)
 
 
+def close(comm: Communicator, reason: str) -> None:
+    """Let a communicator of a dry run carry nothing any more; its arrays say why."""
+    comm.transport = _Closed(reason)
+
+
 _FREED: Any = _Closed("the communicator has been freed; its arrays can send nothing any more")
 
 

@@ -4,10 +4,11 @@ Results are tensors of the shape that the table of collectives states, without v
 and objects, by which ranks agree on counts, come from the ranks that have been run before
 (`Answers`): of a world of thousands only a few representatives are run, one after the other.
 
-Ranks in lock-step, as threads, would know each other's integers at once. But of P ranks the few that
-run could answer for themselves only, so that assumptions are needed all the same; and threads would share
-what a process has once (traces, options, the world). So each representative is run alone. Where it had
-to guess what another one says, all are run again, with what they said: as a rule once.
+Ranks in lock-step, as threads, would know each other's integers at once. But of P ranks the few
+that run could answer for themselves only, so that assumptions are needed all the same; and threads
+would share what a process has once (traces, options, the world). So each representative is run
+alone. Where it had to guess what another one says, all are run again, with what they said: as a
+rule once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _SILENT = frozenset({"allgather_ints", "allgather_object", "bcast_object", "barr
 
 @dataclass
 class Answers:
-    """What the representative ranks have said, message by message, when they were asked for integers.
+    """What the representative ranks have said when integers were gathered, in order.
 
     Attributes
     ----------
@@ -49,7 +50,7 @@ class Answers:
         self.used[rank] = []
 
     def tell(self, rank: int, size: int, value: Any) -> list[Any]:
-        """Say `value` as `rank`; return what all ranks say, those that do not run like the nearest."""
+        """Say `value` as `rank`; return what all ranks say, as their representatives do."""
         mine = self.said[rank]
         number = len(mine)
         mine.append(value)
@@ -176,12 +177,12 @@ class DryTransport(Transport):
         members = sorted((k, r) for r, (c, k) in enumerate(everyone) if c == color)
         ranks = [r for _, r in members]
         place = ranks.index(self.rank)
-        return DryTransport(place, len(ranks), self.node_size, Answers({place: []}, {place: []}), self.carried)
+        return DryTransport(
+            place, len(ranks), self.node_size, Answers({place: []}, {place: []}), self.carried
+        )
 
     def duplicate(self) -> DryTransport:
-        return DryTransport(
-            self.rank, self.size, self.node_size, self.answers, self.carried
-        )
+        return DryTransport(self.rank, self.size, self.node_size, self.answers, self.carried)
 
     def free(self) -> None:
         pass

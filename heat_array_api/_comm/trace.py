@@ -89,7 +89,7 @@ def origin() -> tuple[str, str] | None:
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
-    """Keep messages of debug mode's own out of the traces."""
+    """Keep the messages of a block, of debug mode's own or of a dry run, out of the traces."""
     watching = active[:]
     active.clear()
     try:
@@ -214,16 +214,23 @@ class Trace:
             ("operation", "collective", "calls", "bytes", "seconds", "line")
         ]
         table += [
-            (operation, collective, str(calls), _size(nbytes), f"{seconds:.6f}", _short(key[2]))
+            (
+                operation,
+                collective,
+                str(calls),
+                size_text(nbytes),
+                f"{seconds:.6f}",
+                short_line(key[2]),
+            )
             for operation, collective, calls, nbytes, seconds, key in rows
         ]
         seconds = sum(event.seconds for event in self.events)
         title = (
             f"rank {_ranks.rank}: {len(self.events)} communications, "
-            f"{_size(self.bytes())} sent, {seconds:.6f} s"
+            f"{size_text(self.bytes())} sent, {seconds:.6f} s"
         )
-        notes = [f"note: {n.operation}: {n.collective} at {_short(n.line)}" for n in self.notes]
-        return "\n".join([title, *(_aligned(table) if rows else []), *dict.fromkeys(notes)])
+        notes = [f"note: {n.operation}: {n.collective} at {short_line(n.line)}" for n in self.notes]
+        return "\n".join([title, *(aligned(table) if rows else []), *dict.fromkeys(notes)])
 
     def __str__(self) -> str:
         return self.summary()
@@ -296,19 +303,19 @@ def _chrome_events(rank: int, events: list[Event]) -> list[dict[str, Any]]:
     ]
 
 
-def _size(nbytes: int) -> str:
+def size_text(nbytes: int) -> str:
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if nbytes >= scale:
             return f"{nbytes / scale:.1f} {unit}"
     return f"{nbytes} B"
 
 
-def _short(line: str) -> str:
+def short_line(line: str) -> str:
     path, _, number = line.rpartition(":")
     return f"{os.path.basename(path)}:{number}" if path else line
 
 
-def _aligned(table: list[tuple[str, ...]]) -> list[str]:
+def aligned(table: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     numbers = range(2, 5)  # calls, bytes, seconds
     return [

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from .._autograd import differentiable, vjp
+from .._comm.assumptions import assumed
 from .._comm.communicator import Communicator, keeps, world
 from .._comm.debug import DEBUG
 from .._comm.in_step import OutOfStep, in_step
@@ -29,6 +30,10 @@ from .subgraphs import Subgraphs, Unbreakable
 from .undoing import Before, put_back
 
 Pure = Callable[[Sequence[Array]], Sequence[Array]]
+
+_EAGER = "compiled functions run operation by operation: no message is combined with another"
+"""What a dry run assumes of them."""
+
 
 MOST_FAILURES = 4
 """A function is not captured again after so many attempts if none of them led to a program."""
@@ -119,7 +124,7 @@ class Compiled:
         return self if instance is None else partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if captures or transforming():
+        if captures or transforming() or assumed(_EAGER):
             return self._f(*args, **kwargs)
         around = Environment(self._f, args, kwargs)
         outcome = self._outcomes.get(around.key)

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._comm.assumptions import NAN, assumed
+from .._comm.attribution import caller
 from .._comm.communicator import Communicator
 from .._comm.recording import breaks
 from .._comm.trace import account
-from .._errors import CommunicatorMismatchError, shown
+from .._errors import CommunicatorMismatchError, PlanError, shown
 from .collectives import gather, shard
 from .dtypes import COMPLEX, INTEGER, DType, Kind, carrier, to_numpy_dtype, uncarry
 from .layout import Layout, Shape, has_overlap
@@ -252,6 +254,8 @@ class Array(Operators):
             raise ValueError("__array__: copy=False, but gathering a split array copies it")
         self._off_tape("__array__")
         full = self._gathered("__array__").cpu()
+        if assumed():
+            return self._unknown(full, dtype)
         if full.dtype is torch.bfloat16:
             values = full.view(torch.int16).numpy().view(self.dtype)
         else:
@@ -267,6 +271,18 @@ class Array(Operators):
         if copy is False:
             raise ValueError(f"__array__: copy=False, but {values.dtype} must be copied to {dtype}")
         return values.astype(dtype)
+
+    def _unknown(self, full: Tensor, dtype: Any) -> np.ndarray[Any, Any]:
+        """Return what a dry run has in place of values: NaN, if the dtype has it."""
+        operation, line = caller()
+        if not (full.is_floating_point() or full.is_complex()):
+            raise PlanError(
+                f"dry_run: {operation} reads {self.dtype} values of an array, which has none here "
+                f"(at {line}); what the program does next depends on data"
+            )
+        assumed(NAN.format(line))
+        target = self.dtype if dtype is None else np.dtype(dtype)
+        return np.broadcast_to(np.asarray(math.nan).astype(target), tuple(full.shape))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Run NumPy's ufunc as the namespace's function of the same meaning."""

@@ -352,7 +352,7 @@ def _without_values(
         for arg in args
     ]
     result = np.asarray(getattr(np, func)(*few, **kwargs))
-    shape = torch.broadcast_shapes(*(t.shape for t in tensors))
+    shape = np.broadcast_shapes(*(t.shape for t in tensors))
     if "axis" in kwargs:
         meta = torch.empty(shape, device="meta")
         shape = torch.sum(meta, dim=kwargs["axis"], keepdim=kwargs.get("keepdims", False)).shape

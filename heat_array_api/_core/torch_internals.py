@@ -32,7 +32,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 # Apply a function to the leaves of nested containers.
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 if TYPE_CHECKING:
     from torch._dynamo.backends.debugging import aot_eager
@@ -63,6 +63,7 @@ __all__ = [
     "make_fx",
     "peek_interpreter_stack",
     "storage_use_count",
+    "tree_leaves",
     "tree_map",
 ]
 

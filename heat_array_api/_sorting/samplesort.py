@@ -258,7 +258,9 @@ def find_cuts(
     bits, up to b / 8 more (none for runs of some hundred elements; about three for random
     float64, whose splitters fall into gaps between the keys); one exscan of the ties.
     """
-    even = assumed("sorting: the keys are spread evenly, and alike on all ranks; none is there twice")
+    even = assumed(
+        "sorting: the keys are spread evenly, and alike on all ranks; none is there twice"
+    )
     column = np.repeat(np.arange(len(runs)), len(targets)).tolist()
     target = np.tile(np.asarray(targets, dtype=np.int64), len(runs))
     end = np.array([runs[c][0].shape[0] for c in column], dtype=np.int64)

@@ -21,7 +21,7 @@ from .._comm.recording import breaks, depends_on_values
 from .._core.array import Array
 from .._core.docstrings import filled_in, template
 from .._core.dtypes import INTEGER, default_float, to_numpy_dtype, to_torch_dtype
-from .._core.layout import as_ints, as_shape, normalize_axis
+from .._core.layout import Layout, as_ints, as_shape, normalize_axis
 from .._core.operators import namespace
 from .._core.redistribute import redistribute
 from .._creation import Split, local_device, new_layout

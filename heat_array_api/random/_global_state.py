@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._comm.assumptions import assumed
 from .._comm.communicator import as_communicator
 from .._core.arguments import as_int
 from .._core.docstrings import filled_in
@@ -80,6 +81,8 @@ def share_generators(*, comm: Any = None) -> None:
         return
     mine = (random.getstate(), np.random.get_state(), torch.get_rng_state().numpy())  # noqa: NPY002
     python_state, numpy_state, torch_state = communicator.bcast_object(mine)
+    if assumed():  # of a world in which this process is only one rank
+        return
     random.setstate(python_state)
     np.random.set_state(numpy_state)  # noqa: NPY002
     torch.set_rng_state(torch.from_numpy(torch_state.copy()))

@@ -32,7 +32,7 @@ ORDER = (
     "_searching _set",
     "_indexing _statistical",
     "_einsum _quantile io linalg special",
-    "_ufuncs fft",
+    "_dry_run _ufuncs fft",
     "heat_array_api",
     "demo ml",
 )
