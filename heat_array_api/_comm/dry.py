@@ -13,6 +13,7 @@ rule once.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,9 +26,6 @@ from .buffers import dense
 from .table import Collective
 from .transport import Transport
 
-_SILENT = frozenset({"allgather_ints", "allgather_object", "bcast_object", "barrier"})
-
-
 @dataclass
 class Answers:
     """What the representative ranks have said when integers were gathered, in order.
@@ -37,39 +35,45 @@ class Answers:
     said : dict
         For each rank what it said, in order.
     used : dict
-        For each rank what it was told, in order: pairs of a rank and what that was taken to say.
+        For each rank what it was told, in order: the root, if only that one was asked, and what
+        the representatives were taken to say.
     """
 
     said: dict[int, list[Any]] = field(default_factory=dict)
-    used: dict[int, list[tuple[int, Any]]] = field(default_factory=dict)
+    used: dict[int, list[tuple[int | None, dict[int, Any]]]] = field(default_factory=dict)
 
     def begin(self, rank: int) -> None:
-        """Start the run of a rank; what it said before is what others go by until it speaks."""
-        self._before = self.said
-        self.said = {**self.said, rank: []}
+        """Start the run of a rank, which has said nothing in it."""
+        self.said[rank] = []
         self.used[rank] = []
 
-    def tell(self, rank: int, size: int, value: Any) -> list[Any]:
-        """Say `value` as `rank`; return what all ranks say, as their representatives do."""
-        mine = self.said[rank]
-        number = len(mine)
-        mine.append(value)
+    def tell(self, rank: int, size: int, value: Any, root: int | None = None) -> list[Any]:
+        """Say `value` as `rank`; return what all ranks say, as their representatives do.
+
+        With a `root`, what that one says is all that matters.
+        """
+        number = len(self.said[rank])
+        self.said[rank].append(value)
         known = {r: said[number] for r, said in self.said.items() if number < len(said)}
         ranks = sorted(known)
         everyone = [known[_nearest(ranks, r)] for r in range(size)]
-        self.used[rank].append((number, known))
+        self.used[rank].append((root, known))
         return everyone
 
     @property
     def agree(self) -> bool:
         """Whether all were told what the others then said."""
         return all(
-            r in known and known[r] == said[number]
+            r in known and _same(known[r], said[number])
             for told in self.used.values()
-            for number, known in told
+            for number, (root, known) in enumerate(told)
             for r, said in self.said.items()
-            if number < len(said)
+            if number < len(said) and root in (None, r)
         )
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or pickle.dumps(one) == pickle.dumps(other)
 
 
 def _nearest(ranks: Sequence[int], rank: int) -> int:
@@ -149,10 +153,10 @@ class DryTransport(Transport):
     def _note(self, name: str, nbytes: int = 0, result: int = 0, partners: int = 0) -> None:
         self.carried.append(Carried(name, nbytes, result, partners, self.size))
 
-    def _gathered(self, value: Any) -> list[Any]:
+    def _gathered(self, value: Any, root: int | None = None) -> list[Any]:
         if self.size > 1 and len(self.answers.said) < self.size:
             assumed("ranks that are not run say what their nearest representative says")
-        return self.answers.tell(self.rank, self.size, value)
+        return self.answers.tell(self.rank, self.size, value, root)
 
     def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
         self._note("allgather_ints", 8 * len(values), 8 * len(values) * self.size)
@@ -164,7 +168,7 @@ class DryTransport(Transport):
 
     def bcast_object(self, value: Any, root: int) -> Any:
         self._note("bcast_object")
-        return self._gathered(value)[root]
+        return self._gathered(value, root)[root]
 
     def barrier(self) -> None:
         self._note("barrier")

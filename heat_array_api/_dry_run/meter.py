@@ -30,6 +30,11 @@ aten = torch.ops.aten
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Measures what one rank's operations take.
 
+    Parameters
+    ----------
+    assume : callable, optional
+        Gets the rules by which values were assumed. None: tensors have values.
+
     Attributes
     ----------
     peak : int
@@ -42,7 +47,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         Floating-point operations, and bytes read and written, by the user's line.
     """
 
-    def __init__(self, assume: Callable[[str], None]) -> None:
+    def __init__(self, assume: Callable[[str], None] | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.assume = assume
         self.peak = 0
@@ -87,7 +92,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         packet = func.overloadpacket
-        rule = _BY_VALUES.get(packet)
+        rule = None if self.assume is None else _BY_VALUES.get(packet)
         result = func(*args, **kwargs) if rule is None else rule(self, func, args, kwargs)
         made = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         if made and not (func.is_view or packet in _WITHOUT_WORK):
