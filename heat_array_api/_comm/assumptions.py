@@ -25,6 +25,8 @@ dry_runs: list[_DryRun] = []
 """The dry runs in force, outermost first. Never rebound."""
 
 
+REGULAR = "matrices are regular"
+
 NAN = "a number that is read (at {}) is NaN, so that comparisons with it are false"
 """What floats are that a program reads."""
 

@@ -146,8 +146,10 @@ class DryTransport(Transport):
             collective.result_nbytes(*facts),
             len(partners),
         )
+        if collective.name == "bcast" and self.rank != args[0]:
+            return sent  # memory that the message fills
         result = torch.empty(shape, dtype=t.dtype, device=t.device)
-        del sent
+        del sent  # it was needed so long
         return result
 
     def _note(self, name: str, nbytes: int = 0, result: int = 0, partners: int = 0) -> None:

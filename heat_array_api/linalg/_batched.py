@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from .._autograd import Adjoint, differentiable
-from .._comm.assumptions import truth
+from .._comm.assumptions import REGULAR, truth
 from .._comm.communicator import Communicator
 from .._comm.recording import capturing
 from .._core.array import Array, check_array
@@ -204,7 +204,7 @@ def run_kernel(operation: Operation, tensors: Sequence[Tensor], comm: Communicat
     except RuntimeError as error:  # torch's LinAlgError is one
         reason = str(error).partition("\n")[0]
     failed = preduce(torch.tensor([bool(reason)], dtype=torch.int64), "max", comm)
-    if truth(failed, bool(reason), "matrices are regular"):
+    if truth(failed, bool(reason), REGULAR):
         raise np.linalg.LinAlgError(f"{operation.name}: {reason or 'failed on another rank'}")
     return list(results)
 

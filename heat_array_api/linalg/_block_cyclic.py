@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._comm.assumptions import numbers, truth
+from .._comm.assumptions import REGULAR, numbers, truth
 from .._comm.communicator import Communicator
 from .._core.collectives import all_to_all, broadcast, gather
 from .._core.layout import Layout, Shape
@@ -180,7 +180,7 @@ def panel_cholesky(x: BlockCyclic) -> bool:
         factor = _cholesky_of(x.own(panel)[begin:]) if owner == comm.rank else None
         factor = x.share(factor, (n - begin, end - begin), owner)
         finite = torch.isfinite(factor[: end - begin]).all()
-        if not truth(finite, True, "matrices are regular"):
+        if not truth(finite, True, REGULAR):
             return False
         if owner == comm.rank:
             x.own(panel)[begin:] = factor
@@ -198,7 +198,7 @@ def _cholesky_of(panel: Tensor) -> Tensor:
     """Return the lower factor of a panel that begins with its diagonal block; NaN on failure."""
     width = panel.shape[1]
     top, info = torch.linalg.cholesky_ex(panel[:width])
-    if int(info) != 0:
+    if truth(info != 0, False, REGULAR):
         return torch.full_like(panel, float("nan"))
     rest = torch.linalg.solve_triangular(top.mH, panel[width:], upper=True, left=False)
     return torch.cat([top, rest])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .._autograd import differentiable, stop_gradient
-from .._comm.assumptions import assumed, truth
+from .._comm.assumptions import REGULAR, assumed, truth
 from .._comm.recording import breaks
 from .._core.array import Array, common_communicator
 from .._core.collectives import gather, shard
@@ -224,7 +224,7 @@ def _solve_one(a: Array, b: Array) -> Array:
 
 def refuse_singular(func: str, diagonal: Tensor) -> None:
     """Raise if a diagonal of U, which all ranks know, has a zero."""
-    if assumed("matrices are regular"):
+    if assumed(REGULAR):
         return
     zeros = torch.nonzero(diagonal == 0)
     if len(zeros):
@@ -320,7 +320,7 @@ def _det_adjoint(_: Any, inputs: Any, results: Any, cotangents: Any) -> tuple[Ar
     """Return the cotangent: the conjugate cofactors times the cotangent of the determinants."""
     (x,), (values,) = inputs, results
     singular = stop_gradient(values == 0)[..., None, None]
-    if not truth(any_(singular), False, "matrices are regular"):
+    if not truth(any_(singular), False, REGULAR):
         cofactors = conj(values)[..., None, None] * hermitian(inv(x))
     else:
         # The mean over two regular matrices on both sides of the singular one. The step balances

@@ -33,11 +33,6 @@ BYTES_DEPEND = {
     "nanmedian": SORTED,
     "nanquantile": SORTED,
     "bincount": LONGEST,
-    "isin": SORTED,
-    "unique_all": SORTED,
-    "unique_counts": SORTED,
-    "unique_inverse": SORTED,
-    "unique_values": SORTED,
     "median of all": SORTED,
     "quantile of all": SORTED,
     "sort of all": SORTED,
@@ -49,18 +44,25 @@ BYTES_DEPEND = {
     "a matrix of integers": INDEXED,
     "take": INDEXED,
     "take of rows": INDEXED,
+    "setitem": INDEXED,
     "setitem by pairs": INDEXED,
 }
-# Messages differ.
+# Messages differ, but their kinds are among those of the real run.
 MESSAGES_DEPEND = {
+    "isin": TIES,
     "median": TIES,
+    "unique_all": TIES,
+    "unique_counts": TIES,
+    "unique_inverse": TIES,
+    "unique_values": TIES,
+}
+# The program itself knows a length that depends on values.
+UNKNOWN_LENGTHS = {
     "setitem by a mask of values": MASKED,
 }
 # What cannot run without values.
 NEEDS_VALUES = {
-    "to_string": READS,
     "autograd.check_grads": READS,
-    "autograd.to_scipy": READS,
 }
 
 CALLS = [call for call in calls() if not call.name.startswith("io.") and call.name != "dry_run"]
@@ -71,19 +73,26 @@ def facts(events: Any, bytes_too: bool = True) -> list[tuple[Any, ...]]:
     return [(e.operation, e.collective, e.bytes if bytes_too else None) for e in events]
 
 
-def compare(name: str, f: Callable[[], Any]) -> None:
-    """Run a function really and dry, and compare their messages."""
+def both(name: str, f: Callable[[], Any]) -> tuple[list[Any], list[Any]]:
+    """Run a function really and dry, and return the messages of both; the caller compares them.
+
+    A rank that finds a difference must not leave the others alone with the next function.
+    """
     with warnings.catch_warnings(), xp.trace() as real:
         warnings.simplefilter("ignore")  # implicit gathers
         f()
         before = len(real.events)
-        plan = xp.dry_run(f, ranks=W.size, rank=W.rank)
-    assert len(real.events) == before, "a dry run sends nothing"
+        try:
+            plan = xp.dry_run(f, ranks=W.size, rank=W.rank)
+        except Exception as error:
+            return [error], []
+        sent = [*real.events[before:], *(e for e in plan.events if e.nranks != W.size)]
     exact = name not in BYTES_DEPEND
-    assert facts(plan.events, exact) == facts(real.events, exact)
-    assert {e.nranks for e in plan.events} <= {W.size}
-    if not exact and W.size > 1:
-        assert plan.assumptions
+    mine, theirs = facts(plan.events, exact), facts(real.events[:before], exact)
+    if name in MESSAGES_DEPEND:
+        kinds = {fact[:2] for fact in theirs}
+        return sent + [fact for fact in mine if fact[:2] not in kinds], []
+    return sent + mine, theirs
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
@@ -95,24 +104,29 @@ def test_messages_of_every_function(call):
     if call.name in NEEDS_VALUES:
         with pytest.raises((xp.PlanError, AssertionError)):
             xp.dry_run(f, ranks=W.size, rank=W.rank)
-    elif call.name not in MESSAGES_DEPEND and call.name != "autograd.module_apply":
-        compare(call.name, f)
+    elif call.name != "autograd.module_apply":
+        dry, real = both(call.name, f)
+        assert dry == real
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in MESSAGES_DEPEND])
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in UNKNOWN_LENGTHS])
 def test_messages_of_functions_and_their_derivatives(name):
     function = FUNCTIONS[name]
 
     def loss(x):
         return xp.sum(xp.abs(function(x)))
 
-    compare(name, lambda: function(xp.asarray(VALUES, split=0)))
-    compare(name, lambda: xp.autograd.grad(loss)(xp.asarray(VALUES, split=1)))
+    pairs = [
+        both(name, lambda: function(xp.asarray(VALUES, split=0))),
+        both(name, lambda: xp.autograd.grad(loss)(xp.asarray(VALUES, split=1))),
+    ]
+    for dry, real in pairs:
+        assert dry == real
 
 
 def test_the_lists_name_what_there_is():
     names = {call.name for call in CALLS} | set(FUNCTIONS)
-    assert names >= {*BYTES_DEPEND, *MESSAGES_DEPEND, *NEEDS_VALUES}
+    assert names >= {*BYTES_DEPEND, *MESSAGES_DEPEND, *UNKNOWN_LENGTHS, *NEEDS_VALUES}
 
 
 # ---------------------------------------------------------------------- larger arrays
@@ -168,8 +182,9 @@ LARGER = {
 def test_messages_and_memory_of_larger_arrays(name):
     """Messages are equal, and so is, nearly, the most memory that tensors take."""
     f = LARGER[name]
-    compare(name, f)
+    dry, real = both(name, f)
     with Meter() as meter:
         f()
     plan = xp.dry_run(f, ranks=W.size, rank=W.rank)
+    assert dry == real
     assert plan.peak_bytes == pytest.approx(meter.peak, rel=0.1)
