@@ -59,7 +59,10 @@ def measure(comm: Communicator) -> Machine:
     machine = Machine(origin="measured")
     a = torch.rand(_WIDTH, _WIDTH, dtype=torch.float64)
     flops = 2 * _WIDTH**3 / _best(lambda: a @ a, comm)
-    source, target = torch.zeros(_LONG, dtype=torch.float64), torch.zeros(_LONG, dtype=torch.float64)
+    source, target = (
+        torch.zeros(_LONG, dtype=torch.float64),
+        torch.zeros(_LONG, dtype=torch.float64),
+    )
     copied = 2 * source.nbytes / _best(lambda: target.copy_(source), comm)
     machine = replace(machine, flop_rate=flops, memory_bandwidth=copied)
     if comm.size == 1:

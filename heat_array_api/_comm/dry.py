@@ -26,6 +26,7 @@ from .buffers import dense
 from .table import Collective
 from .transport import Transport
 
+
 @dataclass
 class Answers:
     """What the representative ranks have said when integers were gathered, in order.

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from .._comm.assumptions import dry_runs
-from .._comm.attribution import caller, raised_at
+from .._comm.attribution import caller, named, raised_at
 from .._comm.communicator import Communicator, as_world, close
 from .._comm.dry import Answers, Carried, DryTransport
 from .._comm.recording import depends_on_values
@@ -202,7 +202,8 @@ class _Job:
             with FakeTensorMode(allow_non_fake_inputs=True), one.meter:
                 if self.device == "cuda" and torch.version.cuda is None:
                     stack.enter_context(_NoTape())
-                given = mapped(lambda value: self._given(value, comm, one.meter), self.arguments)
+                with named(("dry_run", "an argument")):
+                    given = mapped(lambda value: self._given(value, comm), self.arguments)
                 self._call(given)
         events = [
             replace(event, seconds=self.machine.message(sent))
@@ -228,7 +229,7 @@ class _Job:
                 f"have none here ({text})"
             ) from error
 
-    def _given(self, value: Any, comm: Communicator, meter: Meter) -> Any:
+    def _given(self, value: Any, comm: Communicator) -> Any:
         """Return an argument as an array of this rank; what is no array as it is."""
         if isinstance(value, Tensor):
             raise TypeError(f"dry_run: an argument is {shown(value)} of torch; expected an Array")
@@ -237,7 +238,6 @@ class _Job:
         layout = Layout.balanced(tuple(value.shape), value.split, comm)
         dtype = to_torch_dtype(value.dtype)
         t = torch.empty(layout.local_shape, dtype=dtype, device=self.device)
-        meter.hold(t, "an argument")
         x = Array(t, layout)
         return x.requires_grad_() if getattr(value, "requires_grad", False) else x
 
@@ -259,7 +259,7 @@ class _Rank:
     def __init__(self, selectivity: float) -> None:
         self.selectivity = selectivity
         self.rules: dict[str, None] = {}
-        self.meter = Meter(self.assume)
+        self.meter = Meter()
 
     def assume(self, rule: str) -> None:
         """Note a rule."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-from .._comm.assumptions import NAN, kept_of
+from .._comm.assumptions import NAN, assumed, dry_runs, kept_of
 from .._comm.attribution import caller
 from .._core.torch_internals import FakeTensor, TorchDispatchMode, tree_leaves
 from .._errors import PlanError
@@ -29,11 +29,6 @@ aten = torch.ops.aten
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Measures what one rank's operations take.
-
-    Parameters
-    ----------
-    assume : callable, optional
-        Gets the rules by which values were assumed. None: tensors have values.
 
     Attributes
     ----------
@@ -47,9 +42,8 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         Floating-point operations, and bytes read and written, by the user's line.
     """
 
-    def __init__(self, assume: Callable[[str], None] | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.assume = assume
         self.peak = 0
         self.peak_line = "?"
         self.held: dict[str, int] = {}
@@ -60,7 +54,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------------ memory
 
-    def hold(self, t: Tensor, line: str | None = None) -> None:
+    def hold(self, t: Tensor) -> None:
         """Count a tensor's storage as live until it is freed."""
         storage = t.untyped_storage()
         key, nbytes = storage._cdata, storage.nbytes()
@@ -69,11 +63,11 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         if not origin:
             weakref.finalize(storage, self._freed, key).atexit = False
-            origin = line or caller()[1]
+            origin = caller()[1]
         self._live[key] = (nbytes, origin)
         self._bytes += nbytes - before
         if self._bytes > self.peak:
-            self.peak, self.peak_line = self._bytes, caller()[1] if line is None else line
+            self.peak, self.peak_line = self._bytes, caller()[1]
             self.held = self._by_line()
 
     def _freed(self, key: int) -> None:
@@ -92,8 +86,8 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         packet = func.overloadpacket
-        rule = None if self.assume is None else _BY_VALUES.get(packet)
-        result = func(*args, **kwargs) if rule is None else rule(self, func, args, kwargs)
+        rule = _BY_VALUES.get(packet) if dry_runs else None
+        result = func(*args, **kwargs) if rule is None else rule(func, args, kwargs)
         made = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         if made and not (func.is_view or packet in _WITHOUT_WORK):
             line = caller()[1]
@@ -153,11 +147,11 @@ _LEADING_TERMS: dict[Any, Callable[[Tensor], float]] = {
 
 # ---------------------------------------------------------------------- what depends on values
 
-# Rules take the meter, the operator and its arguments, and return what the operator would. Shapes
+# Rules take the operator and its arguments, and return what the operator would. Shapes
 # come of the stated selectivity.
 
 
-def _item(meter: Meter, func: Any, args: Any, kwargs: Any) -> Any:
+def _item(func: Any, args: Any, kwargs: Any) -> Any:
     (t,) = args
     if isinstance(t, FakeTensor) and t.constant is None:
         operation, line = caller()
@@ -167,12 +161,12 @@ def _item(meter: Meter, func: Any, args: Any, kwargs: Any) -> Any:
                 f"dry_run: {operation} reads {kind} of an array, which has no values here (at "
                 f"{line}); what the program does next depends on data"
             )
-        meter.assume(NAN.format(line))
+        assumed(NAN.format(line))
         return complex(math.nan, math.nan) if t.is_complex() else math.nan
     return func(*args, **kwargs)
 
 
-def _index(meter: Meter, func: Any, args: Any, kwargs: Any) -> Any:
+def _index(func: Any, args: Any, kwargs: Any) -> Any:
     t, indices, *rest = args
     return func(t, [i for index in indices for i in _places(index)], *rest, **kwargs)
 
@@ -185,12 +179,12 @@ def _places(index: Tensor | None) -> list[Tensor | None]:
     return [torch.empty(n, dtype=torch.int64, device=index.device) for _ in range(index.ndim)]
 
 
-def _nonzero(meter: Meter, func: Any, args: Any, kwargs: Any) -> Any:
+def _nonzero(func: Any, args: Any, kwargs: Any) -> Any:
     (t,) = args
     return torch.empty((kept_of(t.numel()), t.ndim), dtype=torch.int64, device=t.device)
 
 
-def _bincount(meter: Meter, func: Any, args: Any, kwargs: Any) -> Any:
+def _bincount(func: Any, args: Any, kwargs: Any) -> Any:
     t, weights, length, *_ = (*args, None, 0)[: max(len(args), 3)]
     length = kwargs.get("minlength", length)
     dtype = torch.int64 if weights is None else torch.float64

@@ -18,7 +18,7 @@ from .._core.arguments import as_choice, as_int, as_real, check_size
 from .._core.array import Array, check_array
 from .._core.docstrings import filled_in
 from .._core.dtypes import COMPLEX, to_torch_dtype
-from .._core.layout import as_ints, normalize_axes, normalize_axis
+from .._core.layout import as_ints, normalize_axes, normalize_axis, resized
 from .._core.redistribute import redistribute
 from .._creation import Split, local_device, new_layout
 from .._data_type import astype
@@ -366,13 +366,15 @@ def _one(func: str, kind: Kind, x: Array, n: int | None, axis: int, norm: Norm) 
 
 def _several(func: str, x: Array, steps: list[Step]) -> Array:
     """Transform axis after axis; a real transform comes first, the inverse of one last."""
+    shape = x.shape
     for step in steps:
         as_choice(func, "norm", step.norm, _SWAPPED)
         if step.n < 1:
             raise ValueError(
                 f"{func}: the length along axis {step.axis} is {step.n}; expected at least 1"
             )
-        check_size(func, (x.size, step.n), x.comm.size if x.split is not None else 1)
+        shape = resized(shape, step.axis, step.n)
+        check_size(func, shape, x.comm.size if x.split is not None else 1)
     origin = x._layout
     pending = list(steps)
     while pending:

@@ -43,6 +43,7 @@ BYTES_DEPEND = {
     "pairs of integers": INDEXED,
     "a matrix of integers": INDEXED,
     "take": INDEXED,
+    "quantile": INDEXED,
     "take of rows": INDEXED,
     "setitem": INDEXED,
     "setitem by pairs": INDEXED,
