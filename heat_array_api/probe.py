@@ -7,6 +7,7 @@ Under ``mpirun`` with two ranks or more it measures messages too. Takes less tha
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,8 +26,7 @@ _WIDTH = 1024  # of the matrices
 
 
 def _best(step: Callable[[], object], comm: Communicator) -> float:
-    """Return the seconds of the fastest of the calls that a second has room for, on all ranks
-    alike.
+    """Return the seconds of the fastest call, of those that a second has room for, on any rank.
 
     All ranks make as many calls as the slowest one has time for.
     """
@@ -81,11 +81,14 @@ def main() -> None:
         return
     file = save(machine)
     messages = "measured" if comm.size > 1 else "assumed: start two ranks or more to measure them"
-    print(f"a product of matrices  {machine.flop_rate / 1e9:.3g} Gflop/s a rank")
-    print(f"a copy in memory       {machine.memory_bandwidth / 1e9:.3g} GB/s a rank")
-    print(f"a short message        {machine.latency * 1e6:.3g} us ({messages})")
-    print(f"a long message         {machine.bandwidth / 1e9:.3g} GB/s a rank ({messages})")
-    print(f"written to {file}")
+    lines = [
+        f"a product of matrices  {machine.flop_rate / 1e9:.3g} Gflop/s a rank",
+        f"a copy in memory       {machine.memory_bandwidth / 1e9:.3g} GB/s a rank",
+        f"a short message        {machine.latency * 1e6:.3g} us ({messages})",
+        f"a long message         {machine.bandwidth / 1e9:.3g} GB/s a rank ({messages})",
+        f"written to {file}",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

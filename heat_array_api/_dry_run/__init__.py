@@ -38,7 +38,7 @@ from .._errors import PlanError, shown
 from .._options import default_dtype
 from .machine import Machine, load
 from .meter import Meter
-from .plan import Plan, RankPlan
+from .plan import ARGUMENT, Plan, RankPlan
 
 __all__ = ["ShapeDtype", "dry_run"]
 
@@ -202,7 +202,7 @@ class _Job:
             with FakeTensorMode(allow_non_fake_inputs=True), one.meter:
                 if self.device == "cuda" and torch.version.cuda is None:
                     stack.enter_context(_NoTape())
-                with named(("dry_run", "an argument")):
+                with named(("dry_run", ARGUMENT)):
                     given = mapped(lambda value: self._given(value, comm), self.arguments)
                 self._call(given)
         events = [

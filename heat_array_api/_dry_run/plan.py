@@ -13,6 +13,9 @@ from .._core.arguments import as_int, as_real
 from .._errors import PlanError, shown
 from .machine import Machine
 
+ARGUMENT = "an argument"
+"""In place of the line, for what the arguments hold."""
+
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
@@ -241,7 +244,7 @@ class Plan:
             line, most = next(iter(self._largest.held.items()))
             raise PlanError(
                 f"check: {of} holds {size_text(needed)} of tensors at {self.peak_line}; the limit "
-                f"is {size_text(limit)}. {size_text(most * times)} of them were made at {line}"
+                f"is {size_text(limit)}. {size_text(most * times)} of them are {_made_at(line)}"
             )
 
     # ------------------------------------------------------------------ texts
@@ -316,7 +319,12 @@ class Plan:
 
 def _range(seconds: float) -> str:
     """Return a time to a factor of two either way: a model knows no more."""
-    return f"{seconds / 2:.1g} to {seconds * 2:.1g} s"
+    low, high = (float(f"{s:.1g}") for s in (seconds / 2, seconds * 2))
+    return f"{low:g} to {high:g} s"
+
+
+def _made_at(line: str) -> str:
+    return "the arguments" if line == ARGUMENT else f"made at {line}"
 
 
 def _html(table: Sequence[Sequence[str]]) -> str:

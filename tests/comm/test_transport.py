@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 from heat_array_api._comm import mpi as _mpi
 from heat_array_api._comm.communicator import Communicator, world
+from heat_array_api._comm.dry import Answers, DryTransport
 from heat_array_api._comm.mpi import MPITransport
 from heat_array_api._comm.table import TABLE, TENSOR_METHODS
 from heat_array_api._comm.trace import Trace, trace
@@ -63,6 +64,42 @@ def test_one_rank_without_mpi_is_one_rank_with_it(dtype):
             assert torch.equal(out, expected), name
         copy = carried(serial, name, t, args)
         assert copy.data_ptr() != t.data_ptr()
+
+
+@pytest.mark.parametrize("size", [2, 5])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_dry_transport_has_results_of_the_shapes_in_the_table(dtype, size):
+    for rank in range(size):
+        answers, messages = Answers(), []
+        answers.begin(rank)
+        dry = DryTransport(rank, size, 2, answers, messages)
+        for name, t, args in calls(rank, size, dtype):
+            out = carried(dry, name, t, args)
+            row, own = TABLE[name], tuple(t.shape)
+            assert tuple(out.shape) == row.result(dry, own, *args), name
+            assert out.dtype == dtype
+            facts = (dry, own, dtype, args)
+            last = messages[-1]
+            assert (last.collective, last.nbytes) == (name, row.nbytes(*facts)), name
+        assert dry.allgather_ints([rank, 3]) == [(rank, 3)] * size
+        assert dry.bcast_object("a", size - 1) == "a"
+        assert (dry.node_rank, dry.node_size) == (rank % 2, 2)
+        assert repr(Communicator(dry)) == f"<Communicator: rank {rank} of {size}, a dry run>"
+
+
+def test_ranks_of_a_dry_run_hear_what_others_said():
+    answers = Answers()
+    said = {0: 5, 1: 4, 8: 3}
+    for _ in range(2):
+        heard = []
+        for rank, n in said.items():
+            answers.begin(rank)
+            heard.append([n for (n,) in DryTransport(rank, 9, 9, answers, []).allgather_ints([n])])
+    assert heard == [[5, 4, 4, 4, 4, 4, 4, 4, 3]] * 3
+    assert answers.agree
+    answers.begin(1)
+    DryTransport(1, 9, 9, answers, []).allgather_ints([7])
+    assert not answers.agree
 
 
 def test_one_rank_without_mpi_has_the_same_bookkeeping():
@@ -131,7 +168,7 @@ def test_names_are_spelled_once():
     for name, row in TABLE.items():
         assert row.name == name
         assert callable(getattr(Communicator, row.method))
-        for kind in (MPITransport, SerialTransport):
+        for kind in (MPITransport, SerialTransport, DryTransport):
             assert callable(getattr(kind, name))
     rows = re.findall(r"^ {4}(\w+) {2,}\w", Trace.__doc__, flags=re.MULTILINE)
     assert [name for name in rows if name != "collective"] == list(TABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from heat_array_api._core.torch_internals import (
     make_fx,
     peek_interpreter_stack,
     storage_use_count,
+    tree_leaves,
     tree_map,
 )
 
@@ -118,6 +120,26 @@ def test_graphs():
 
 def test_tree_map():
     assert tree_map(lambda leaf: leaf + 1, (1, [2], {"a": 3})) == (2, [3], {"a": 4})
+
+
+def test_tree_leaves():
+    assert tree_leaves((1, [2], {"a": 3})) == [1, 2, 3]
+
+
+def test_storages_of_fake_tensors_live_as_long_as_their_tensors():
+    """By this a dry run measures memory."""
+    freed = []
+    with FakeTensorMode():
+        t = torch.empty(1000, 1000)
+        storage = t.untyped_storage()
+        assert storage.nbytes() == 4 * 10**6
+        weakref.finalize(storage, freed.append, True)
+        view = t[1:]
+        del t, storage
+        assert not freed
+        assert view.untyped_storage().nbytes() == 4 * 10**6
+        del view
+        assert freed
 
 
 def test_batch_normalisations_share_a_base():

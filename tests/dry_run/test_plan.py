@@ -39,8 +39,7 @@ def test_memory_is_that_of_the_live_arrays():
         y = x + 1.0
         z = y * 2.0
         del y
-        z = z - x
-        return z
+        return z - x
 
     plan = xp.dry_run(f, X, ranks=RANKS)
     assert plan.peak_bytes == 3 * (SHARD + 8)  # x, y and z
@@ -342,8 +341,8 @@ def test_descriptions():
 
 
 def states():
-    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  #
-    noqa: NPY002
+    legacy = np.random.get_state()
+    return random.getstate(), legacy[1].tolist(), torch.get_rng_state().tolist()
 
 
 def test_the_job_stays_as_it_is():

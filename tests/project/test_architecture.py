@@ -34,7 +34,7 @@ ORDER = (
     "_einsum _quantile io linalg special",
     "_dry_run _ufuncs fft",
     "heat_array_api",
-    "demo ml",
+    "demo ml probe",
 )
 """Folders and chapters, from the ground up; each imports only from lines above its own."""
 
@@ -61,6 +61,7 @@ PUBLIC = (
     "ml.decomposition",
     "ml.linear_model",
     "ml.neighbors",
+    "probe",
     "random",
     "special",
 )

@@ -55,6 +55,14 @@ def test_adam():
     assert found["loss"] == pytest.approx(0.01, rel=0.1)
 
 
+def test_will_it_fit():
+    found = run("will_it_fit", ranks=64, memory="6 TB")
+    (plan, verdict), (better, fits) = found.values()
+    assert "a node of 64 ranks holds" in verdict
+    assert fits == "it fits"
+    assert better.peak_bytes < 0.6 * plan.peak_bytes
+
+
 def test_torch_module():
     found = run("torch_module", n=1_000, steps=100)
     assert 800 < found["rows"] < 920
