@@ -91,5 +91,9 @@ def main() -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 if __name__ == "__main__":
     main()

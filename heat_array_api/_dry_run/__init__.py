@@ -42,6 +42,9 @@ from .plan import ARGUMENT, Plan, RankPlan
 
 __all__ = ["ShapeDtype", "dry_run"]
 
+_MOST_RANKS = 1 << 20
+"""Layouts list the lengths of all shards."""
+
 _ROUNDS = 3
 """How often the ranks are run at most, until each was told what the others say."""
 
@@ -137,11 +140,13 @@ def dry_run(
     ...     return x.T @ x / x.shape[0]
     >>> plan = xp.dry_run(covariance, xp.ShapeDtype((10**9, 10), split=0), ranks=1000)
     >>> [(m.operation, m.collective, m.bytes) for m in plan.messages]
-    [('matmul', 'allreduce', 800), ('mean', 'allreduce', 80)]
+    [('__matmul__', 'allreduce', 800), ('mean', 'allreduce', 80)]
     >>> plan.check(memory="1 GB")
     """
     as_callable("dry_run", "f", f)
     ranks = as_int("dry_run", "ranks", ranks, least=1)
+    if ranks > _MOST_RANKS:
+        raise ValueError(f"dry_run: ranks is {ranks}; expected at most {_MOST_RANKS}")
     node = None if node is None else as_int("dry_run", "node", node, least=1)
     kind = device_kind("dry_run", device)
     share = as_real("dry_run", "selectivity", selectivity)

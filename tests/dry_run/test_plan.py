@@ -308,6 +308,7 @@ def test_texts():
     [
         (TypeError, "ranks is 'many'", {"ranks": "many"}),
         (ValueError, "ranks is 0", {"ranks": 0}),
+        (ValueError, "ranks is 1000000000", {"ranks": 10**9}),
         (ValueError, "node is 0", {"ranks": 2, "node": 0}),
         (ValueError, "rank is 2", {"ranks": 2, "rank": 2}),
         (ValueError, "selectivity is 2.0", {"ranks": 2, "selectivity": 2}),

@@ -286,8 +286,8 @@ def test_all_is_what_there_is():
     assert len(xp.__all__) == len(set(xp.__all__))
     assert [name for name in xp.__all__ if not hasattr(xp, name)] == []
     public = {name for name in vars(xp) if not name.startswith("_")}
-    # The demo and the estimators become attributes once something imports them.
-    assert public - {"annotations", "demo", "ml"} <= set(xp.__all__)
+    # The demo, the estimators and the probe become attributes once something imports them.
+    assert public - {"annotations", "demo", "ml", "probe"} <= set(xp.__all__)
     star: dict[str, object] = {}
     exec("from heat_array_api import *", star)
     assert set(xp.__all__) <= set(star)

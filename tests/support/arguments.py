@@ -161,6 +161,7 @@ BY_NAME: dict[str, Callable[[], Any]] = {
 # Where a function takes something else by the same name.
 OF_FUNCTION: dict[str, dict[str, Callable[[], Any]]] = {
     "compile": {"f": lambda: _square_sum},
+    "dry_run": {"f": lambda: _square_sum, "arguments": lambda: (_square(),), "ranks": lambda: 3},
     "squeeze": {"x": lambda: xp.ones((1, 4), split=1)},
     "take": {"indices": lambda: xp.asarray([1, 0]), "axis": lambda: 0},
     "einsum": {},
