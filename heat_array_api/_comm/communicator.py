@@ -23,11 +23,13 @@ import torch
 from torch import Tensor
 
 from .._caching import clear_caches
-from .._errors import shown
+from .._errors import CommunicatorMismatchError, shown
 from . import trace as _trace
+from .assumptions import assumed
 from .attribution import caller
 from .buffers import REDUCTIONS, fresh, identity, no_reduction
 from .debug import DEBUG, Call, Checker
+from .dry import DryTransport
 from .job import forked, loaded_mpi, start
 from .recording import captures
 from .table import TABLE, Collective
@@ -434,6 +436,10 @@ class Communicator:
         if captures:
             recording: Transport = captures[-1].transport(self)
             return recording
+        if assumed() and not isinstance(self.transport, (DryTransport, _Closed)):
+            raise CommunicatorMismatchError(
+                f"dry_run: an array of {self!r} is used inside; pass it as an argument"
+            )
         return self.transport
 
     def _observed(self, name: str, t: Tensor, *args: Any) -> Tensor:
@@ -489,6 +495,7 @@ class _Closed:
 def close(comm: Communicator, reason: str) -> None:
     """Let a communicator of a dry run carry nothing any more; its arrays say why."""
     comm.transport = _Closed(reason)
+    clear_caches()
 
 
 _FREED: Any = _Closed("the communicator has been freed; its arrays can send nothing any more")

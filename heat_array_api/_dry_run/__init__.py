@@ -189,7 +189,8 @@ class _Job:
         for _ in range(_ROUNDS):
             plans = [self._run_one(rank) for rank in chosen]
             if self.answers.agree:
-                break
+                return plans
+        plans[0].assumptions.append(f"what ranks heard of each other in the last of {_ROUNDS} runs")
         return plans
 
     def _run_one(self, rank: int) -> RankPlan:

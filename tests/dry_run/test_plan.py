@@ -381,6 +381,24 @@ def test_arrays_of_the_job_are_refused_inside():
     x = xp.ones(8, split=0)
     with pytest.raises(xp.CommunicatorMismatchError):
         xp.dry_run(lambda: x + xp.ones(8, split=0), ranks=RANKS)
+    if x.comm.size > 1:
+        for f in (lambda: xp.sum(x), lambda: np.asarray(x), lambda: x[x > 0]):
+            with pytest.raises(xp.CommunicatorMismatchError, match="pass it as an argument"):
+                xp.dry_run(f, ranks=RANKS)
+    assert int(xp.sum(x)) == 8
+
+
+def test_what_never_settles_is_said():
+    """Each run makes another selection: what the ranks heard of it is old."""
+    runs = []
+
+    def f():
+        runs.append(None)
+        xp.world().allgather_ints((len(runs),))
+
+    plan = xp.dry_run(f, ranks=5)
+    assert len(runs) == 3 * 4
+    assert any("in the last of 3 runs" in text for text in plan.assumptions)
 
 
 # ---------------------------------------------------------------------- the machine
