@@ -97,8 +97,8 @@ class Carried:
     collective : str
     nbytes, result : int
         What this rank sends and gets, as traces count.
-    partners : int
-        How many ranks it exchanges a message with, at most.
+    partners : int or None
+        How many ranks this one exchanges a message with; None where all take part in each round.
     size : int
         The ranks of the communicator.
     """
@@ -106,7 +106,7 @@ class Carried:
     collective: str
     nbytes: int
     result: int
-    partners: int
+    partners: int | None
     size: int
 
 
@@ -139,13 +139,15 @@ class DryTransport(Transport):
         shape = collective.result(self, own, *args)
         sent = dense(t)  # what MPI reads: a copy if the tensor is not contiguous
         facts = (self, own, t.dtype, args)
-        goes, comes = collective.routes(own, *args)
-        partners = {r for way in (goes, comes) for r, n in way.items() if n and r != self.rank}
+        partners = None
+        if collective.has_routes:
+            ways = collective.routes(own, *args)
+            partners = len({r for way in ways for r, n in way.items() if n and r != self.rank})
         self._note(
             collective.name,
             collective.nbytes(*facts),
             collective.result_nbytes(*facts),
-            len(partners),
+            partners,
         )
         if collective.name == "bcast" and self.rank != args[0]:
             return sent  # memory that the message fills
@@ -153,7 +155,9 @@ class DryTransport(Transport):
         del sent  # it was needed so long
         return result
 
-    def _note(self, name: str, nbytes: int = 0, result: int = 0, partners: int = 0) -> None:
+    def _note(
+        self, name: str, nbytes: int = 0, result: int = 0, partners: int | None = None
+    ) -> None:
         self.carried.append(Carried(name, nbytes, result, partners, self.size))
 
     def _gathered(self, value: Any, root: int | None = None) -> list[Any]:

@@ -83,6 +83,11 @@ class Collective:
     routes: Callable[..., Routes] = _no_routes
     reduces: bool = False
 
+    @property
+    def has_routes(self) -> bool:
+        """Whether each pair of ranks exchanges something else: what, the arguments tell."""
+        return self.routes is not _no_routes
+
     def _itemsize(self, dtype: torch.dtype, args: Sequence[Any]) -> int:
         return (REDUCTIONS[args[-1], dtype][1] if self.reduces else dtype).itemsize
 

@@ -43,12 +43,10 @@ class Machine:
         """Return the seconds of a message, without waiting: of its rounds, and of its bytes."""
         if sent.size == 1:
             return 0.0
-        rounds: float = math.ceil(math.log2(sent.size))
+        rounds = math.ceil(math.log2(sent.size)) if sent.partners is None else sent.partners
         nbytes = max(sent.nbytes, sent.result)
         if sent.collective == "allreduce":
             nbytes *= 2  # a reduce-scatter, and an allgather
-        elif sent.collective in ("alltoall", "sendrecv"):
-            rounds = sent.partners
         return rounds * self.latency + nbytes / self.bandwidth
 
     def work(self, flops: float, traffic: float) -> float:

@@ -93,6 +93,14 @@ def test_seconds_are_the_models():
     assert plan.seconds == pytest.approx(message + 2 * SHARD / m.memory_bandwidth, rel=1e-3)
 
 
+def test_an_exchange_with_neighbours_takes_a_round_for_each():
+    shifted = xp.dry_run(lambda x: xp.roll(x, 1), xp.ShapeDtype((80,), split=0), ranks=8)
+    (event,) = shifted.events
+    m = shifted.machine
+    assert event.bytes == 8
+    assert event.seconds == pytest.approx(2 * m.latency + 8 / m.bandwidth)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5, 64])
 def test_any_number_of_ranks(ranks):
     def f():
