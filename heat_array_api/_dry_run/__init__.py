@@ -111,8 +111,8 @@ def dry_run(
     node : int, optional
         How many of them share a node, for the memory of a node.
     device : Device or str, optional
-        Where the arguments are stored, "cpu" or "cuda". No GPU is needed; to differentiate, a
-        torch that was built with CUDA is.
+        Where the arguments are stored, "cpu" or "cuda". No GPU is needed; for indexing and
+        derivatives, a torch that was built with CUDA is.
     selectivity : float, optional
         The share of elements that a mask selects, and that are distinct in `unique`.
     rank : int, optional
@@ -226,13 +226,13 @@ class _Job:
             self.f(*given)
         except PlanError:
             raise
-        except _NEEDS_VALUES as error:
-            if type(error) is RuntimeError and not any(text in str(error) for text in _OUTSIDE):
+        except Exception as error:
+            reason = _reason(error)
+            if reason is None:
                 raise
             text = str(error).partition("\n")[0]
             raise PlanError(
-                f"dry_run: what happens at {raised_at(error)} depends on values, of which arrays "
-                f"have none here ({text})"
+                f"dry_run: what happens at {raised_at(error)} {reason} ({text})"
             ) from error
 
     def _given(self, value: Any, comm: Communicator) -> Any:
@@ -248,15 +248,24 @@ class _Job:
         return x.requires_grad_() if getattr(value, "requires_grad", False) else x
 
 
-_NEEDS_VALUES = (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    UnsupportedOperatorException,
-    RuntimeError,
-)
-
+# What torch says when code asks for the memory of a fake tensor; and what it cannot do with those
+# of a device that it was not built for (indexing, above all).
 _OUTSIDE = (".numpy() is not supported", "data pointer", "tolist() is not supported")
-"""What torch says when code asks for the memory of a fake tensor."""
+_NOT_LINKED = "not linked with support for cuda"
+
+
+def _reason(error: Exception) -> str | None:
+    """Return why an error comes of the dry run; None if it is the function's own."""
+    text = str(error)
+    if _NOT_LINKED in text:
+        return "needs a torch that was built with CUDA (no GPU): use one, or device='cpu'"
+    if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)) or any(
+        said in text for said in _OUTSIDE
+    ):
+        return "depends on values, of which arrays have none here"
+    if isinstance(error, UnsupportedOperatorException):
+        return "has no rule for shapes without values in torch"
+    return None
 
 
 class _Rank:

@@ -161,6 +161,13 @@ def test_tensors_on_a_device_that_is_not_there():
     if torch.version.cuda is None:
         with pytest.raises(xp.PlanError, match="differentiates on device 'cuda'"):
             xp.dry_run(xp.autograd.grad(xp.sum), X, ranks=2, device="cuda")
+        with pytest.raises(xp.PlanError, match="needs a torch that was built with CUDA"):
+            xp.dry_run(lambda x: x[0], X, ranks=1, device="cuda")
+
+
+def test_mixed_devices_are_found():
+    with pytest.raises(RuntimeError, match="same device"):
+        xp.dry_run(lambda x: x + xp.ones(N), X, ranks=2, device="cuda")
 
 
 def test_the_longest_transforms_are_not_refused():
