@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .assumptions import assumed
@@ -113,26 +112,38 @@ class Carried:
 class DryTransport(Transport):
     """One of any number of ranks, without the others.
 
+    What comes by messages is zeros; with fake tensors not even those.
+
     Parameters
     ----------
     rank, size : int
         This rank, and how many there are.
-    node_size : int
-        How many ranks a node has.
-    answers : Answers
-        What the representatives have said.
-    carried : list of Carried
+    node_size : int, optional
+        How many ranks a node has; by default all.
+    answers : Answers, optional
+        What the representatives have said; by default all say what this rank does.
+    carried : list of Carried, optional
         Gets the messages.
     """
 
     note = "a dry run"
 
     def __init__(
-        self, rank: int, size: int, node_size: int, answers: Answers, carried: list[Carried]
+        self,
+        rank: int,
+        size: int,
+        node_size: int | None = None,
+        answers: Answers | None = None,
+        carried: list[Carried] | None = None,
     ) -> None:
         self.rank, self.size = rank, size
-        self.node_rank, self.node_size = rank % node_size, node_size
-        self.answers, self.carried = answers, carried
+        self.node_size = node_size or size
+        self.node_rank = rank % self.node_size
+        self.carried = [] if carried is None else carried
+        if answers is None:
+            answers = Answers()
+            answers.begin(rank)
+        self.answers = answers
 
     def carry(self, collective: Collective, t: Tensor, *args: Any) -> Tensor:
         own = tuple(t.shape)
@@ -142,7 +153,9 @@ class DryTransport(Transport):
         partners = None
         if collective.has_routes:
             ways = collective.routes(own, *args)
-            partners = len({r for way in ways for r, n in way.items() if n and r != self.rank})
+            partners = len(
+                {r for way in ways for r, n in dict(way).items() if n and r != self.rank}
+            )
         self._note(
             collective.name,
             collective.nbytes(*facts),
@@ -150,8 +163,8 @@ class DryTransport(Transport):
             partners,
         )
         if collective.name == "bcast" and self.rank != args[0]:
-            return sent  # memory that the message fills
-        result = torch.empty(shape, dtype=t.dtype, device=t.device)
+            return sent.zero_()  # memory that the message fills
+        result = t.new_zeros(shape)
         del sent  # it was needed so long
         return result
 
@@ -188,9 +201,7 @@ class DryTransport(Transport):
         members = sorted((k, r) for r, (c, k) in enumerate(everyone) if c == color)
         ranks = [r for _, r in members]
         place = ranks.index(self.rank)
-        return DryTransport(
-            place, len(ranks), self.node_size, Answers({place: []}, {place: []}), self.carried
-        )
+        return DryTransport(place, len(ranks), self.node_size, carried=self.carried)
 
     def duplicate(self) -> DryTransport:
         return DryTransport(self.rank, self.size, self.node_size, self.answers, self.carried)

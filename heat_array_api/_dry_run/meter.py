@@ -104,9 +104,25 @@ _WITHOUT_WORK = frozenset(
 )
 
 
+# What moves or sets elements, and computes none.
+_MOVES = frozenset(
+    getattr(aten, name)
+    for name in (
+        "_to_copy", "arange", "as_strided", "cat", "clone", "constant_pad_nd", "copy", "copy_",
+        "fill", "fill_", "flip", "full", "full_like", "gather", "index", "index_copy",
+        "index_copy_", "index_put", "index_put_", "index_select", "masked_fill", "masked_fill_",
+        "new_full", "new_ones", "new_zeros", "ones", "ones_like", "repeat", "repeat_interleave",
+        "roll", "scatter", "slice_backward", "split_with_sizes_copy", "stack", "tril", "triu",
+        "where", "zero_", "zeros", "zeros_like",
+    )
+)  # fmt: skip
+
+
 def _flops(packet: Any, args: Any, kwargs: Any, result: Any, made: list[Tensor]) -> int:
     if packet in flop_registry:
         return int(flop_registry[packet](*args, **kwargs, out_val=result))
+    if packet in _MOVES:
+        return 0
     if packet in _LEADING_TERMS:
         return int(_LEADING_TERMS[packet](args[0]))
     return sum(t.numel() for t in made if t.is_floating_point() or t.is_complex())
