@@ -36,8 +36,8 @@ def line_of(function, offset=1):
 
 def test_memory_is_that_of_the_live_arrays():
     def f(x):
-        y = x + 1.0
-        z = y * 2.0
+        y = x + x
+        z = y * x
         del y
         return z - x
 
@@ -51,7 +51,7 @@ def test_memory_is_that_of_the_live_arrays():
     }  # fmt: skip
 
 
-def test_views_take_no_memory_and_writes_copy_once():
+def test_views_take_no_memory():
     def f(x):
         y = x[10:]
         return xp.reshape(y, (-1, 1))
