@@ -106,6 +106,7 @@ state-machine: $(STAMP)
 bench: $(STAMP)
 	$(MPIRUN) -n 1 $(PY) benchmarks/overhead.py
 	$(MPIRUN) -n 2 $(PY) benchmarks/overhead.py
+	$(PY) benchmarks/scaling.py
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) benchmarks/workloads.py
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) benchmarks/files.py
 

@@ -489,7 +489,7 @@ def meshgrid(*arrays: Array, indexing: str = "xy") -> tuple[Array, ...]:
     lead = next((i for i, x in enumerate(arrays) if x.split is not None), None)
     layout = Layout.replicated(shape, comm)
     if lead is not None:
-        layout = Layout.of(shape, order.index(lead), arrays[lead]._layout.counts, comm)
+        layout = Layout.of(shape, order.index(lead), arrays[lead]._layout.division, comm)
     grids = []
     for i, x in enumerate(arrays):
         line = x._local if i == lead or x.split is None else x.full_tensor()

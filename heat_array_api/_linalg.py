@@ -384,7 +384,7 @@ def _merged(x: Array, groups: tuple[Shape, ...]) -> Array:
         at = next(i for i, group in enumerate(groups) if layout.split in group)
         assert groups[at][0] == layout.split
         inner = math.prod(layout.shape[i] for i in groups[at][1:])
-        merged = Layout.of(shape, at, tuple(n * inner for n in layout.counts), layout.comm)
+        merged = Layout.of(shape, at, layout.scaled(inner), layout.comm)
     return Array(local.reshape(merged.local_shape), merged)
 
 

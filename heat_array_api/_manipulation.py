@@ -5,15 +5,15 @@ The standard's chapter "Manipulation Functions", without the functions that chan
 
 Where only axes move, the split follows its axis, the result is a view of the shards, and
 nothing is sent. Functions that move rows (slices along an axis) work locally off the split axis;
-along it, one all-to-all sends the rows that change rank (`_core.fetch`).
+along it, one exchange sends the rows that change rank (`_core.fetch`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
-from typing import Any, Final
+from itertools import accumulate
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,22 +21,24 @@ from torch import Tensor
 
 from ._caching import cached
 from ._comm.assumptions import assumed, truth
+from ._comm.division import Division, Integers
 from ._comm.recording import breaks
 from ._core.arguments import as_int, check_size
 from ._core.array import Array, check_array, common_communicator
-from ._core.collectives import counts_of, shard
+from ._core.collectives import gather, numbers_of, shard
 from ._core.docstrings import SHARED, filled_in
 from ._core.dtypes import INTEGER, on_bits, promote
 from ._core.fetch import (
     Fetch,
-    Interval,
+    Request,
     Segment,
     arrange,
+    divided_rows,
     fetch_intervals,
     join,
     plan_fetch,
 )
-from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis, overlap, resized
+from ._core.layout import Layout, Shape, as_ints, normalize_axes, normalize_axis, resized
 from ._core.lift import as_operands, cast
 from ._core.redistribute import move
 from ._core.views import linked, permuted
@@ -283,8 +285,9 @@ def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
     Array
         Replicated if all arrays are. Otherwise split as the largest split array (in bytes; the
         first on a tie): evenly if that is along `axis`, else with that array's counts. One
-        all-to-all for all arrays together sends the rows that change rank, if there are any;
-        replicated arrays are sliced locally.
+        exchange for all arrays together sends the rows that change rank, if there are any;
+        replicated arrays are sliced locally. An array that is split along another axis than the
+        result comes by an all-to-all of its own.
 
     {raises}
     ValueError
@@ -327,24 +330,40 @@ def _concat(operands: Sequence[Array], axis: int) -> Array:
         dtype = promote(dtype, x._local.dtype)
     tensors = [cast(x._local, dtype) for x in operands]
     layouts = tuple(x._layout for x in operands)
-    sources, plan, result = _plan_concat(layouts, tuple(x.itemsize for x in operands), axis)
-    if plan is not None:
-        # Replicated operands are sliced: each rank holds what it needs of them.
+    plan = _plan_concat(layouts, tuple(x.itemsize for x in operands), axis)
+    if plan.fetch is not None:
         tensors = [
-            shard(t, source) if layout.split is None else t
-            for t, layout, source in zip(tensors, layouts, sources, strict=True)
+            move(t, layout, source)
+            for t, layout, source in zip(tensors, layouts, plan.sources, strict=True)
         ]
-        tensors = fetch_intervals(tensors, plan)
-    return Array(torch.cat(tensors, dim=axis), result)
+        tensors = fetch_intervals(tensors, plan.fetch)
+    return Array(torch.cat(tensors, dim=plan.axis), plan.result)
+
+
+class _ConcatPlan(NamedTuple):
+    """How operands are joined, made once for their layouts.
+
+    Attributes
+    ----------
+    axis : int
+        Along which they are joined, counted from the front.
+    result : Layout
+    sources : tuple of Layout
+        Of the operands before the fetch. All are split along the axis of the result: a replicated
+        operand is cut, and one that is split along another axis moved, to where it is needed.
+    fetch : Fetch or None
+        None if the shards can be joined as they are.
+    """
+
+    axis: int
+    result: Layout
+    sources: tuple[Layout, ...] = ()
+    fetch: Fetch | None = None
 
 
 @cached
-def _plan_concat(
-    layouts: tuple[Layout, ...], itemsizes: Shape, axis: int
-) -> tuple[tuple[Layout, ...], Fetch | None, Layout]:
-    """Return the operands' layouts, what each rank fetches of them, and the result's layout."""
+def _plan_concat(layouts: tuple[Layout, ...], itemsizes: Shape, axis: int) -> _ConcatPlan:
     axis = _common_axis(layouts, axis)
-    comm = layouts[0].comm
     ends = [*accumulate((layout.shape[axis] for layout in layouts), initial=0)]
     leader = max(
         (i for i, layout in enumerate(layouts) if layout.split is not None),
@@ -352,29 +371,30 @@ def _plan_concat(
         default=None,
     )
     if leader is None:
-        return layouts, None, layouts[0].with_length(axis, ends[-1])
+        return _ConcatPlan(axis, layouts[0].with_length(axis, ends[-1]))
     result = layouts[leader].with_length(axis, ends[-1])
-    split = result.split
+    split, division = result.split, result.division
     assert split is not None
-    if split != axis and all(
-        (layout.split, layout.counts) == (split, result.counts) for layout in layouts
-    ):
-        return layouts, None, result
-    requested: list[list[Interval]] = [[] for _ in range(comm.size)]
-    sources = []
-    for k, layout in enumerate(layouts):
-        # Each operand has some rows of the result if it is split along `axis`, else all rows.
-        start, end = (ends[k], ends[k + 1]) if split == axis else (0, result.shape[split])
-        spans = [overlap(start, end, a, b) for a, b in pairwise(result.offsets)]
-        for mine, (a, b) in zip(requested, spans, strict=True):
-            # Off `axis` even an empty interval counts: it has the operand's length along `axis`.
-            if a < b or split != axis or not mine:
-                mine.append(Interval(k, a - start, b - start))
-        here = tuple(b - a for a, b in spans)
-        sources.append(
-            Layout.of(layout.shape, split, here, comm) if layout.split is None else layout
+    assert division is not None
+    if split != axis:
+        rows = Segment(0, division.total)
+        sources = tuple(_here(layout, split, division) for layout in layouts)
+        if all(layout.division == division for layout in layouts) and sources == layouts:
+            return _ConcatPlan(axis, result)
+        requests = [divided_rows((rows._replace(source=k),), division) for k in range(len(layouts))]
+    else:
+        sources = tuple(
+            _here(layout, split, Division(np.clip(division.offsets, begin, end) - begin))
+            for layout, begin, end in zip(layouts, ends, ends[1:], strict=False)
         )
-    return tuple(sources), plan_fetch(sources, split, requested), result
+        runs = tuple(Segment(0, x.shape[axis], 1, k) for k, x in enumerate(layouts))
+        requests = [divided_rows(runs, division)]
+    return _ConcatPlan(axis, result, sources, plan_fetch(sources, requests))
+
+
+def _here(layout: Layout, split: int, rows: Division) -> Layout:
+    """Return the layout itself if it is split along `split`, else one that is so by `rows`."""
+    return layout if layout.split == split else Layout.of(layout.shape, split, rows, layout.comm)
 
 
 def _common_axis(layouts: Sequence[Layout], axis: int) -> int:
@@ -407,7 +427,7 @@ def stack(arrays: Sequence[Array], /, axis: int = 0) -> Array:
     Array
         Replicated if all arrays are. Otherwise with the split (following its axis) and the counts
         of the largest split array (in bytes; the first on a tie). Sends nothing if all split
-        arrays have that layout; otherwise one all-to-all for all arrays together.
+        arrays have that layout; otherwise the messages of `concat`.
 
     {raises}
     ValueError
@@ -537,7 +557,7 @@ def roll(
     -------
     Array
         With the layout of `x`. Sends nothing if the split axis is not shifted; otherwise one
-        all-to-all of the rows that change rank. Without `axis` also the messages of two
+        exchange of the rows that change rank. Without `axis` also the messages of two
         `reshape`, and the split may differ if `x` is not split along its first axis.
 
     {raises}
@@ -638,8 +658,8 @@ def repeat(x: Array, repeats: int | Array | Sequence[int], /, *, axis: int | Non
 @breaks
 def _repeat_unevenly(x: Array, per_row: Array, axis: int) -> Array:
     layout = x._layout
-    numbers, counts = _local_repeats(per_row, layout, axis)
-    result = layout.with_length(axis, sum(counts), counts)
+    numbers, rows = _local_repeats(per_row, layout, axis)
+    result = layout.with_length(axis, rows.total, rows)
     size = result.local_shape[axis]
     t = on_bits(torch.repeat_interleave, x._local, repeats=numbers, dim=axis, output_size=size)
     return Array(t, result)
@@ -649,10 +669,10 @@ def _repeat_all(x: Array, n: int, axis: int) -> Array:
     if n < 0:
         raise ValueError(f"repeat: repeats is {n}; expected 0 or more")
     layout = x._layout
-    check_size("repeat", (*layout.shape, n), layout.comm.size if layout.counts else 1)
-    counts = tuple(n * count for count in layout.counts)
+    ranks = 1 if layout.split is None else layout.comm.size
+    check_size("repeat", (*layout.shape, n), ranks)
     t = on_bits(torch.repeat_interleave, x._local, repeats=n, dim=axis)
-    return Array(t, layout.with_length(axis, n * layout.shape[axis], counts))
+    return Array(t, layout.with_length(axis, n * layout.shape[axis], layout.scaled(n)))
 
 
 def _repeats(x: Array, repeats: Any) -> int | Array:
@@ -673,32 +693,44 @@ def _repeats(x: Array, repeats: Any) -> int | Array:
     return int(repeats.item()) if repeats.size == 1 and repeats.ndim <= 1 else repeats
 
 
-def _local_repeats(repeats: Array, layout: Layout, axis: int) -> tuple[Tensor, Shape]:
+def _local_repeats(repeats: Array, layout: Layout, axis: int) -> tuple[Tensor, Division]:
     """Return the repeats of this rank's rows, and how many rows each rank then has."""
     comm = layout.comm
     target = (
-        Layout.of(repeats.shape, 0, layout.counts, comm)
+        Layout.of(repeats.shape, 0, layout.division, comm)
         if layout.split == axis
         else Layout.replicated(repeats.shape, comm)
     )
     numbers = repeats._local.to(torch.int64)
     if repeats._layout.split is None:
-        negative = truth((numbers < 0).any(), False, "")
-        parts = [numbers[a:b] for a, b in pairwise(target.offsets)] or [numbers]
-        counts = tuple(map(_total, parts))
-        numbers = parts[comm.rank] if target.split is not None else numbers
+        rows = _rows_of_repeats(numbers, target)
+        numbers = shard(numbers, target)
     else:
         numbers = move(numbers, repeats._layout, target)
         total = -1 if truth((numbers < 0).any(), False, "") else _total(numbers)
-        counts = counts_of(total, comm) if target.split is not None else (total,)
-        negative = min(counts) < 0
-    if negative:
+        rows = numbers_of(total, comm) if target.split is not None else np.asarray([total])
+    if (rows < 0).any():
         raise ValueError("repeat: repeats has negative elements; expected 0 or more")
-    return numbers, counts
+    return numbers, Division.of(rows)
+
+
+def _rows_of_repeats(repeats: Tensor, target: Layout) -> Integers:
+    """Return how many rows each rank gets by replicated repeats; a negative one if one is so."""
+    if assumed(_ONCE):
+        return np.asarray([len(repeats)]) if target.division is None else target.division.lengths
+    lengths = repeats.cpu().numpy()
+    before = np.concatenate([[0], np.cumsum(lengths)])
+    bounds = [0, len(lengths)] if target.division is None else target.division.offsets
+    rows: Integers = np.diff(before[bounds])
+    rows[-1] = -1 if (lengths < 0).any() else rows[-1]
+    return rows
+
+
+_ONCE = "repeat: every element is repeated once, where repeats is an array"
 
 
 def _total(repeats: Tensor) -> int:
-    if assumed("repeat: every element is repeated once, where repeats is an array"):
+    if assumed(_ONCE):
         return len(repeats)
     return int(repeats.sum())
 
@@ -718,7 +750,8 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     -------
     Array
         Split as `x`. Sends nothing if there is one copy along the split axis; otherwise the
-        result is split evenly, by one all-to-all that sends each rank every row that it needs once.
+        result is split evenly, by one exchange that sends each rank every row that it needs once
+        (one allgather of `x` if all ranks need all rows).
 
     Raises
     ------
@@ -740,7 +773,7 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
     copies = (1,) * (layout.ndim - len(copies)) + copies
     shape = (1,) * lead + layout.shape
     result_shape = tuple(n * k for n, k in zip(shape, copies, strict=True))
-    check_size("tile", result_shape, layout.comm.size if layout.counts else 1)
+    check_size("tile", result_shape, 1 if layout.split is None else layout.comm.size)
     t = x._local
     if layout.split is None:
         result = Layout.replicated(result_shape, layout.comm)
@@ -755,29 +788,30 @@ def tile(x: Array, repetitions: Sequence[int], /) -> Array:
 
 def _tile_rows(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     """Return this rank's rows of the copies laid one after another along the split axis."""
-    axis = layout.split
+    axis, division = layout.split, result.division
     assert axis is not None
+    assert division is not None
     n = layout.shape[axis]
-    rows = join(fetch_intervals([t], _plan_tile(layout, result.offsets)), axis)
-    if n == 0 or result.count < n:
+    if n == 0:
+        return t
+    if int(division.lengths.min()) >= n:
+        rows = gather(t, layout, varying=True)
+    else:
+        rows = join(fetch_intervals([t], _plan_tile(layout, division)), axis)
+    if result.count < n:
         return rows
-    index = torch.arange(result.start, result.start + result.count, device=t.device) % n
+    index = torch.arange(result.start, result.end, device=t.device) % n
     return on_bits(torch.index_select, rows, dim=axis, index=index)
 
 
 @cached
-def _plan_tile(layout: Layout, offsets: Shape) -> Fetch:
+def _plan_tile(layout: Layout, result: Division) -> Fetch:
     """Plan which rows every rank needs, each once."""
-    axis = layout.split
-    assert axis is not None
-    n = layout.shape[axis]
-    requested = []
-    for begin, end in pairwise(offsets):
-        first, length = begin % n if n else 0, end - begin
-        if length >= n:
-            requested.append([Interval(0, 0, n)])
-        elif first + length <= n:
-            requested.append([Interval(0, first, first + length)])
-        else:
-            requested.append([Interval(0, first, n), Interval(0, 0, first + length - n)])
-    return plan_fetch([layout], axis, requested)
+    assert layout.division is not None
+    n = layout.division.total
+    begins, ends = result.offsets[:-1].copy(), result.offsets[1:].copy()
+    needs_all = ends - begins >= n
+    begins[needs_all] -= begins[needs_all] % n
+    ends[needs_all] = begins[needs_all] + n
+    copies = (Segment(0, n),) * max(result.total // n, 1)
+    return plan_fetch([layout], [Request(copies, begins, ends)])

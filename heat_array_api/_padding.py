@@ -1,7 +1,7 @@
 """`pad`, as NumPy's: rows added at the ends of axes.
 
 Constant rows are joined to the array (`_manipulation.concat`). Other rows repeat runs of the
-array's rows; one all-to-all sends those that change rank.
+array's rows; one exchange sends those that change rank.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: An
     -------
     Array
         Split as `x`. Sends nothing if the split axis does not grow; otherwise the result is split
-        evenly, by one all-to-all of the rows that change rank.
+        evenly, by one exchange of the rows that change rank.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: An
     widths = _widths(pad_width, x.ndim)
     as_choice("pad", "mode", mode, _MODES)
     padded = [n + sum(pair) for n, pair in zip(x.shape, widths, strict=True)]
-    check_size("pad", padded, x._layout.comm.size if x._layout.counts else 1)
+    check_size("pad", padded, x._layout.comm.size if x.split is not None else 1)
     values = _per_end("constant_values", constant_values, x.ndim) if mode == "constant" else None
     for axis, (before, after) in enumerate(widths):
         if not before and not after:
@@ -142,7 +142,7 @@ def _runs_of_rows(n: int, before: int, after: int, mode: str) -> tuple[Segment, 
     position = -(-before // period) * -period
     runs = []
     while position < n + after:
-        for start, length, step in turns:
+        for start, length, step, _ in turns:
             low = max(position, -before)
             high = min(position + length, n + after)
             if high > low:

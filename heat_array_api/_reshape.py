@@ -22,12 +22,13 @@ import torch
 from torch import Tensor
 
 from ._caching import cached
-from ._comm.communicator import Communicator
+from ._comm.division import Division
 from ._core.arguments import as_flag
 from ._core.array import Array, check_array, common_communicator
-from ._core.collectives import all_to_all, counts_of, shard
-from ._core.layout import Layout, Shape, as_ints, as_shape, balanced_counts, overlap
+from ._core.collectives import numbers_of, shard
+from ._core.layout import Layout, Shape, as_ints, as_shape
 from ._core.lift import broadcast_shape
+from ._core.periodic import Periodic, exchange_periodic
 from ._core.redistribute import redistribute
 from ._core.views import is_view, linked
 
@@ -92,11 +93,10 @@ def _reshaped(x: Array, plan: _Plan, copy: bool | None) -> Array:
     if copy is False:
         return Array(_view_or_raise(t, layout, plan.result), plan.result)
     if plan.hops:
-        first = plan.hops[0]
-        low, high = first.bounds[layout.comm.rank : layout.comm.rank + 2]
-        moved = t.reshape(plan.before, first.outer * (high - low), plan.after)
+        own = plan.hops[0].count(layout.comm.rank)
+        moved = t.reshape(plan.before, own, plan.after)
         for source, target in pairwise(plan.hops):
-            moved = _exchange(moved, source, target, layout.comm)
+            moved = exchange_periodic(moved, source, target, layout.comm)
         return Array(moved.reshape(shard_shape), plan.result)
     if copy:
         return Array(t.clone(memory_format=torch.contiguous_format).view(shard_shape), plan.result)
@@ -110,8 +110,8 @@ def _view_or_raise(t: Tensor, layout: Layout, result: Layout) -> Tensor:
     except RuntimeError:
         view = None
     # The strides of the shards may differ from rank to rank.
-    failed = counts_of(int(view is None), layout.comm)
-    if view is None or any(failed):
+    failed = numbers_of(int(view is None), layout.comm)
+    if view is None or failed.any():
         raise ValueError(
             f"reshape: copy is False, but shape {layout.shape} with these strides cannot be "
             f"viewed as {result.shape}; pass copy=None"
@@ -122,24 +122,13 @@ def _view_or_raise(t: Tensor, layout: Layout, result: Layout) -> Tensor:
 # ---------------------------------------------------------------------- the plan of a reshape
 
 
-class _Periodic(NamedTuple):
-    """The elements of a merged axis that each rank holds: an interval of each row.
-
-    The axis is `outer` rows of length ``bounds[-1]``; rank r holds
-    ``[bounds[r], bounds[r + 1])`` of each of them.
-    """
-
-    outer: int
-    bounds: Shape
-
-
 class _Plan(NamedTuple):
     """The plan of a reshape, made once for a layout and a shape from metadata alone."""
 
     result: Layout
     before: int = 1  # the product of the axes before the group of the split axis
     after: int = 1
-    hops: tuple[_Periodic, ...] = ()  # one all-to-all from each to the next
+    hops: tuple[Periodic, ...] = ()  # one all-to-all from each to the next
     gathers: bool = False  # a single element becomes 0-d and replicated
 
     @property
@@ -173,29 +162,28 @@ def _plan(layout: Layout, shape: Shape) -> _Plan:
     if layout.size == 0:
         return _Plan(Layout.balanced(shape, 0, comm))
     if layout.size == 1:
-        return _Plan(Layout.of(shape, 0, layout.counts, comm))
+        return _Plan(Layout.of(shape, 0, layout.division, comm))
     before, length, source = _group_of_split(layout, shape)
     first, *others = _axes_of_group(shape, before, length)
     inner = length // shape[first]
-    if source.outer == 1 and not any(bound % inner for bound in source.bounds):
-        counts = tuple((b - a) // inner for a, b in pairwise(source.bounds))
-        return _Plan(Layout.of(shape, first, counts, comm))
+    bounds = source.columns.offsets
+    if source.rows == 1 and not (bounds % inner).any():
+        return _Plan(Layout.of(shape, first, Division(bounds // inner), comm))
     axis = next(
         (i for i in (first, *others) if _divides_evenly(shape[i], comm.size)),
         max((first, *others), key=lambda i: shape[i]),
     )
     outer = math.prod(shape[:axis]) // before
     inner = length // outer // shape[axis]
-    if axis == first and source.outer == 1:
+    if axis == first and source.rows == 1:
         # Round bounds to rows, so that as few elements as possible change rank.
-        offsets = [(bound + inner // 2) // inner for bound in source.bounds]
-        counts = tuple(b - a for a, b in pairwise(offsets))
+        rows = Division((bounds + inner // 2) // inner)
     else:
-        counts = balanced_counts(shape[axis], comm.size)
-    result = Layout.of(shape, axis, counts, comm)
-    hops = [source, _Periodic(outer, tuple(n * inner for n in result.offsets))]
-    if source.outer > 1 and outer > 1:
-        hops.insert(1, _Periodic(1, (0, *accumulate(balanced_counts(length, comm.size)))))
+        rows = Division.balanced(shape[axis], comm.size)
+    result = Layout.of(shape, axis, rows, comm)
+    hops = [source, Periodic(outer, Division(rows.offsets * inner))]
+    if source.rows > 1 and outer > 1:
+        hops.insert(1, Periodic(1, Division.balanced(length, comm.size)))
     after = layout.size // before // length
     return _Plan(result, before, after, tuple(hops))
 
@@ -204,21 +192,22 @@ def _divides_evenly(n: int, size: int) -> bool:
     return -(-n // size) * size <= 1.25 * n
 
 
-def _group_of_split(layout: Layout, shape: Shape) -> tuple[int, int, _Periodic]:
+def _group_of_split(layout: Layout, shape: Shape) -> tuple[int, int, Periodic]:
     """Return the split axis's group: the product before it, its own, and the ranks' elements."""
-    split = layout.split
+    split, division = layout.split, layout.division
     assert split is not None
+    assert division is not None
     old = [1, *accumulate(layout.shape, operator.mul)]
     common = sorted(set(old).intersection([1, *accumulate(shape, operator.mul)]))
     # A trailing split axis of length 1 belongs to the last group, others to the next one.
     begin = max(n for n in common[:-1] if n <= old[split])
     end = min(n for n in common if n > begin and n >= old[split + 1])
     length = end // begin
-    if max(layout.counts) == layout.shape[split]:  # one rank holds everything
+    if int(division.lengths.max()) == division.total:  # one rank holds everything
         scale, outer = length // layout.shape[split], 1
     else:
         scale, outer = end // old[split + 1], old[split] // begin
-    return begin, length, _Periodic(outer, tuple(n * scale for n in layout.offsets))
+    return begin, length, Periodic(outer, Division(division.offsets * scale))
 
 
 def _axes_of_group(shape: Shape, before: int, length: int) -> list[int]:
@@ -230,90 +219,6 @@ def _axes_of_group(shape: Shape, before: int, length: int) -> list[int]:
             axes.append(axis)
         product *= n
     return axes
-
-
-# ---------------------------------------------------------------------- the exchange
-
-
-def _count_before(part: _Periodic, rank: int, position: int) -> int:
-    """Return how many elements `rank` holds before `position` on the merged axis."""
-    low, high = part.bounds[rank], part.bounds[rank + 1]
-    rows, rest = divmod(position, part.bounds[-1])
-    return rows * (high - low) + min(max(rest - low, 0), high - low)
-
-
-def _exchange(t: Tensor, source: _Periodic, target: _Periodic, comm: Communicator) -> Tensor:
-    """Exchange parts of axis 1 of `t` by one all-to-all; source or target has a single row."""
-    me, size = comm.rank, comm.size
-    whole, cut = (source, target) if source.outer == 1 else (target, source)
-    spans = list(pairwise(whole.bounds))
-
-    def common(interval: int, part: int) -> tuple[int, int]:
-        """Return which elements of the rank `part` fall into the rank `interval`."""
-        begin, end = spans[interval]
-        return _count_before(cut, part, begin), _count_before(cut, part, end)
-
-    if source.outer == 1:
-        pieces = [_elements_for(t, *spans[me], target, rank) for rank in range(size)]
-        lengths = [b - a for a, b in (common(rank, me) for rank in range(size))]
-    else:
-        bounds = [common(rank, me) for rank in range(size)]
-        pieces = [t.narrow(1, a, b - a) for a, b in bounds]
-        lengths = [b - a for a, b in (common(me, rank) for rank in range(size))]
-    own = pieces[me]
-    pieces[me] = own.narrow(1, 0, 0)  # a rank sends itself nothing
-    lengths[me] = 0
-    received = all_to_all(pieces, [(t.shape[0], n, t.shape[2]) for n in lengths], comm)
-    received[me] = own
-    if source.outer == 1:
-        return torch.cat(received, dim=1)
-    return _interleave(received, *spans[me], source)
-
-
-def _cut_at_rows(begin: int, end: int, row: int) -> tuple[int, int, int, int]:
-    """Cut ``[begin, end)`` at multiples of `row`.
-
-    Returns the interval within its first row, the number of whole rows, and how far it
-    reaches into its last row.
-    """
-    first, last = -(-begin // row), end // row
-    if first > last:
-        return begin - last * row, end - last * row, 0, 0
-    return row - (first * row - begin), row, last - first, end - last * row
-
-
-def _elements_for(t: Tensor, begin: int, end: int, part: _Periodic, rank: int) -> Tensor:
-    """Return those of the elements ``[begin, end)`` on axis 1 of `t` that belong to `rank`."""
-    row, low, high = part.bounds[-1], part.bounds[rank], part.bounds[rank + 1]
-    a, b, rows, rest = _cut_at_rows(begin, end, row)
-    middle = t.narrow(1, b - a, rows * row)
-    pieces = [
-        _within(t.narrow(1, 0, b - a), a, b, low, high),
-        middle.reshape(t.shape[0], rows, row, t.shape[2]).narrow(2, low, high - low).flatten(1, 2),
-        _within(t.narrow(1, t.shape[1] - rest, rest), 0, rest, low, high),
-    ]
-    return torch.cat(pieces, dim=1)
-
-
-def _within(t: Tensor, begin: int, end: int, low: int, high: int) -> Tensor:
-    """Return the elements ``[low, high)`` of a row; `t` holds its elements ``[begin, end)``."""
-    first, last = overlap(begin, end, low, high)
-    return t.narrow(1, first - begin if last > first else 0, last - first)
-
-
-def _interleave(parts: Sequence[Tensor], begin: int, end: int, source: _Periodic) -> Tensor:
-    """Put the ranks' parts of ``[begin, end)`` in order: by row, then by rank."""
-    a, b, rows, _ = _cut_at_rows(begin, end, source.bounds[-1])
-    heads, middles, tails = [], [], []
-    for part, (low, high) in zip(parts, pairwise(source.bounds), strict=True):
-        first, last = overlap(a, b, low, high)
-        head = last - first
-        body = rows * (high - low)
-        heads.append(part.narrow(1, 0, head))
-        middle = part.narrow(1, head, body)
-        middles.append(middle.reshape(part.shape[0], rows, high - low, part.shape[2]))
-        tails.append(part.narrow(1, head + body, part.shape[1] - head - body))
-    return torch.cat([*heads, torch.cat(middles, dim=2).flatten(1, 2), *tails], dim=1)
 
 
 # ---------------------------------------------------------------------- broadcasting

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._comm.assumptions import assumed, numbers
+from ._comm.assumptions import assumed, division_of, numbers
+from ._comm.division import Division
 from ._comm.recording import breaks, may_break
 from ._comm.trace import note
 from ._core.arguments import as_choice, as_int, check_size
 from ._core.array import Array, check_array, common_communicator
 from ._core.collectives import (
-    counts_of,
+    divided,
     exchange,
     gather,
     preduce,
@@ -41,7 +42,7 @@ from ._core.dtypes import (
     on_bits,
     promote,
 )
-from ._core.layout import Axis, Layout, balanced_counts
+from ._core.layout import Axis, Layout
 from ._core.lift import Scalar, align, as_operands, cast, plan_reduction, reduction
 from ._core.operators import namespace
 from ._core.redistribute import move, redistribute
@@ -255,8 +256,8 @@ def nonzero(x: Array, /) -> tuple[Array, ...]:
     if layout.split is None:
         found = Layout.replicated((local[0].shape[0],), layout.comm)
         return tuple(Array(index, found) for index in local)
-    counts = counts_of(local[0].shape[0], layout.comm)
-    found = Layout.of((sum(counts),), 0, counts, layout.comm)
+    rows = divided(local[0].shape[0], layout.comm)
+    found = Layout.of((rows.total,), 0, rows, layout.comm)
     first = local[0] + layout.start
     return tuple(Array(index, found) for index in (first, *local[1:]))
 
@@ -413,8 +414,7 @@ class _Queries:
             whole = gather(self.run, self.first)
             return searchsorted_local(whole, self.values, self.side)
         if self.second.size * size <= self.first.size:
-            lengths = tuple(int(np.prod(self.second.shape_of(r))) for r in range(size))
-            flat = Layout.of((sum(lengths),), 0, lengths, self.comm)
+            flat = self.second.flattened()
             note("gather of a small x2", self.values.nbytes, size)
             queries = gather(self.values, flat)
             places = searchsorted_local(self.run, queries, self.side)
@@ -423,35 +423,37 @@ class _Queries:
 
     def _routed(self) -> Tensor:
         """Send each query to the rank whose shard of `x1` it falls into, and the answer back."""
-        comm, counts = self.comm, self.first.counts
-        owners = [r for r, n in enumerate(counts) if n]
-        filled = Layout.of((len(owners),), 0, tuple(int(n > 0) for n in counts), comm)
+        comm, division = self.comm, self.first.division
+        assert division is not None
+        holds = division.lengths > 0
+        owners = torch.from_numpy(np.flatnonzero(holds))
+        filled = Layout.of((len(owners),), 0, holds.astype(np.int64), comm)
         last = gather(self.run[-1:].contiguous(), filled)
         owner = searchsorted_local(last, self.values, self.side).clamp_(max=len(owners) - 1)
-        rank = torch.tensor(owners, device=owner.device)[owner]
+        rank = owners.to(owner.device)[owner]
         order = torch.argsort(rank, stable=True)
         alike = "searchsorted: the queries are spread evenly over the ranks"
-        usual = balanced_counts(len(order), comm.size)
-        sends = numbers(torch.bincount(rank, minlength=comm.size), usual, alike)
-        each = [1] * comm.size
-        receives = exchange(torch.tensor(sends), each, each, comm)
+        usual = Division.balanced(len(order), comm.size)
+        goes = division_of(torch.bincount(rank, minlength=comm.size), usual, alike)
+        each = Division.balanced(comm.size, comm.size)
+        receives = exchange(torch.from_numpy(goes.lengths), each, each, comm)
         (load,) = numbers(preduce(receives.sum().view(1), "max", comm), [len(order)], alike)
         if load > 4 * self.second.size // comm.size + 1024:
             return self._round_the_ring()
         values = on_bits(torch.index_select, self.values, dim=0, index=order)
-        came = numbers(receives, usual, alike)
-        questions = exchange(values, sends, came, comm)
+        comes = division_of(receives, usual, alike)
+        questions = exchange(values, goes, comes, comm)
         found = searchsorted_local(self.run, questions, self.side) + self.first.start
-        answers = exchange(found, came, sends, comm)
+        answers = exchange(found, comes, goes, comm)
         return torch.empty_like(answers).index_copy_(0, order, answers)
 
     def _round_the_ring(self) -> Tensor:
         """Pass the shards of `x1` round the ranks, which look their queries up in each of them."""
-        comm, run = self.comm, self.run.contiguous()
+        comm, run, first = self.comm, self.run.contiguous(), self.first
         places = searchsorted_local(run, self.values, self.side)
         for step in range(1, comm.size):
             origin = (comm.rank - step) % comm.size
-            run = ring_shift(run, (self.first.counts[origin],), comm)
+            run = ring_shift(run, first.shape_of(origin), comm)
             places += searchsorted_local(run, self.values, self.side)
         return places
 
@@ -526,7 +528,6 @@ def bincount(x: Array, /, weights: Array | None = None, minlength: int = 0) -> A
         return Array(counts, Layout.replicated((length,), layout.comm))
     if length * layout.comm.size <= max(x.size, 1024):
         return Array(preduce(counts, "sum", layout.comm), Layout.replicated((length,), layout.comm))
-    shares = balanced_counts(length, layout.comm.size)
-    return Array(
-        reduce_scatter(counts, shares, layout.comm), Layout.of((length,), 0, shares, layout.comm)
-    )
+    found = Layout.balanced((length,), 0, layout.comm)
+    assert found.division is not None
+    return Array(reduce_scatter(counts, found.division, layout.comm), found)

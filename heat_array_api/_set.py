@@ -24,7 +24,7 @@ from ._comm.recording import breaks, may_break
 from ._comm.trace import note
 from ._core.arguments import as_flag
 from ._core.array import Array, check_array
-from ._core.collectives import counts_of, gather, preduce
+from ._core.collectives import divided, gather, preduce
 from ._core.docstrings import filled_in
 from ._core.dtypes import ANY, FLOATING, INTEGER_OR_BOOL, carrier, promote
 from ._core.fetch import fetch_rows
@@ -166,7 +166,7 @@ def _distinct_values(t: Tensor) -> Tensor:
 def _route_to_equals(values: Tensor, layout: Layout) -> Route:
     """Return the route that brings equal values of all ranks to one rank."""
     comm = layout.comm
-    total = sum(counts_of(values.shape[0], comm))
+    total = divided(values.shape[0], comm).total
     targets = [total * r // comm.size for r in range(1, comm.size)]
     (cuts,) = find_cuts([order_keys(values)], targets, total, comm, whole=values.dtype)
     bounds = [0, *targets, total]
@@ -180,8 +180,8 @@ def _send(route: Route, t: Tensor) -> Tensor:
 
 def _layout_of_found(n: int, layout: Layout) -> Layout:
     """Return the layout of results; this rank holds `n` of them. One small allgather."""
-    counts = counts_of(n, layout.comm)
-    return Layout.of((sum(counts),), 0, counts, layout.comm)
+    rows = divided(n, layout.comm)
+    return Layout.of((rows.total,), 0, rows, layout.comm)
 
 
 def _flat_indices(local: Tensor, layout: Layout) -> Tensor:
@@ -426,8 +426,7 @@ def isin(
         hit = preduce(_isin_local(values, members).view(torch.uint8), "max", comm).view(torch.bool)
     elif x2.size * comm.size <= x1.size:
         note("gather of a small x2", members.nbytes, comm.size)
-        lengths = tuple(math.prod(other.shape_of(r)) for r in range(comm.size))
-        hit = _isin_local(values, gather(members, Layout.of((x2.size,), 0, lengths, comm)))
+        hit = _isin_local(values, gather(members, other.flattened()))
     else:
         hit = _isin_split(values, members, layout)
     if outside is not None:

@@ -372,13 +372,16 @@ def _combined_before(total: Tensor, op: str, axis: int, comm: Communicator) -> T
     if not tracked(total):
         return exscan(total, op, comm)
     shape = resized(total.shape, axis, comm.size)
-    everyone = gather(total, Layout.of(shape, axis, (1,) * comm.size, comm))
+    everyone = gather(total, Layout.balanced(shape, axis, comm))
     earlier = pvary(everyone, comm).narrow(axis, 0, comm.rank)
     return (torch.sum if op == "sum" else torch.prod)(earlier, dim=axis, keepdim=True)
 
 
 def _with_initial(local: Tensor, layout: Layout, axis: int, neutral: int) -> tuple[Tensor, Layout]:
-    counts = tuple(n + (rank == 0) for rank, n in enumerate(layout.counts))
+    counts = None
+    if layout.division is not None:
+        counts = layout.division.lengths
+        counts[0] += 1
     grown = layout.with_length(axis, layout.shape[axis] + 1, counts)
     if layout.split == axis and layout.comm.rank != 0:
         return local, grown

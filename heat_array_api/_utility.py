@@ -107,7 +107,7 @@ def diff(
     -------
     Array
         Split as `x`, with `n` elements less along `axis`. Sends nothing, or, if `axis` is the
-        split axis, one row to each neighbour by one all-to-all, `n` times.
+        split axis, one row to each neighbour, `n` times.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def gradient(
     Array or tuple of Array
         The slopes along each axis (not in a tuple if there is one), with the shape and split of
         `f`. Sends nothing along other axes than the split axis; along it, neighbours exchange
-        rows, and one all-to-all sends the rows that change rank.
+        rows, and one exchange sends the rows that change rank.
 
     Raises
     ------

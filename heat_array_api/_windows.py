@@ -1,18 +1,20 @@
 """All windows along axes, as NumPy's `sliding_window_view`, which xarray uses.
 
-A window that reaches over the end of a shard needs rows of the next ranks: one all-to-all
-fetches those rows, and no others.
+A window that reaches over the end of a shard needs rows of the next ranks: one message from
+each of them fetches those rows, and no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+
+import numpy as np
 
 from ._caching import cached
+from ._comm.division import Division
 from ._core.arguments import as_flag
 from ._core.array import Array, check_array
-from ._core.fetch import Fetch, Interval, fetch_intervals, plan_fetch
+from ._core.fetch import Fetch, Request, Segment, fetch_intervals, plan_fetch
 from ._core.layout import Axis, Layout, as_ints, normalize_axis
 
 
@@ -39,7 +41,7 @@ def sliding_window_view(
         With an additional axis for each window at the end; the axis that it moves along is shorter
         by the window's length less 1. Split as `x`; only the last ranks may have fewer rows. A
         shard is a view of the rows on its rank. Sends nothing if there are no windows along the
-        split axis; otherwise one all-to-all of the rows behind each shard that its windows reach.
+        split axis; otherwise one exchange of the rows behind each shard that its windows reach.
 
     Raises
     ------
@@ -84,26 +86,24 @@ def sliding_window_view(
 def _windowed(x: Array, length: int, axis: int) -> Array:
     layout = x._layout
     t = x._local
-    counts = None
+    windows = None
     if layout.split == axis:
-        plan, counts = _plan_windows(layout, length)
+        plan, windows = _plan_windows(layout, length)
         (t,) = fetch_intervals([t], plan)
-    shorter = layout.with_length(axis, layout.shape[axis] + 1 - length, counts)
+    shorter = layout.with_length(axis, layout.shape[axis] + 1 - length, windows)
     result = shorter.insert(layout.ndim, length=length)
-    if counts is not None and not result.count:
+    if windows is not None and not result.count:
         return Array(t.narrow(axis, 0, 0)[..., None].expand(result.local_shape), result)
     return Array(t.unfold(axis, length, 1), result)
 
 
 @cached
-def _plan_windows(layout: Layout, length: int) -> tuple[Fetch, tuple[int, ...]]:
-    """Return the rows that each rank needs, and how many windows begin in its shard."""
-    axis = layout.split
-    assert axis is not None
-    last = layout.shape[axis] + 1 - length
-    ranges = [(min(begin, last), min(end, last)) for begin, end in pairwise(layout.offsets)]
-    requested = [
-        [Interval(0, begin, end + length - 1) if end > begin else Interval(0, 0, 0)]
-        for begin, end in ranges
-    ]
-    return plan_fetch([layout], axis, requested), tuple(end - begin for begin, end in ranges)
+def _plan_windows(layout: Layout, length: int) -> tuple[Fetch, Division]:
+    """Return what this rank fetches, and how many windows begin in each shard."""
+    division = layout.division
+    assert division is not None
+    n = division.total
+    windows = Division(np.minimum(division.offsets, n + 1 - length))
+    begins, ends = windows.offsets[:-1], windows.offsets[1:]
+    needed = np.where(ends > begins, ends + length - 1, begins)
+    return plan_fetch([layout], [Request((Segment(0, n),), begins, needed)]), windows

@@ -31,7 +31,7 @@ def test_a_window_sends_the_rows_that_it_reaches(comm):
     x = xp.asarray(np.arange(float(n)), split=0)
     with xp.trace() as t:
         y = windows(x, 5)
-    assert t.count() == t.count("alltoall") <= 1
+    assert t.count() == t.count("exchange") <= 1
     assert t.bytes() <= 8 * 4
     assert y.layout.counts == ((100,) * (comm.size - 1) + (96,) if comm.size > 1 else (96,))
     with xp.trace() as t:

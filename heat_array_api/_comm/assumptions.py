@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .division import Division
+
 
 class _DryRun(Protocol):
     selectivity: float
@@ -57,6 +59,11 @@ def numbers(t: Tensor, usual: Sequence[int], rule: str) -> list[int]:
         return list(usual)
     found: list[int] = t.tolist()
     return found
+
+
+def division_of(lengths: Tensor, usual: Division, rule: str) -> Division:
+    """Return the division into the ranks' lengths; in a dry run what is usual, by a rule."""
+    return usual if assumed(rule) else Division.of(lengths.cpu().numpy())
 
 
 def kept_of(n: int) -> int:

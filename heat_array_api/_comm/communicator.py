@@ -29,10 +29,11 @@ from .assumptions import assumed
 from .attribution import caller
 from .buffers import REDUCTIONS, fresh, identity, no_reduction
 from .debug import DEBUG, Call, Checker
+from .division import Division, Integers
 from .dry import DryTransport
 from .job import forked, loaded_mpi, start
 from .recording import captures
-from .table import TABLE, Collective
+from .table import TABLE, Collective, Parts
 from .trace import Event, active
 from .transport import Transport
 
@@ -69,7 +70,7 @@ class Communicator:
     Examples
     --------
     >>> comm = xp.world()
-    >>> comm.allgather_ints((comm.rank,)) == [(r,) for r in range(comm.size)]
+    >>> comm.allgather_ints((comm.rank,)).shape == (comm.size, 1)
     True
     >>> xp.zeros(5, split=0, comm=comm.split(0)).shape
     (5,)
@@ -138,14 +139,16 @@ class Communicator:
             return self._observed("allreduce", t, op)
         return self.transport.allreduce(t, op)
 
-    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str = "sum") -> Tensor:
+    def reduce_scatter(
+        self, t: Tensor, counts: Sequence[int] | Division, op: str = "sum"
+    ) -> Tensor:
         """Combine the ranks' tensors element by element; each rank keeps its rows.
 
         Parameters
         ----------
         t : Tensor, shape (sum(counts), ...)
             Same shape and dtype on every rank.
-        counts : sequence of int
+        counts : Division or sequence of int
             Rank r keeps ``counts[r]`` rows.
         op : {"sum", "prod", "max", "min"}
             As in `allreduce`.
@@ -157,12 +160,14 @@ class Communicator:
         """
         if (op, t.dtype) not in REDUCTIONS:
             raise no_reduction("reduce_scatter", op, t.dtype)
-        self._check_rows("reduce_scatter", t, sum(counts), counts)
+        rows = Division.of(counts)
+        self._check_rows("reduce_scatter", t, rows.total, rows)
         if self.size == 1 or t.numel() == 0:
-            return fresh(t.narrow(0, sum(counts[: self.rank]), counts[self.rank]))
+            begin, end = rows.interval(self.rank)
+            return fresh(t.narrow(0, begin, end - begin))
         if active or captures or DEBUG:
-            return self._observed("reduce_scatter", t, counts, op)
-        return self.transport.reduce_scatter(t, counts, op)
+            return self._observed("reduce_scatter", t, rows, op)
+        return self.transport.reduce_scatter(t, rows, op)
 
     def exscan(self, t: Tensor, op: str = "sum") -> Tensor:
         """Combine the tensors of the ranks before this one, element by element.
@@ -209,14 +214,14 @@ class Communicator:
             return self._observed("bcast", t, root)
         return self.transport.bcast(t, root)
 
-    def allgatherv(self, t: Tensor, counts: Sequence[int]) -> Tensor:
+    def allgatherv(self, t: Tensor, counts: Sequence[int] | Division) -> Tensor:
         """Concatenate the ranks' tensors along axis 0, on every rank.
 
         Parameters
         ----------
         t : Tensor, shape (counts[rank], ...)
             Same dtype and trailing shape on every rank.
-        counts : sequence of int
+        counts : Division or sequence of int
             The number of rows of every rank.
 
         Returns
@@ -224,18 +229,21 @@ class Communicator:
         Tensor, shape (sum(counts), ...)
             All rows, in the order of the ranks.
         """
-        self._check_rows("allgatherv", t, counts[self.rank], counts)
+        rows = Division.of(counts)
+        self._check_rows("allgatherv", t, rows[self.rank], rows)
         if self.size == 1:
             return fresh(t)
-        total = sum(counts)
-        if total * t.shape[1:].numel() == 0:
-            return t.new_empty((total, *t.shape[1:]))
+        if rows.total * t.shape[1:].numel() == 0:
+            return t.new_empty((rows.total, *t.shape[1:]))
         if active or captures or DEBUG:
-            return self._observed("allgather", t, counts)
-        return self.transport.allgather(t, counts)
+            return self._observed("allgather", t, rows)
+        return self.transport.allgather(t, rows)
 
     def alltoallv(
-        self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]
+        self,
+        t: Tensor,
+        send_counts: Sequence[int] | Integers | Division,
+        recv_counts: Sequence[int] | Integers | Division,
     ) -> Tensor:
         """Send a block of a vector to every rank, and receive a block from every rank.
 
@@ -243,7 +251,7 @@ class Communicator:
         ----------
         t : Tensor, shape (sum(send_counts),)
             The blocks, in the order of the ranks they go to.
-        send_counts, recv_counts : sequence of int
+        send_counts, recv_counts : Division or sequence of int
             Elements that go to each rank, and that come from each.
 
         Returns
@@ -251,12 +259,43 @@ class Communicator:
         Tensor, shape (sum(recv_counts),)
             The blocks received, in the order of the ranks they come from.
         """
-        self._check_rows("alltoallv", t, sum(send_counts), send_counts)
+        sends, receives = Division.of(send_counts), Division.of(recv_counts)
+        self._check_rows("alltoallv", t, sends.total, sends)
         if self.size == 1:
             return fresh(t)
         if active or captures or DEBUG:
-            return self._observed("alltoall", t, send_counts, recv_counts)
-        return self.transport.alltoall(t, send_counts, recv_counts)
+            return self._observed("alltoall", t, sends, receives)
+        return self.transport.alltoall(t, sends, receives)
+
+    def exchange(self, t: Tensor, sends: Parts, receives: Parts) -> Tensor:
+        """Send blocks of a vector to some ranks, and receive blocks from some.
+
+        All ranks call it, also those that neither send nor receive; a message goes to each
+        rank that is named, and to no other.
+
+        Parameters
+        ----------
+        t : Tensor, shape (elements of all sends,)
+            The blocks, in the order of `sends`.
+        sends, receives : tuple of (int, int)
+            The ranks that something goes to, or comes from, each with the number of elements: in
+            ascending order, without this rank, and none of 0 elements.
+
+        Returns
+        -------
+        Tensor, shape (elements of all receives,)
+            The blocks received, in the order of `receives`.
+        """
+        if t.ndim != 1 or t.shape[0] != sum(n for _, n in sends):
+            raise ValueError(
+                f"exchange: a tensor of shape {tuple(t.shape)} does not fit sends {sends} on rank "
+                f"{self.rank} of {self.size}"
+            )
+        if self.size == 1:
+            return fresh(t)
+        if active or captures or DEBUG:
+            return self._observed("exchange", t, sends, receives)
+        return self.transport.exchange(t, sends, receives)
 
     def sendrecv(
         self, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
@@ -285,19 +324,19 @@ class Communicator:
             return self._observed("sendrecv", t, dest, source, recv_shape)
         return self.transport.sendrecv(t, dest, source, recv_shape)
 
-    def _check_rows(self, func: str, t: Tensor, rows: int, counts: Sequence[int]) -> None:
+    def _check_rows(self, func: str, t: Tensor, rows: int, counts: Division) -> None:
         """Raise rather than read or write beyond a tensor's memory."""
         if t.ndim == 0 or t.shape[0] != rows or len(counts) != self.size:
             raise ValueError(
                 f"{func}: a tensor of shape {tuple(t.shape)} does not fit counts "
-                f"{tuple(counts)} on rank {self.rank} of {self.size}"
+                f"{counts} on rank {self.rank} of {self.size}"
             )
 
     # ------------------------------------------------------------------ bookkeeping
 
     # A capture is asked on one rank too: it refuses what might come from values.
 
-    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
+    def allgather_ints(self, values: Sequence[int]) -> Integers:
         """Return every rank's integers: one small message.
 
         Parameters
@@ -307,13 +346,13 @@ class Communicator:
 
         Returns
         -------
-        list of tuple of int
-            Those of every rank.
+        numpy.ndarray of int64, shape (size, len(values))
+            Row r has those of rank r.
         """
         if self.size == 1 and not captures:
-            return [tuple(values)]
+            return np.asarray([values], dtype=np.int64)
         if active or captures or DEBUG:
-            return list(self._reported("allgather_ints", values))
+            return np.asarray(self._reported("allgather_ints", values))
         return self.transport.allgather_ints(values)
 
     def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
@@ -397,7 +436,7 @@ class Communicator:
         if captures:
             return Communicator(self._carrier().split(color, key))
         # All ranks see the same division, and so take the same branch.
-        everyone = np.asarray(self.allgather_ints((color, key)))
+        everyone = self.allgather_ints((color, key))
         division = blake2b(everyone.tobytes()).digest()
         live = {d: comm for d, comm in self._splits.items() if _is_live(comm)}
         if division not in live:

@@ -18,10 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from .assumptions import assumed
 from .buffers import dense
+from .division import Integers
 from .table import Collective
 from .transport import Transport
 
@@ -52,13 +54,16 @@ class Answers:
 
         With a `root`, what that one says is all that matters.
         """
+        known = self.hear(rank, value, root)
+        return list(map(known.__getitem__, _nearest(sorted(known), size).tolist()))
+
+    def hear(self, rank: int, value: Any, root: int | None = None) -> dict[int, Any]:
+        """Say `value` as `rank`; return what each representative says."""
         number = len(self.said[rank])
         self.said[rank].append(value)
         known = {r: said[number] for r, said in self.said.items() if number < len(said)}
-        ranks = sorted(known)
-        everyone = [known[_nearest(ranks, r)] for r in range(size)]
         self.used[rank].append((root, known))
-        return everyone
+        return known
 
     @property
     def agree(self) -> bool:
@@ -76,15 +81,16 @@ def _same(one: Any, other: Any) -> bool:
     return one is other or pickle.dumps(one) == pickle.dumps(other)
 
 
-def _nearest(ranks: Sequence[int], rank: int) -> int:
-    """Return the representative of a rank: itself, or the nearest one, but not an end if possible.
+def _nearest(ranks: Sequence[int], size: int) -> Integers:
+    """Return the representative of each rank: itself, or the nearest, but no end if possible.
 
     The first and the last rank have a neighbour less, and often a row more or less.
     """
-    if rank in ranks:
-        return rank
-    inner = ranks[1:-1] or ranks
-    return min(inner, key=lambda r: abs(r - rank))
+    inner = np.asarray(ranks[1:-1] or ranks)
+    distance = np.abs(np.arange(size)[:, None] - inner)
+    nearest: Integers = inner[distance.argmin(axis=1)]
+    nearest[list(ranks)] = ranks
+    return nearest
 
 
 @dataclass(frozen=True)
@@ -150,12 +156,7 @@ class DryTransport(Transport):
         shape = collective.result(self, own, *args)
         sent = dense(t)  # what MPI reads: a copy if the tensor is not contiguous
         facts = (self, own, t.dtype, args)
-        partners = None
-        if collective.has_routes:
-            ways = collective.routes(own, *args)
-            partners = len(
-                {r for way in ways for r, n in dict(way).items() if n and r != self.rank}
-            )
+        partners = collective.partners(self, own, *args)
         self._note(
             collective.name,
             collective.nbytes(*facts),
@@ -174,13 +175,20 @@ class DryTransport(Transport):
         self.carried.append(Carried(name, nbytes, result, partners, self.size))
 
     def _gathered(self, value: Any, root: int | None = None) -> list[Any]:
-        if self.size > 1 and len(self.answers.said) < self.size:
-            assumed("ranks that are not run say what their nearest representative says")
+        self._assume_alike()
         return self.answers.tell(self.rank, self.size, value, root)
 
-    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
+    def _assume_alike(self) -> None:
+        if self.size > 1 and len(self.answers.said) < self.size:
+            assumed("ranks that are not run say what their nearest representative says")
+
+    def allgather_ints(self, values: Sequence[int]) -> Integers:
         self._note("allgather_ints", 8 * len(values), 8 * len(values) * self.size)
-        return self._gathered(tuple(values))
+        self._assume_alike()
+        known = self.answers.hear(self.rank, tuple(values))
+        ranks = sorted(known)
+        said = np.asarray([known[r] for r in ranks], dtype=np.int64)
+        return said[np.searchsorted(ranks, _nearest(ranks, self.size))]
 
     def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
         self._note("allgather_object")

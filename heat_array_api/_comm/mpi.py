@@ -15,16 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import get_ident
 from typing import Any, NoReturn, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .._errors import MPIUnavailableError
 from .buffers import REDUCTIONS, Codec, deliver, dense, empty, fresh, identity, outgoing
+from .division import Division, Integers
 from .dtypes import INTEGERS
 from .exit import ExitHandler
 from .large_messages import LargeMessages
 from .launch import NO_MPI, check_launcher, set_threads, sleep_until
 from .parting import Post, tally
+from .table import Parts
 from .transport import Transport
 
 try:
@@ -131,14 +134,14 @@ class MPITransport(Transport):
         out = deliver(out, t)
         return out if codec is None else codec.decode(out, t.dtype)
 
-    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str) -> Tensor:
+    def reduce_scatter(self, t: Tensor, counts: Division, op: str) -> Tensor:
         codec, kind, mpi_op = _PLANS[op, t.dtype]
         code = outgoing(t if codec is None else codec.encode(dense(t)))
         out = empty((counts[self.rank], *t.shape[1:]), code.dtype, t.device)
         if code.numel() > LARGE.limit:
-            LARGE.reduce_scatter(self._next(), code, out, counts, kind, mpi_op)
+            LARGE.reduce_scatter(self._next(), code, out, counts.counts, kind, mpi_op)
         else:
-            sizes = [n * (code.numel() // code.shape[0]) for n in counts]
+            sizes = (counts.lengths * (code.numel() // code.shape[0])).tolist()
             self._next().Reduce_scatter(_buffer(code, kind), _buffer(out, kind), sizes, mpi_op)
         out = deliver(out, t)
         return out if codec is None else codec.decode(out, t.dtype)
@@ -164,36 +167,42 @@ class MPITransport(Transport):
             self._next().Bcast(_buffer(out, _RAW[t.itemsize]), root)
         return fresh(t) if self.rank == root else deliver(out, t)
 
-    def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
+    def allgather(self, t: Tensor, counts: Division) -> Tensor:
         send = outgoing(t)
-        out = empty((sum(counts), *t.shape[1:]), t.dtype, t.device)
+        out = empty((counts.total, *t.shape[1:]), t.dtype, t.device)
         kind = _RAW[t.itemsize]
         target = _address(out.data_ptr(), out.nbytes)
         if out.numel() > LARGE.limit:
-            LARGE.allgather(self._next(), send, out, counts, kind)
-        elif counts.count(counts[0]) == self.size:
+            LARGE.allgather(self._next(), send, out, counts.counts, kind)
+        elif counts.is_even:
             self._next().Allgather(_buffer(send, kind), [target, send.numel(), kind])
         else:
-            row = t.shape[1:].numel()
-            self._next().Allgatherv(_buffer(send, kind), [target, [n * row for n in counts], kind])
+            sizes = (counts.lengths * t.shape[1:].numel()).tolist()
+            self._next().Allgatherv(_buffer(send, kind), [target, sizes, kind])
         return deliver(out, t)
 
-    def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
+    def alltoall(self, t: Tensor, sends: Division, receives: Division) -> Tensor:
         send = outgoing(t)
-        out = empty((sum(recv_counts),), t.dtype, t.device)
+        out = empty((receives.total,), t.dtype, t.device)
         kind = _RAW[t.itemsize]
         # mpi4py takes a tuple of two counts for counts and displacements.
-        sends, receives = list(send_counts), list(recv_counts)
+        goes, comes = sends.lengths.tolist(), receives.lengths.tolist()
         # Where calls are limited, one rank's excess counts for all: 8 bytes to ask.
         most = max(send.numel(), out.numel())
-        if LARGE.limit < _UNLIMITED and max(self.allgather_ints((most,)))[0] > LARGE.limit:
-            blocks = enumerate(send.split_with_sizes(sends))
-            LARGE.exchange(self._next(), blocks, enumerate(out.split_with_sizes(receives)), kind)
+        if LARGE.limit < _UNLIMITED and self.allgather_ints((most,)).max() > LARGE.limit:
+            blocks = enumerate(send.split_with_sizes(goes))
+            LARGE.exchange(self._next(), blocks, enumerate(out.split_with_sizes(comes)), kind)
         else:
             self._next().Alltoallv(
-                [_address(send.data_ptr(), send.nbytes), sends, kind],
-                [_address(out.data_ptr(), out.nbytes), receives, kind],
+                [_address(send.data_ptr(), send.nbytes), goes, kind],
+                [_address(out.data_ptr(), out.nbytes), comes, kind],
             )
+        return deliver(out, t)
+
+    def exchange(self, t: Tensor, sends: Parts, receives: Parts) -> Tensor:
+        send = outgoing(t)
+        out = empty((sum(n for _, n in receives),), t.dtype, t.device)
+        LARGE.exchange(self._next(), _blocks(send, sends), _blocks(out, receives), _RAW[t.itemsize])
         return deliver(out, t)
 
     def sendrecv(
@@ -206,11 +215,11 @@ class MPITransport(Transport):
         LARGE.exchange(self._next(), sends, receives, _RAW[t.itemsize])
         return deliver(out.zero_() if source is None else out, t)
 
-    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
+    def allgather_ints(self, values: Sequence[int]) -> Integers:
         n = len(values)
-        everyone = array("q", bytes(8 * n * self.size))
+        everyone = np.empty((self.size, n), dtype=np.int64)
         self._next().Allgather([array("q", values), n, MPI.INT64_T], [everyone, n, MPI.INT64_T])
-        return [tuple(everyone[r * n : (r + 1) * n]) for r in range(self.size)]
+        return everyone
 
     def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
         if patient:
@@ -235,6 +244,14 @@ class MPITransport(Transport):
 
     def free(self) -> None:
         self._next().Free()
+
+
+def _blocks(t: Tensor, parts: Parts) -> Iterator[tuple[int, Tensor]]:
+    """Yield the consecutive blocks of a vector, each with the rank of its other end."""
+    begin = 0
+    for rank, n in parts:
+        yield rank, t[begin : begin + n]
+        begin += n
 
 
 def _other_thread() -> RuntimeError:

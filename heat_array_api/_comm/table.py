@@ -11,17 +11,21 @@ carry integers or pickled objects count as those of int64 or uint8 vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from .buffers import REDUCTIONS
+from .division import Division
 
 Shape = tuple[int, ...]
 
-Routes = tuple[Mapping[int, int], Mapping[int, int]]
+Parts = tuple[tuple[int, int], ...]
+"""Ranks, each with a number of elements that goes there or comes from there."""
+
+Routes = tuple[Parts, Parts]
 
 
 class Ranks(Protocol):
@@ -44,7 +48,11 @@ def _elements(comm: Ranks, own: Shape, *args: Any) -> int:
 
 
 def _no_routes(own: Shape, *args: Any) -> Routes:
-    return {}, {}
+    return (), ()
+
+
+def _all_ranks(comm: Ranks, own: Shape, *args: Any) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,9 @@ class Collective:
     routes : callable
         ``routes(own, *args)``: how many elements go to each rank and come from each, where
         the ranks need not agree on the arguments.
+    partners : callable
+        ``partners(comm, own, *args)``: how many ranks this one exchanges a message with, where
+        each pair exchanges something else; None where all take part in each round.
     reduces : bool
         Whether elements are combined. The last argument then names the operation, and the
         elements travel as codes (`buffers.REDUCTIONS`).
@@ -81,12 +92,8 @@ class Collective:
     result: Callable[..., Shape] = _own
     sent: Callable[..., int] = _elements
     routes: Callable[..., Routes] = _no_routes
+    partners: Callable[..., int | None] = _all_ranks
     reduces: bool = False
-
-    @property
-    def has_routes(self) -> bool:
-        """Whether each pair of ranks exchanges something else: what, the arguments tell."""
-        return self.routes is not _no_routes
 
     def _itemsize(self, dtype: torch.dtype, args: Sequence[Any]) -> int:
         return (REDUCTIONS[args[-1], dtype][1] if self.reduces else dtype).itemsize
@@ -103,8 +110,31 @@ class Collective:
 
 
 def _pair_routes(own: Shape, dest: int | None, source: int | None, shape: Sequence[int]) -> Routes:
-    goes = {} if dest is None else {dest: math.prod(own)}
-    return goes, {} if source is None else {source: math.prod(shape)}
+    goes = () if dest is None else ((dest, math.prod(own)),)
+    return goes, () if source is None else ((source, math.prod(shape)),)
+
+
+def _all_routes(own: Shape, sends: Division, receives: Division) -> Routes:
+    return tuple(enumerate(sends.counts)), tuple(enumerate(receives.counts))
+
+
+def _partners_of_all(comm: Ranks, own: Shape, sends: Division, receives: Division) -> int:
+    meets = (sends.lengths + receives.lengths) > 0
+    return int(meets.sum()) - int(meets[comm.rank])
+
+
+def _partners_of_parts(comm: Ranks, own: Shape, sends: Parts, receives: Parts) -> int:
+    return len({rank for rank, _ in (*sends, *receives)})
+
+
+def _partners_of_pair(
+    comm: Ranks, own: Shape, dest: int | None, source: int | None, shape: Sequence[int]
+) -> int:
+    return len({dest, source} - {None, comm.rank})
+
+
+def _total(parts: Parts) -> int:
+    return sum(n for _, n in parts)
 
 
 _TENSORS = (
@@ -126,16 +156,27 @@ _TENSORS = (
         "allgatherv",
         lambda dtype, own, counts: (dtype, counts, own[1:]),
         "reduce_scatter",
-        result=lambda comm, own, counts: (sum(counts), *own[1:]),
+        result=lambda comm, own, counts: (counts.total, *own[1:]),
     ),
     Collective(
         "alltoall",
         "alltoallv",
         lambda dtype, own, sends, receives: (dtype,),
         "alltoall",
-        result=lambda comm, own, sends, receives: (sum(receives),),
-        sent=lambda comm, own, sends, receives: sum(sends) - sends[comm.rank],
-        routes=lambda own, sends, receives: (dict(enumerate(sends)), dict(enumerate(receives))),
+        result=lambda comm, own, sends, receives: (receives.total,),
+        sent=lambda comm, own, sends, receives: sends.total - sends[comm.rank],
+        routes=_all_routes,
+        partners=_partners_of_all,
+    ),
+    Collective(
+        "exchange",
+        "exchange",
+        lambda dtype, own, sends, receives: (dtype,),
+        "exchange",
+        result=lambda comm, own, sends, receives: (_total(receives),),
+        sent=lambda comm, own, sends, receives: _total(sends),
+        routes=lambda own, sends, receives: (sends, receives),
+        partners=_partners_of_parts,
     ),
     Collective(
         "sendrecv",
@@ -145,6 +186,7 @@ _TENSORS = (
         result=lambda comm, own, dest, source, shape: tuple(shape),
         sent=lambda comm, own, dest, source, shape: 0 if dest is None else math.prod(own),
         routes=_pair_routes,
+        partners=_partners_of_pair,
     ),
 )
 

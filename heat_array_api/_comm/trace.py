@@ -136,6 +136,7 @@ class Trace:
     bcast              the tensor, on every rank
     allgather          what this rank contributes
     alltoall           what goes to the other ranks; the own block is not counted
+    exchange           what goes to other ranks: neighbours, as a rule
     sendrecv           the tensor sent (0 without a destination)
     allgather_ints     8 bytes for each of this rank's numbers
     allgather_object   this rank's pickle

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .buffers import fresh, identity
-from .table import TABLE, Collective
+from .division import Division, Integers
+from .table import TABLE, Collective, Parts
 
 
 class TensorTransport(Protocol):
@@ -23,7 +25,7 @@ class TensorTransport(Protocol):
     Tensors come as the communicator got them, of any dtype and strides. Results are new, dense
     tensors on the same device, shaped by the table; only `bcast` may fill and return its argument.
     Arguments have been checked, and no transport is called for a tensor without elements, but
-    `alltoall` and `sendrecv` may have nothing to send.
+    `alltoall`, `exchange` and `sendrecv` may have nothing to send.
 
     A transport that treats all collectives alike derives from this class and defines `carry`.
     """
@@ -36,7 +38,7 @@ class TensorTransport(Protocol):
         """Combine the ranks' tensors element by element."""
         return self.carry(TABLE["allreduce"], t, op)
 
-    def reduce_scatter(self, t: Tensor, counts: Sequence[int], op: str) -> Tensor:
+    def reduce_scatter(self, t: Tensor, counts: Division, op: str) -> Tensor:
         """Combine the ranks' tensors; rank r keeps ``counts[r]`` rows."""
         return self.carry(TABLE["reduce_scatter"], t, counts, op)
 
@@ -48,13 +50,17 @@ class TensorTransport(Protocol):
         """Send the tensor of `root` to all ranks."""
         return self.carry(TABLE["bcast"], t, root)
 
-    def allgather(self, t: Tensor, counts: Sequence[int]) -> Tensor:
+    def allgather(self, t: Tensor, counts: Division) -> Tensor:
         """Concatenate the ranks' rows."""
         return self.carry(TABLE["allgather"], t, counts)
 
-    def alltoall(self, t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int]) -> Tensor:
+    def alltoall(self, t: Tensor, sends: Division, receives: Division) -> Tensor:
         """Send a block of a vector to every rank, and receive one from every rank."""
-        return self.carry(TABLE["alltoall"], t, send_counts, recv_counts)
+        return self.carry(TABLE["alltoall"], t, sends, receives)
+
+    def exchange(self, t: Tensor, sends: Parts, receives: Parts) -> Tensor:
+        """Send blocks of a vector to some ranks, and receive one from some."""
+        return self.carry(TABLE["exchange"], t, sends, receives)
 
     def sendrecv(
         self, t: Tensor, dest: int | None, source: int | None, recv_shape: Sequence[int]
@@ -82,8 +88,8 @@ class Transport(TensorTransport, Protocol):
     node_rank: int
     node_size: int
 
-    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
-        """Return every rank's integers, equally many."""
+    def allgather_ints(self, values: Sequence[int]) -> Integers:
+        """Return every rank's integers, equally many: an array of shape (size, n)."""
 
     def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
         """Return every rank's object; a patient rank sleeps until all have come."""
@@ -131,8 +137,8 @@ class SerialTransport(Transport):
             return torch.zeros(shape, dtype=t.dtype, device=t.device)
         return fresh(t).view(shape)
 
-    def allgather_ints(self, values: Sequence[int]) -> list[tuple[int, ...]]:
-        return [tuple(values)]
+    def allgather_ints(self, values: Sequence[int]) -> Integers:
+        return np.asarray([values], dtype=np.int64)
 
     def allgather_object(self, value: Any, patient: bool = False) -> list[Any]:
         return [value]

@@ -159,7 +159,7 @@ class Compiled:
         if outcome is not None:
             number = next(i for i, o in enumerate(self._attempts[comm]) if o is outcome)
         with unrecorded():
-            chosen = [numbers[0] for numbers in comm.allgather_ints((number,))]
+            chosen = comm.allgather_ints((number,))[:, 0].tolist()
         if len(set(chosen)) > 1:
             raise CollectiveMismatchError(
                 f"compile: {self._name}: the ranks would run different programs ({chosen}; -1 is a "

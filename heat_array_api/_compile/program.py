@@ -221,7 +221,7 @@ def _agreed(attempt: tuple[Any, str, bool], comm: Communicator, compiler: Compil
     mine: Any = (problem, raised, None, None)
     if found is not None:
         capture, tree, written, graph = found
-        layouts = [(i, n.shape, n.split, n.counts) for i, n in written]
+        layouts = [(i, n.shape, n.split, n.division) for i, n in written]
         facts = [[m.common() for m in capture.messages], (_facts(tree), layouts)]
         crcs = tuple(zlib.crc32(str(one).encode()) for one in facts)
         mine = ("", False, crcs, dependencies(graph))
@@ -245,5 +245,5 @@ def _facts(tree: Any) -> list[Any]:
     found = []
     for leaf in leaves(tree):
         n = leaf.layout
-        found.append((leaf.argument, n and (n.shape, n.split, n.counts), str(leaf.value)))
+        found.append((leaf.argument, n and (n.shape, n.split, n.division), str(leaf.value)))
     return found

@@ -18,8 +18,8 @@ from torch import Tensor, fx
 
 from .._comm.attribution import named
 from .._comm.communicator import Communicator
-from .._comm.debug import Call, table
-from .._comm.in_step import digest_of, on_some_ranks
+from .._comm.debug import Call, digest_of, table
+from .._comm.in_step import on_some_ranks
 from .._comm.recording import paused
 from .capture import Capture
 from .collective_ops import executed
@@ -121,7 +121,8 @@ class Subgraphs:
         `RaisedElsewhere` if another rank has raised an error, and this one has not.
         """
         with named(("compile", call.line)), paused():
-            everyone = comm.allgather_ints((digest_of(call) << 3 | state, digest, order))
+            gathered = comm.allgather_ints((digest_of(call) << 3 | state, digest, order))
+        everyone = [tuple(theirs) for theirs in gathered.tolist()]
         places = {theirs[0] >> 3 for theirs in everyone}
         everyone = [(theirs[0] & 7, *theirs[1:]) for theirs in everyone]
         states = [theirs[0] for theirs in everyone]

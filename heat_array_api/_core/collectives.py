@@ -14,6 +14,7 @@ function                     kind      adjoint                         kind
 `reduce_scatter`             V to S    `gather_varying`                S to V
 `broadcast` of one's rows    S to R    the owner's cotangent           R to S
 `exchange`, `all_to_all`     S to S    itself, with counts swapped     S to S
+`exchange_parts`             S to S    itself, with parts swapped      S to S
 `ring_shift`                 S to S    itself, the other way           S to S
 ===========================  ========  ==============================  ========
 
@@ -30,11 +31,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .._comm.communicator import Communicator
-from .._comm.table import TABLE
+from .._comm.division import Division, Integers
+from .._comm.table import TABLE, Parts
 from .layout import Layout, Shape
 from .tape import linear, tracked, with_batch
 
@@ -69,30 +72,30 @@ def _psum(g: Tensor, comm: Communicator) -> Tensor:
     return preduce(g, "sum", comm)
 
 
-def reduce_scatter(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
-    """Sum the ranks' tensors, V to S; rank r keeps its `counts` rows: one reduce-scatter."""
+def reduce_scatter(t: Tensor, rows: Division, comm: Communicator) -> Tensor:
+    """Sum the ranks' tensors, V to S; rank r keeps its `rows`: one reduce-scatter."""
     if comm.size == 1:
         return t
     if tracked(t):
-        return linear(t, _reduce_scatter, gather_varying, counts, comm)
-    return comm.reduce_scatter(t, counts)
+        return linear(t, _reduce_scatter, gather_varying, rows, comm)
+    return comm.reduce_scatter(t, rows)
 
 
-def _reduce_scatter(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
-    return comm.reduce_scatter(t.detach(), counts)
+def _reduce_scatter(t: Tensor, rows: Division, comm: Communicator) -> Tensor:
+    return comm.reduce_scatter(t.detach(), rows)
 
 
-def gather_varying(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+def gather_varying(t: Tensor, rows: Division, comm: Communicator) -> Tensor:
     """Return the rows of all ranks as each rank's own tensor, S to V: one allgather."""
     if comm.size == 1:
         return t
     if tracked(t):
-        return linear(t, _allgather, reduce_scatter, counts, comm)
-    return comm.allgatherv(t, counts)
+        return linear(t, _allgather, reduce_scatter, rows, comm)
+    return comm.allgatherv(t, rows)
 
 
-def _allgather(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
-    return comm.allgatherv(t.detach(), counts)
+def _allgather(t: Tensor, rows: Division, comm: Communicator) -> Tensor:
+    return comm.allgatherv(t.detach(), rows)
 
 
 # ---------------------------------------------------------------------- whole and shard
@@ -100,41 +103,42 @@ def _allgather(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
 
 def gather(t: Tensor, layout: Layout, *, varying: bool = False) -> Tensor:
     """Return the full array whose shard `t` is: one allgather. S to R, or S to V if `varying`."""
-    split, comm = layout.split, layout.comm
-    if split is None or comm.size == 1:
+    split, division, comm = layout.split, layout.division, layout.comm
+    if split is None or division is None or comm.size == 1:
         return t
     rows_of_all = gather_varying if varying else _gather_rows
     if split == 0:
-        return rows_of_all(t, layout.counts, comm)
-    full = rows_of_all(t.movedim(split, 0).contiguous(), layout.counts, comm)
+        return rows_of_all(t, division, comm)
+    full = rows_of_all(t.movedim(split, 0).contiguous(), division, comm)
     return full.movedim(0, split).contiguous()
 
 
-def _gather_rows(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+def _gather_rows(t: Tensor, rows: Division, comm: Communicator) -> Tensor:
     if tracked(t):
-        return linear(t, _allgather, _own_rows, counts, comm)
-    return comm.allgatherv(t, counts)
+        return linear(t, _allgather, _own_rows, rows, comm)
+    return comm.allgatherv(t, rows)
 
 
 def shard(full: Tensor, layout: Layout) -> Tensor:
     """Return this rank's part of a replicated tensor, R to S: a view, no message."""
-    if layout.split is None:
+    if layout.split is None or layout.division is None:
         return full
     if layout.comm.size > 1 and tracked(full):
         rows = full.movedim(layout.split, 0)
-        return _own_rows(rows, layout.counts, layout.comm).movedim(0, layout.split)
+        return _own_rows(rows, layout.division, layout.comm).movedim(0, layout.split)
     return full.narrow(layout.split, layout.start, layout.count)
 
 
-def _own_rows(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
+def _own_rows(t: Tensor, rows: Division, comm: Communicator) -> Tensor:
     """Return this rank's rows of a replicated tensor, R to S."""
     if tracked(t):
-        return linear(t, _slice_rows, _gather_rows, counts, comm)
-    return _slice_rows(t, counts, comm)
+        return linear(t, _slice_rows, _gather_rows, rows, comm)
+    return _slice_rows(t, rows, comm)
 
 
-def _slice_rows(t: Tensor, counts: Shape, comm: Communicator) -> Tensor:
-    return t.narrow(0, sum(counts[: comm.rank]), counts[comm.rank])
+def _slice_rows(t: Tensor, rows: Division, comm: Communicator) -> Tensor:
+    begin, end = rows.interval(comm.rank)
+    return t.narrow(0, begin, end - begin)
 
 
 def broadcast(
@@ -198,9 +202,17 @@ def cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
     torch ignores a tensor of shape (0,) and gives it a constant cotangent; the next order of
     derivative would then miss a collective on that rank.
     """
-    if tensors[0].ndim == 1 and tracked(tensors[0]):
+    if tensors[0].ndim == 1 and any(map(tracked, tensors)):
         return torch.cat([t[None] for t in tensors], dim=1)[0]
     return torch.cat(list(tensors), dim=dim)
+
+
+def parted(t: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    """Split a vector into parts of these lengths."""
+    # As a row: the backward pass of a split of one axis is a `torch.cat` of one (see `cat`).
+    if tracked(t):
+        return [part[0] for part in t[None].split_with_sizes(list(sizes), dim=1)]
+    return t.split_with_sizes(list(sizes))
 
 
 def all_to_all(
@@ -212,13 +224,15 @@ def all_to_all(
     send = cat([block.reshape(-1) for block in blocks], 0)
     sizes = [math.prod(shape) for shape in recv_shapes]
     received = exchange(send, [block.numel() for block in blocks], sizes, comm)
-    # Split as a row: the backward pass of a split of one axis is a `torch.cat` of one (see `cat`).
-    parts = torch.split(received[None], sizes, dim=1)
+    parts = parted(received, sizes)
     return [part.view(shape) for part, shape in zip(parts, recv_shapes, strict=True)]
 
 
 def exchange(
-    t: Tensor, send_counts: Sequence[int], recv_counts: Sequence[int], comm: Communicator
+    t: Tensor,
+    send_counts: Sequence[int] | Integers | Division,
+    recv_counts: Sequence[int] | Integers | Division,
+    comm: Communicator,
 ) -> Tensor:
     """Send consecutive blocks of a vector to the ranks in turn, S to S: one all-to-all.
 
@@ -226,21 +240,56 @@ def exchange(
     """
     if comm.size == 1:
         return t
+    sends, receives = Division.of(send_counts), Division.of(recv_counts)
     if tracked(t):
-        return linear(t, _alltoall, _exchange_back, tuple(send_counts), tuple(recv_counts), comm)
-    return comm.alltoallv(t, send_counts, recv_counts)
+        return linear(t, _alltoall, _exchange_back, sends, receives, comm)
+    return comm.alltoallv(t, sends, receives)
 
 
-def _alltoall(t: Tensor, sends: Shape, receives: Shape, comm: Communicator) -> Tensor:
-    width = math.prod(t.shape[1:])
-    received = comm.alltoallv(
-        t.detach().reshape(-1), [n * width for n in sends], [n * width for n in receives]
-    )
-    return received.view(sum(receives), *t.shape[1:])
+def _alltoall(t: Tensor, sends: Division, receives: Division, comm: Communicator) -> Tensor:
+    width, total = math.prod(t.shape[1:]), receives.total
+    if width != 1:
+        sends, receives = Division(sends.offsets * width), Division(receives.offsets * width)
+    received = comm.alltoallv(t.detach().reshape(-1), sends, receives)
+    return received.view(total, *t.shape[1:])
 
 
-def _exchange_back(g: Tensor, sends: Shape, receives: Shape, comm: Communicator) -> Tensor:
+def _exchange_back(g: Tensor, sends: Division, receives: Division, comm: Communicator) -> Tensor:
     return exchange(g, receives, sends, comm)
+
+
+def exchange_parts(t: Tensor, sends: Parts, receives: Parts, comm: Communicator) -> Tensor:
+    """Send consecutive blocks of a vector to some ranks, S to S: one message to each of them.
+
+    Parameters
+    ----------
+    t : Tensor
+        The blocks, in the order of `sends`. Each rank calls, also one that sends nothing.
+    sends, receives : tuple of (int, int)
+        Ranks, in ascending order and without this one, and the numbers of elements, none 0.
+    """
+    if comm.size == 1:
+        return t
+    if tracked(t):
+        return linear(t, _exchange_parts, _parts_back, sends, receives, comm)
+    return comm.exchange(t, sends, receives)
+
+
+def _exchange_parts(t: Tensor, sends: Parts, receives: Parts, comm: Communicator) -> Tensor:
+    width = math.prod(t.shape[1:])
+    total = sum(n for _, n in receives)
+    if width != 1:
+        sends, receives = _wider(sends, width), _wider(receives, width)
+    received = comm.exchange(t.detach().reshape(-1), sends, receives)
+    return received.view(total, *t.shape[1:])
+
+
+def _wider(parts: Parts, width: int) -> Parts:
+    return tuple((rank, n * width) for rank, n in parts if width)
+
+
+def _parts_back(g: Tensor, sends: Parts, receives: Parts, comm: Communicator) -> Tensor:
+    return exchange_parts(g, receives, sends, comm)
 
 
 def ring_shift(t: Tensor, recv_shape: Shape, comm: Communicator, step: int = 1) -> Tensor:
@@ -293,8 +342,16 @@ def sent(collective: str, t: Tensor, args: Sequence[Any], comm: Communicator) ->
     return result
 
 
-def counts_of(n: int, comm: Communicator) -> Shape:
-    """Return every rank's `n`, to complete a layout that depends on data: one small allgather."""
+def numbers_of(n: int, comm: Communicator) -> Integers:
+    """Return every rank's `n`: one small allgather."""
     if comm.size == 1:
-        return (n,)
-    return tuple(values[0] for values in comm.allgather_ints((n,)))
+        return np.asarray([n], dtype=np.int64)
+    return comm.allgather_ints((n,))[:, 0]
+
+
+def divided(n: int, comm: Communicator) -> Division:
+    """Return the division into every rank's `n`, for a layout that depends on data.
+
+    One small allgather.
+    """
+    return Division.of(numbers_of(n, comm))

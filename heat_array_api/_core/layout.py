@@ -11,7 +11,6 @@ import math
 import operator
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from .._caching import cached, when_cleared
 from .._comm.communicator import Communicator
+from .._comm.division import Division, Integers
 from .._comm.table import Shape as Shape
 from .._errors import shown
 
@@ -39,13 +39,14 @@ class Layout:
     split : int or None
         The axis along which the array is cut into shards. None: every rank holds a full copy
         (the array is *replicated*). Never negative.
-    counts : tuple of int
-        The length of every rank's shard along `split`; ``()`` if replicated. Any
+    division : Division or None
+        The length of every rank's shard along `split`; None if replicated. Any
         counts with the right sum are allowed, zeros too.
     comm : Communicator
         The ranks that hold the array.
-    offsets : tuple of int
-        ``size + 1`` running sums of `counts`; ``()`` if replicated.
+    start, count, end : int
+        Along the split axis: the global index of this rank's first row, the number of its rows, and
+        the index after its last one. If replicated: 0, the length of axis 0 (1 without axes) twice.
     local_shape : tuple of int
         The shape of this rank's shard.
 
@@ -60,38 +61,51 @@ class Layout:
 
     shape: Shape
     split: int | None
-    counts: Shape
+    division: Division | None
     comm: Communicator
-    offsets: Shape = field(init=False, compare=False, repr=False)
+    start: int = field(init=False, compare=False, repr=False)
+    count: int = field(init=False, compare=False, repr=False)
+    end: int = field(init=False, compare=False, repr=False)
     local_shape: Shape = field(init=False, compare=False, repr=False)
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # Layouts are keys of caches on the hot path: hash once.
-        facts = (self.shape, self.split, self.counts, self.comm)
+        facts = (self.shape, self.split, self.division, self.comm)
         object.__setattr__(self, "_hash", hash(facts))
-        if self.split is not None and not 0 <= self.split < len(self.shape):
+        if self.split is None:
+            if self.division is not None:
+                raise ValueError(f"Layout: split is None, but counts are {self.division}; pass ()")
+            start, end = 0, self.shape[0] if self.shape else 1
+            own = self.shape
+        else:
+            start, end = self._checked().interval(self.comm.rank)
+            own = resized(self.shape, self.split, end - start)
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "end", end)
+        object.__setattr__(self, "count", end - start)
+        object.__setattr__(self, "local_shape", own)
+
+    def _checked(self) -> Division:
+        """Return the division, which must fit the shape."""
+        split, division = self.split, self.division
+        assert split is not None
+        if not 0 <= split < len(self.shape):
             raise ValueError(
-                f"Layout: split is {self.split}; expected None or an axis of shape {self.shape}, "
+                f"Layout: split is {split}; expected None or an axis of shape {self.shape}, "
                 f"counted from the front"
             )
-        if self.split is None:
-            if self.counts:
-                raise ValueError(f"Layout: split is None, but counts are {self.counts}; pass ()")
-            object.__setattr__(self, "offsets", ())
-            object.__setattr__(self, "local_shape", self.shape)
-            return
-        object.__setattr__(self, "offsets", (0, *accumulate(self.counts)))
         if (
-            len(self.counts) != self.comm.size
-            or self.offsets[-1] != self.shape[self.split]
-            or min(self.counts) < 0
+            division is None
+            or len(division) != self.comm.size
+            or division.total != self.shape[split]
+            or int(division.lengths.min()) < 0
         ):
             raise ValueError(
-                f"Layout: counts {self.counts} do not divide axis {self.split} of shape "
+                f"Layout: counts {division} do not divide axis {split} of shape "
                 f"{self.shape} over {self.comm.size} ranks"
             )
-        object.__setattr__(self, "local_shape", self.shape_of(self.comm.rank))
+        return division
 
     def __hash__(self) -> int:
         return self._hash
@@ -111,7 +125,7 @@ class Layout:
         -------
         Layout
         """
-        return _unique(shape, None, (), comm)
+        return _unique(shape, None, None, comm)
 
     @staticmethod
     @cached
@@ -132,11 +146,15 @@ class Layout:
         """
         if split is None:
             return Layout.replicated(shape, comm)
-        return Layout.of(shape, split, balanced_counts(shape[split], comm.size), comm)
+        return _layout(shape, split, Division.balanced(shape[split], comm.size), comm)
 
     @staticmethod
-    @cached
-    def of(shape: Shape, split: int | None, counts: Shape, comm: Communicator) -> Layout:
+    def of(
+        shape: Shape,
+        split: int | None,
+        counts: Sequence[int] | Integers | Division | None,
+        comm: Communicator,
+    ) -> Layout:
         """Return the layout with these counts.
 
         Parameters
@@ -144,7 +162,7 @@ class Layout:
         shape : tuple of int
         split : int or None
             The axis that is cut into shards, not negative; None: a full copy on every rank.
-        counts : tuple of int
+        counts : Division or sequence of int
             Each rank's length along the split axis; ignored without one.
         comm : Communicator
             The ranks that share the array.
@@ -153,9 +171,9 @@ class Layout:
         -------
         Layout
         """
-        if split is None:
+        if split is None or counts is None:
             return Layout.replicated(shape, comm)
-        return _unique(shape, split, counts, comm)
+        return _layout(shape, split, Division.of(counts), comm)
 
     @property
     def ndim(self) -> int:
@@ -168,21 +186,14 @@ class Layout:
         return math.prod(self.shape)
 
     @property
-    def start(self) -> int:
-        """The global index, along the split axis, of this rank's first row; 0 if replicated."""
-        return 0 if self.split is None else self.offsets[self.comm.rank]
+    def counts(self) -> Shape:
+        """The length of every rank's shard along `split`, in a loop over all ranks."""
+        return () if self.division is None else self.division.counts
 
     @property
-    def end(self) -> int:
-        """The global index after this rank's last row along the split axis."""
-        return self.start + self.count
-
-    @property
-    def count(self) -> int:
-        """The length of this rank's shard along the split axis (of axis 0 if replicated)."""
-        if self.split is None:
-            return self.shape[0] if self.shape else 1
-        return self.counts[self.comm.rank]
+    def offsets(self) -> Shape:
+        """``size + 1`` running sums of `counts`; ``()`` if replicated."""
+        return () if self.division is None else tuple(self.division.offsets.tolist())
 
     @property
     def is_balanced(self) -> bool:
@@ -206,9 +217,9 @@ class Layout:
         -------
         tuple of int
         """
-        if self.split is None:
+        if self.split is None or self.division is None:
             return self.shape
-        return resized(self.shape, self.split, self.counts[rank])
+        return resized(self.shape, self.split, self.division[rank])
 
     def with_shape(self, shape: Shape, split: int | None) -> Layout:
         """Return the layout of another shape with these counts.
@@ -224,7 +235,9 @@ class Layout:
         -------
         Layout
         """
-        return Layout.of(shape, None if self.split is None else split, self.counts, self.comm)
+        if split is None or self.division is None:
+            return Layout.replicated(shape, self.comm)
+        return _layout(shape, split, self.division, self.comm)
 
     def split_along(self, axis: int | None) -> Layout:
         """Return the layout of the same shape split evenly along an axis.
@@ -255,7 +268,12 @@ class Layout:
         others = [i for i in range(len(self.shape)) if i not in axes]
         return Layout.balanced(self.shape, longest_axis(self.shape, others), self.comm)
 
-    def with_length(self, axis: int, length: int, counts: Shape | None = None) -> Layout:
+    def with_length(
+        self,
+        axis: int,
+        length: int,
+        counts: Sequence[int] | Integers | Division | None = None,
+    ) -> Layout:
         """Return the layout with another length of an axis.
 
         Parameters
@@ -264,7 +282,7 @@ class Layout:
             Not negative.
         length : int
             Its new length.
-        counts : tuple of int, optional
+        counts : Division or sequence of int, optional
             If it is the split axis: the new length of every rank's shard, by default even.
 
         Returns
@@ -277,6 +295,23 @@ class Layout:
         if counts is None:
             return Layout.balanced(shape, axis, self.comm)
         return Layout.of(shape, axis, counts, self.comm)
+
+    def scaled(self, factor: int) -> Division | None:
+        """Return the counts times a factor; None if replicated."""
+        return None if self.division is None else Division(self.division.offsets * factor)
+
+    def flattened(self) -> Layout:
+        """Return the layout of the shards laid one after the other, each in its own order.
+
+        Returns
+        -------
+        Layout
+            Of one axis: that of the array in C order if it is split along axis 0 or replicated.
+        """
+        if self.split is None:
+            return Layout.replicated((self.size,), self.comm)
+        inner = math.prod(self.shape[: self.split]) * math.prod(self.shape[self.split + 1 :])
+        return Layout.of((self.size,), 0, self.scaled(inner), self.comm)
 
     def insert(self, *axes: int, length: int = 1) -> Layout:
         """Return the layout with new axes; the split follows its axis.
@@ -340,18 +375,25 @@ _made: list[Layout] = []
 _in_use: WeakValueDictionary[tuple[Any, ...], Layout] = WeakValueDictionary()
 
 
-def _unique(shape: Shape, split: int | None, counts: Shape, comm: Communicator) -> Layout:
+@cached
+def _layout(shape: Shape, split: int, division: Division, comm: Communicator) -> Layout:
+    return _unique(shape, split, division, comm)
+
+
+def _unique(
+    shape: Shape, split: int | None, division: Division | None, comm: Communicator
+) -> Layout:
     """Return the layout in use with these facts, or a new one."""
-    layout = _in_use.get((shape, split, counts, comm)) if _in_use else None
+    layout = _in_use.get((shape, split, division, comm)) if _in_use else None
     if layout is None:
-        layout = Layout(shape, split, counts, comm)
+        layout = Layout(shape, split, division, comm)
         _made.append(layout)
     return layout
 
 
 @when_cleared
 def _forget_unused() -> None:
-    _in_use.update({(x.shape, x.split, x.counts, x.comm): x for x in _made})
+    _in_use.update({(x.shape, x.split, x.division, x.comm): x for x in _made})
     _made.clear()
 
 
@@ -359,12 +401,6 @@ def _forget_unused() -> None:
 def _permuted(layout: Layout, order: Shape) -> Layout:
     split = None if layout.split is None else order.index(layout.split)
     return layout.with_shape(tuple(layout.shape[i] for i in order), split)
-
-
-def balanced_counts(n: int, size: int) -> Shape:
-    """Divide `n` rows over `size` ranks: the first ``n % size`` ranks hold one more."""
-    quotient, remainder = divmod(n, size)
-    return (quotient + 1,) * remainder + (quotient,) * (size - remainder)
 
 
 def overlap(a: int, b: int, c: int, d: int) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 from .._caching import cached
 from .._comm.alike import check_alike
 from .._comm.debug import DEBUG
+from .._comm.division import Division
 from .arguments import allocation_error, as_flag
 from .array import Array, check_array, common_communicator
 from .collectives import gather, preduce, pvary
@@ -217,8 +217,8 @@ def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
 
     The result takes the split and the counts of the operand with most bytes, on a tie those of the
     first; but shifted slices of equal size meet half way (`_meeting`). A replicated operand is
-    sliced locally, a split one is redistributed by an all-to-all. An operand that lacks the split
-    axis, or has length 1 there, is replicated: it is no bigger than a row of the result.
+    sliced locally, a split one is redistributed by an all-to-all or exchange. An operand that lacks
+    the split axis, or has length 1 there, is replicated: it is no bigger than a row of the result.
     """
     comm = common_communicator(func, *arrays)
     shape = broadcast_shape(func, *(x._layout.shape for x in arrays))
@@ -233,27 +233,28 @@ def align(func: str, *arrays: Array) -> tuple[list[Tensor], Layout]:
         return [x.full_tensor() for x in arrays], Layout.replicated(shape, comm)
     assert leader._layout.split is not None
     axis = leader._layout.split + ndim - leader.ndim
-    counts = leader._layout.counts
+    division = leader._layout.division
     for x in arrays:
         if x.nbytes == most and (x.shape, x.split) == (leader.shape, leader.split):
-            counts = _meeting(leader._layout, x._layout)
-    layout = Layout.of(shape, axis, counts, comm)
+            division = _meeting(leader._layout, x._layout)
+    layout = Layout.of(shape, axis, division, comm)
     return [aligned(x, axis - ndim, layout) for x in arrays], layout
 
 
 @cached
-def _meeting(first: Layout, second: Layout) -> Shape:
-    """Return the counts in which two operands of one shape and split meet.
+def _meeting(first: Layout, second: Layout) -> Division | None:
+    """Return the division in which two operands of one shape and split meet.
 
     Shifted slices, as in ``x[:-2] + x[2:]``, move half the shift each: in all no more rows move
     than if one of them moved, and the result needs no message to meet ``x[1:-1]``.
     """
-    bounds = list(zip(first.offsets, second.offsets, strict=True))
-    shift = max(abs(a - b) for a, b in bounds)
-    if 4 * shift > min(*first.counts, *second.counts):
-        return first.counts
-    middle = [(a + b + 1) // 2 for a, b in bounds]
-    return tuple(b - a for a, b in pairwise(middle))
+    one, other = first.division, second.division
+    if one is None or other is None or one == other:
+        return one
+    shift = int(np.abs(one.offsets - other.offsets).max())
+    if 4 * shift > min(int(one.lengths.min()), int(other.lengths.min())):
+        return one
+    return Division(one.offsets + (other.offsets - one.offsets + 1) // 2)
 
 
 def aligned(x: Array, axis: int, layout: Layout) -> Tensor:
@@ -261,7 +262,7 @@ def aligned(x: Array, axis: int, layout: Layout) -> Tensor:
     own = axis + x.ndim
     if own < 0 or (x.shape[own] == 1 and layout.shape[axis] != 1):
         return varying(x) if x._layout.split is None else gather(x._local, x._layout, varying=True)
-    return move(x._local, x._layout, Layout.of(x.shape, own, layout.counts, layout.comm))
+    return move(x._local, x._layout, Layout.of(x.shape, own, layout.division, layout.comm))
 
 
 def varying(x: Array) -> Tensor:
@@ -482,7 +483,7 @@ def _combine_tracked(t: Tensor, partial: Tensor, plan: ReductionPlan, combine: s
     comm = plan.result.comm
     if combine == "prod":
         shape = (comm.size, *partial.shape)
-        everyone = gather(partial[None], Layout.of(shape, 0, (1,) * comm.size, comm))
+        everyone = gather(partial[None], Layout.balanced(shape, 0, comm))
         return torch.prod(everyone, dim=0)
     extremum = preduce(partial.detach(), combine, comm)
     kept = tuple(1 if i in plan.axes else n for i, n in enumerate(t.shape))

@@ -65,7 +65,9 @@ def _combined(moments: Tensor, plan: ReductionPlan, n: int) -> Tensor:
     everyone = preduce(torch.cat([zeros[0], moments[None], zeros[1]]), "sum", comm)
     means, squares = everyone[:, 0], everyone[:, 1]
     rows = plan.source.shape[plan.source.split or 0]
-    weights = torch.tensor(plan.source.counts, dtype=means.dtype, device=means.device) * (n // rows)
+    assert plan.source.division is not None
+    weights = torch.from_numpy(plan.source.division.lengths).to(means.device, means.dtype)
+    weights *= n // rows
     weights = weights.reshape(-1, *[1] * (means.ndim - 1))
     mean = torch.sum(weights * means, 0) / n
     return torch.sum(squares + weights * (means - mean) ** 2, 0)

@@ -1,21 +1,26 @@
 """From any layout to any other of the same shape, by at most one collective.
 
-Another split axis is a blocked transpose, other counts are an exchange of intervals. Both are one
-all-to-all in which each rank sends only what the receiver's shard needs, so that no rank holds
-more than its old and its new shard.
+Another split axis is a blocked transpose, one all-to-all; other counts are an exchange of
+intervals, a message to each rank that gets some. Each rank sends only what the receiver's shard
+needs, so that no rank holds more than its old and its new shard.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from .._caching import cached
+from .._comm.division import Division
 from .._errors import CommunicatorMismatchError, shown
 from .array import Array, check_array
-from .collectives import all_to_all, cat, gather, shard
-from .layout import Layout, normalize_axis, overlap, resized
+from .collectives import gather, shard
+from .fetch import Fetch, Segment, divided_rows, fetch_intervals, join, plan_fetch
+from .layout import Layout, Shape, normalize_axis, resized
+from .tape import linear, tracked
 
 
 def move(t: Tensor, source: Layout, target: Layout) -> Tensor:
@@ -33,31 +38,115 @@ def move(t: Tensor, source: Layout, target: Layout) -> Tensor:
 
 def _recount(t: Tensor, source: Layout, target: Layout) -> Tensor:
     """Exchange intervals of the split axis; what stays on its rank is not sent."""
-    comm, axis = source.comm, source.split
-    assert axis is not None
-    blocks, shapes = [], []
-    for (a, b), (c, d) in zip(pairwise(source.offsets), pairwise(target.offsets), strict=True):
-        begin, end = overlap(source.start, source.end, c, d)
-        blocks.append(t.narrow(axis, begin - source.start if end > begin else 0, end - begin))
-        begin, end = overlap(target.start, target.end, a, b)
-        shapes.append(resized(t.shape, axis, end - begin))
-    own, blocks[comm.rank] = blocks[comm.rank], t.narrow(axis, 0, 0)
-    shapes[comm.rank] = resized(t.shape, axis, 0)
-    parts = all_to_all(blocks, shapes, comm)
-    parts[comm.rank] = own
-    return cat(parts, axis)
+    assert source.split is not None
+    return join(fetch_intervals([t], _plan_recount(source, target)), source.split)
+
+
+@cached
+def _plan_recount(source: Layout, target: Layout) -> Fetch:
+    assert target.division is not None
+    everything = (Segment(0, target.division.total),)
+    return plan_fetch([source], [divided_rows(everything, target.division)])
 
 
 def _transpose(t: Tensor, source: Layout, target: Layout) -> Tensor:
     """Exchange blocks: the split axis moves from `source.split` to `target.split`."""
-    comm = source.comm
+    if tracked(t):
+        return linear(t, _exchange_blocks, _blocks_back, source, target)
+    return _exchange_blocks(t, source, target)
+
+
+def _blocks_back(g: Tensor, source: Layout, target: Layout) -> Tensor:
+    return _transpose(g, target, source)
+
+
+class _Blocks(NamedTuple):
+    """How a blocked transpose is packed.
+
+    One of the two split axes is brought to the front, where the ranks' blocks lie one after the
+    other whatever their lengths are; along the other one, neighbours with equal counts are copied
+    together. So balanced layouts take two copies at each end, whatever the number of ranks.
+    """
+
+    front: int
+    runs: tuple[tuple[int, int], ...]  # of the other axis: a length, and how many ranks have it
+    sends: Division
+    receives: Division
+
+
+@cached
+def _plan_blocks(source: Layout, target: Layout) -> _Blocks:
+    old, new = source.division, target.division
     assert source.split is not None
     assert target.split is not None
-    blocks = list(torch.split(t, list(target.counts), dim=target.split))
-    shapes = [
-        resized(source.shape_of(rank), target.split, target.count) for rank in range(comm.size)
-    ]
-    return cat(all_to_all(blocks, shapes, comm), source.split)
+    assert old is not None
+    assert new is not None
+    outgoing, incoming = new.runs(), old.runs()
+    by_source = source.split < target.split
+    if len(outgoing if by_source else incoming) > 2:
+        by_source = len(outgoing) <= len(incoming)
+    mine, later = math.prod(source.local_shape), math.prod(target.local_shape)
+    return _Blocks(
+        source.split if by_source else target.split,
+        tuple(outgoing if by_source else incoming),
+        Division(new.offsets * (mine // max(new.total, 1))),
+        Division(old.offsets * (later // max(old.total, 1))),
+    )
+
+
+def _exchange_blocks(t: Tensor, source: Layout, target: Layout) -> Tensor:
+    front, runs, sends, receives = _plan_blocks(source, target)
+    assert source.split is not None
+    assert target.split is not None
+    t = t.detach()
+    batch = math.prod(t.shape[source.ndim :])
+    if batch != 1:
+        sends, receives = Division(sends.offsets * batch), Division(receives.offsets * batch)
+    shape = (*target.local_shape, *t.shape[source.ndim :])
+    rows = t.movedim(front, 0)
+    if front == source.split:
+        other = target.split + (target.split < front)
+        flat = t.new_empty(t.numel())
+        _copy_blocks(_blocks_of(flat, rows.shape, other, runs), _cuts_of(rows, other, runs))
+        received = source.comm.alltoallv(flat, sends, receives)
+        result = received.view(moved_shape(shape, front)).movedim(0, front)
+        return result.contiguous()
+    other = source.split + (source.split < front)
+    received = source.comm.alltoallv(rows.reshape(-1), sends, receives)
+    result = t.new_empty(shape)
+    rows = result.movedim(front, 0)
+    _copy_blocks(_cuts_of(rows, other, runs), _blocks_of(received, rows.shape, other, runs))
+    return result
+
+
+def moved_shape(shape: Sequence[int], front: int) -> Shape:
+    """Return a shape with one of its axes brought to the front."""
+    return (shape[front], *shape[:front], *shape[front + 1 :])
+
+
+def _cuts_of(t: Tensor, axis: int, runs: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    """Yield, of each run of equal lengths, the ranks' parts of `axis` as a first axis."""
+    begin = 0
+    for length, ranks in runs:
+        part = t.narrow(axis, begin, length * ranks)
+        yield part.unflatten(axis, (ranks, length)).movedim(axis, 0)  # type: ignore[no-untyped-call]
+        begin += length * ranks
+
+
+def _blocks_of(
+    flat: Tensor, shape: Sequence[int], axis: int, runs: Sequence[tuple[int, int]]
+) -> Iterator[Tensor]:
+    """Yield the same parts, where the ranks' blocks lie one after the other in a vector."""
+    begin, width = 0, math.prod(shape) // max(shape[axis], 1)
+    for length, ranks in runs:
+        n = length * ranks * width
+        yield flat[begin : begin + n].view(ranks, *resized(shape, axis, length))
+        begin += n
+
+
+def _copy_blocks(targets: Iterable[Tensor], sources: Iterable[Tensor]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
 
 
 def redistribute(x: Array, layout: Layout) -> Array:
@@ -74,7 +163,8 @@ def redistribute(x: Array, layout: Layout) -> Array:
     -------
     Array
         Equal to `x`, with that layout. Sends nothing if the layouts are equal or `x` is
-        replicated; else one all-to-all, or one allgather of `x` if the result is replicated.
+        replicated; else one all-to-all, one exchange of the rows that change rank if only counts
+        differ, or one allgather of `x` if the result is replicated.
 
     Raises
     ------
@@ -157,7 +247,7 @@ def rebalance(x: Array, /) -> Array:
     -------
     Array
         Equal to `x`; the first ranks hold one row more where they cannot be equal. Sends
-        nothing if `x` is balanced, else one all-to-all of the rows that change rank.
+        nothing if `x` is balanced, else one exchange of the rows that change rank.
 
     Raises
     ------

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from .._caching import cached
+from .._comm.division import Division
 from .._core.array import Array
 from .._core.collectives import broadcast_rows
 from .._core.dtypes import carrier, uncarry
@@ -136,27 +138,33 @@ def _position(basic: tuple[Basic, ...], axis: int) -> int:
 
 def _local_range(item: Range, layout: Layout, rank: int) -> tuple[int, int]:
     """Return which of an ascending range's elements a rank holds, as first and one past last."""
-    begin, end = layout.offsets[rank], layout.offsets[rank + 1]
+    assert layout.division is not None
+    begin, end = layout.division.interval(rank)
     step = item.step
     first = min(max(-((item.start - begin) // step), 0), item.length)
     last = min(max(-((item.start - end) // step), 0), item.length)
     return first, last
 
 
+@cached
+def _range_division(start: int, step: int, length: int, division: Division) -> Division:
+    """Return how many elements of an ascending range each rank holds."""
+    return division.map(lambda bounds: np.clip(-((start - bounds) // step), 0, length))
+
+
 def box_layout(layout: Layout, basic: tuple[Basic, ...]) -> Layout:
     """Return the layout of the box of basic items; the split axis, if any, keeps its range."""
     split = None
-    counts: Shape = ()
+    division = None
     axis = position = 0
     for item in basic:
         if item is not None:
             if axis == layout.split and isinstance(item, Range):
-                ranks = range(layout.comm.size)
-                ends = [_local_range(item.ascending, layout, rank) for rank in ranks]
-                split, counts = position, tuple(last - first for first, last in ends)
+                assert layout.division is not None
+                split, division = position, _range_division(*item.ascending, layout.division)
             axis += 1
         position += not isinstance(item, int)
-    return Layout.of(_box_shape(basic), split, counts, layout.comm)
+    return Layout.of(_box_shape(basic), split, division, layout.comm)
 
 
 def box_index(layout: Layout, basic: tuple[Basic, ...]) -> tuple[Any, ...] | None:
@@ -209,7 +217,8 @@ def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
     comm = layout.comm
     kept = [item for item in basic if item is not None]
     size = math.prod(item.length for item in kept if isinstance(item, Range))
-    owner = next(r for r in range(comm.size) if layout.offsets[r + 1] > index)
+    assert layout.division is not None
+    owner = layout.division.owner(index)
     split = layout.split
     shape = resized(x.shape, split, 1)
     position = [i for i, item in enumerate(basic) if item is not None][split]
@@ -222,8 +231,7 @@ def _select_row(x: Array, basic: tuple[Basic, ...], index: int) -> Array:
         # No more rows than ranks: a row on every rank would be a share of the array or more.
         others = [i for i, item in enumerate(kept) if isinstance(item, Range)]
         axis = longest_axis(x.shape, others)
-        counts = tuple(int(rank == owner) for rank in range(comm.size))
-        row = Array(local, Layout.of(shape, split, counts, comm))
+        row = Array(local, Layout.of(shape, split, np.arange(comm.size) == owner, comm))
         return select(resplit(row, axis), at_zero)
     if comm.rank == owner:
         local = box(local, Layout.replicated(shape, comm), at_zero)[0]

@@ -4,7 +4,7 @@
 key                                result is split        messages
 =================================  =====================  =======================================
 slice                              as `x`                 none
-slice of negative step, split      as `x`                 one all-to-all
+slice of negative step, split      as `x`                 one exchange
 integer, another axis              as `x`                 none
 integer, split axis                replicated, or along   one broadcast of the row (large rows:
                                    another axis           one all-to-all)
@@ -25,13 +25,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._comm.assumptions import assumed, numbers, truth
+from .._comm.assumptions import assumed, division_of, truth
+from .._comm.division import Division
 from .._comm.recording import breaks, capturing, checked_later, may_break
 from .._core.array import Array, check_array, common_communicator
-from .._core.collectives import counts_of, gather, preduce, pvary, shard
+from .._core.collectives import divided, gather, preduce, pvary, shard
 from .._core.dtypes import ANY, INTEGER, carrier, on_bits, uncarry
-from .._core.fetch import SPREAD, fetch_rows, pick
-from .._core.layout import Layout, Shape, balanced_counts, longest_axis, normalize_axis, resized
+from .._core.fetch import SPREAD, fetch_rows, owners, pick
+from .._core.layout import Layout, Shape, longest_axis, normalize_axis, resized
 from .._core.lift import broadcast_shape, varying
 from .._core.redistribute import move, redistribute, resplit
 from .._core.views import linked, permute
@@ -172,13 +173,12 @@ def _gather_points(t: Tensor, rows: Layout, indices: list[Tensor], shape: Shape)
     split = rows.split
     assert split is not None
     columns = [index.reshape(-1) for index in indices]
-    ends = torch.tensor(rows.offsets[1:], device=t.device)
-    owner = torch.searchsorted(ends, columns[split].contiguous(), right=True)
+    owner = owners(columns[split].contiguous(), rows)
     mine = owner == rows.comm.rank
     if capturing():
         return _sum_points(t, rows, columns, mine).reshape(shape)
-    usual = balanced_counts(len(owner), rows.comm.size)
-    counts = tuple(numbers(torch.bincount(owner, minlength=rows.comm.size), usual, SPREAD))
+    usual = Division.balanced(len(owner), rows.comm.size)
+    counts = division_of(torch.bincount(owner, minlength=rows.comm.size), usual, SPREAD)
     places = mine if not assumed() else torch.arange(counts[rows.comm.rank], device=t.device)
     asked = [column[places] for column in columns]
     asked[split] = asked[split] - rows.start
@@ -265,8 +265,8 @@ def _masked(x: Array, mask: Array) -> Array:
     rest = x._layout.drop(*range(mask.ndim))
     if x.split is None or x.split >= mask.ndim:
         return Array(values, rest.insert(0, length=values.shape[0]))
-    counts = counts_of(values.shape[0], x.comm)
-    return Array(values, Layout.of((sum(counts), *rest.shape), 0, counts, x.comm))
+    rows = divided(values.shape[0], x.comm)
+    return Array(values, Layout.of((rows.total, *rest.shape), 0, rows, x.comm))
 
 
 # ---------------------------------------------------------------------- functions

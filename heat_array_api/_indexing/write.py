@@ -30,9 +30,10 @@ from .._caching import cached
 from .._comm.alike import check_alike
 from .._comm.assumptions import assumed, kept_of
 from .._comm.debug import DEBUG
+from .._comm.division import Division
 from .._comm.recording import breaks, may_break
 from .._core.array import Array, common_communicator
-from .._core.collectives import counts_of, gather, pvary, shard
+from .._core.collectives import divided, gather, pvary, shard
 from .._core.dtypes import (
     BOOL,
     COMPLEX,
@@ -44,7 +45,7 @@ from .._core.dtypes import (
     uncarry,
 )
 from .._core.fetch import place, store_rows
-from .._core.layout import Layout, Shape, balanced_counts, longest_axis
+from .._core.layout import Layout, Shape, longest_axis
 from .._core.lift import broadcast_shape, filled
 from .._core.redistribute import move, redistribute
 from .._core.tape import attached, tracked
@@ -96,9 +97,9 @@ def _cut_like(x: Array, axis: int | None, leader: Array) -> None:
         return
     n = x.shape[axis]
     like = n == layout.shape[layout.split]
-    counts = layout.counts if like else balanced_counts(n, layout.comm.size)
+    rows = layout.division if like else Division.balanced(n, layout.comm.size)
     if not x.is_input():
-        x.cut(Layout.of(x.shape, axis, counts, x.comm))
+        x.cut(Layout.of(x.shape, axis, rows, x.comm))
 
 
 def _cut_for_mask(x: Array, mask: Array, value: Array) -> None:
@@ -272,8 +273,8 @@ def _write_masked(x: Array, key: Any, value: Array) -> None:
     if layout.split is None or layout.split >= mask.ndim:
         target = layout.drop(*range(mask.ndim)).insert(0, length=n)
     else:
-        counts = counts_of(n, x.comm)
-        target = Layout.of((sum(counts), *rest), 0, counts, x.comm)
+        rows = divided(n, x.comm)
+        target = Layout.of((rows.total, *rest), 0, rows, x.comm)
     values = _fitted(value, target, x)
     if layout == x._layout:
         carrier(x.writable())[local] = carrier(values)

@@ -24,9 +24,11 @@ from torch import Tensor
 
 from .._comm.assumptions import assumed, numbers, truth
 from .._comm.communicator import Communicator
+from .._comm.division import Division
 from .._core.collectives import all_to_all, exchange, exscan, gather, preduce
 from .._core.dtypes import COMPLEX, REAL_FLOATING
-from .._core.layout import Layout, balanced_counts
+from .._core.layout import Layout
+from .._core.redistribute import move
 from .local import (
     NO_ZERO,
     Keys,
@@ -107,7 +109,7 @@ class _Search:
         size = self.comm.size
         distinct = {w: run[b:e] for w, run, b, e in self.windows}
         mine = torch.stack([_samples(window, number) for window in distinct.values()])
-        layout = Layout.of((mine.numel() * size,), 0, (mine.numel(),) * size, self.comm)
+        layout = Layout.balanced((mine.numel() * size,), 0, self.comm)
         everyone = gather(mine.view(-1), layout).view(size, len(distinct), number + 1).numpy()
         complete: Flags = np.all(everyone[:, :, number] <= number, axis=0)
         keys = np.sort(everyone[:, :, :number].transpose(1, 0, 2).reshape(len(distinct), -1))
@@ -335,7 +337,7 @@ class Route:
         each = [self.columns] * comm.size
         flat = torch.tensor(self.sends, dtype=torch.int64).view(-1)
         received = exchange(flat, each, each, comm)
-        usual = [n for n in balanced_counts(expected, comm.size) for _ in cuts]
+        usual = [n for n in Division.balanced(expected, comm.size).counts for _ in cuts]
         came = numbers(received, usual, "")
         self.receives = [came[i : i + len(cuts)] for i in range(0, len(came), len(cuts))]
 
@@ -408,16 +410,11 @@ def _along_split(
 
 def _by_whole_rows(rows: Tensor, layout: Layout, local: Callable[[Tensor], Tensor]) -> Tensor:
     """Send whole rows to the ranks, apply `local`, send the parts back: two all-to-alls."""
-    comm = layout.comm
-    counts = balanced_counts(rows.shape[0], comm.size)
-    mine = counts[comm.rank]
-    blocks = all_to_all(
-        list(torch.split(rows, list(counts))), [(mine, n) for n in layout.counts], comm
-    )
-    ordered = local(torch.cat(blocks, dim=1))
-    pieces = list(torch.split(ordered, list(layout.counts), dim=1))
-    back = all_to_all(pieces, [(n, layout.count) for n in counts], comm)
-    return torch.cat(back)
+    split = layout.split
+    assert split is not None
+    cut = Layout.of((rows.shape[0], layout.shape[split]), 1, layout.division, layout.comm)
+    whole = cut.split_along(0)
+    return move(local(move(rows, cut, whole)), whole, cut)
 
 
 def _sort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:
@@ -463,7 +460,9 @@ def _sort_rows_by_order(rows: list[Tensor], layout: Layout, descending: bool) ->
 
 def _argsort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[Tensor]:
     """Argsort each row over all ranks: one all-to-all each of the keys and of the indices."""
-    index_dtype = torch.int32 if max(layout.counts) < 1 << 31 else torch.int64
+    assert layout.division is not None
+    longest = int(layout.division.lengths.max())
+    index_dtype = torch.int32 if longest < 1 << 31 else torch.int64
     runs, orders = [], []
     for row in rows:
         keys, order = sort_with_order(order_keys(row, descending))
@@ -473,7 +472,7 @@ def _argsort_rows(rows: list[Tensor], layout: Layout, descending: bool) -> list[
     came = [route.forward([keys[level] for keys in runs]) for level in range(len(runs[0]))]
     del runs
     indices = route.forward(orders)
-    starts = torch.tensor(layout.offsets[:-1])
+    starts = torch.from_numpy(layout.division.offsets[:-1].copy())
     result = []
     for c, index in enumerate(indices):
         order = argsort_keys(tuple(component[c] for component in came), runs=True)

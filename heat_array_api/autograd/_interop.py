@@ -253,7 +253,7 @@ def _batch_layout(arrays: Sequence[Array]) -> Layout | None:
                 f"module_apply: an array is split along axis {layout.split}; a batch is split "
                 "along axis 0"
             )
-        if found is not None and layout.counts != found.counts:
+        if found is not None and layout.division != found.division:
             raise ValueError(
                 f"module_apply: arrays with counts {found.counts} and {layout.counts}; use "
                 "rebalance"
@@ -282,4 +282,4 @@ def _as_array(t: Any, batch: Layout | None, comm: Communicator) -> Any:
     shape = tuple(t.shape)
     if batch is None:
         return Array(t, Layout.replicated(shape, comm))
-    return Array(t, Layout.of((batch.shape[0], *shape[1:]), 0, batch.counts, comm))
+    return Array(t, Layout.of((batch.shape[0], *shape[1:]), 0, batch.division, comm))

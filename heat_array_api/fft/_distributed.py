@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .._caching import cached
 from .._comm.communicator import Communicator
-from .._core.collectives import exchange, gather
-from .._core.fetch import join
-from .._core.layout import Layout, Shape, balanced_counts, overlap, resized
+from .._comm.division import Division
+from .._core.collectives import gather
+from .._core.layout import Layout, Shape, resized
+from .._core.periodic import Periodic, exchange_periodic
 from .._core.redistribute import move
 
 Kind = Literal["fft", "ifft", "rfft", "irfft"]
@@ -105,69 +106,60 @@ def transform(t: Tensor, layout: Layout, step: Step) -> tuple[Tensor, Layout]:
     lines = math.prod(others)
     if lines == 0:
         return _zeros(t, target.local_shape, step.kind), target
+    assert layout.division is not None
     kept = min(step.n_in, layout.shape[axis])
-    bounds = tuple(min(offset, kept) for offset in layout.offsets)
-    here = bounds[comm.rank + 1] - bounds[comm.rank]
-    t = t.movedim(axis, -1).reshape(lines, layout.count)[:, :here]
+    parts = layout.division.map(lambda bounds: np.minimum(bounds, kept))
+    t = t.movedim(axis, -1).reshape(lines, layout.count)[:, : parts[comm.rank]]
     if lines >= comm.size:
-        t = _whole_lines(t, bounds, target, step)
+        t = _whole_lines(t, parts, target, step)
     elif step.n < 4 * comm.size**2:
-        t = _gathered(t, bounds, target, step)
+        t = _gathered(t, parts, target, step)
     else:
-        t = _long_lines(t, bounds, target, step)
+        t = _long_lines(t, parts, target, step)
     return t.reshape(*others, target.count).movedim(-1, axis), target
 
 
 # ---------------------------------------------------------------------- many or short lines
 
 
-def _whole_lines(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+def _whole_lines(t: Tensor, parts: Division, target: Layout, step: Step) -> Tensor:
     """Bring whole lines to the ranks, transform them, bring the results back.
 
-    `t` has this rank's part of every line, the elements ``bounds[rank]:bounds[rank + 1]``;
-    the result has its part under `target`.
+    `t` has this rank's part of every line; the result has its part under `target`.
     """
-    comm = target.comm
-    shares = balanced_counts(len(t), comm.size)
-    mine = shares[comm.rank]
-    parts = [end - begin for begin, end in pairwise(bounds)]
-    sent = [share * t.shape[1] for share in shares]
-    received = exchange(t.reshape(-1), sent, [mine * part for part in parts], comm)
-    pieces = torch.split(received, [mine * part for part in parts])
-    lines = torch.cat(
-        [piece.view(mine, part) for piece, part in zip(pieces, parts, strict=True)], dim=1
-    )
-    lines = step.kernel(lines, 1)
-    blocks = torch.split(lines, list(target.counts), dim=1)
-    send = torch.cat([block.reshape(-1) for block in blocks])
-    here = target.count
-    counts = [mine * count for count in target.counts], [share * here for share in shares]
-    return exchange(send, *counts, comm).view(len(t), here)
+    pieces = _cut_lines(t, parts, target.comm)
+    lines = move(t, pieces, pieces.split_along(0))
+    done = pieces.split_along(0).with_length(1, step.n_out)
+    assert target.division is not None
+    return move(step.kernel(lines, 1), done, Layout.of(done.shape, 1, target.division, done.comm))
 
 
-def _gathered(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+def _gathered(t: Tensor, parts: Division, target: Layout, step: Step) -> Tensor:
     """Gather a few short lines, transform them on every rank, keep this rank's part."""
-    counts = tuple(end - begin for begin, end in pairwise(bounds))
-    layout = Layout.of((len(t), bounds[-1]), 1, counts, target.comm)
-    lines = gather(t, layout, varying=True)  # each rank keeps its own part of the result
+    # Each rank keeps its own part of the result.
+    lines = gather(t, _cut_lines(t, parts, target.comm), varying=True)
     return step.kernel(lines, 1).narrow(1, target.start, target.count)
+
+
+def _cut_lines(t: Tensor, parts: Division, comm: Communicator) -> Layout:
+    return Layout.of((len(t), parts.total), 1, parts, comm)
 
 
 # ---------------------------------------------------------------------- few long lines
 
 
-def _long_lines(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+def _long_lines(t: Tensor, parts: Division, target: Layout, step: Step) -> Tensor:
     """Transform lines that are spread over all ranks."""
     complex_dtype = t.dtype.to_complex()
     if step.kind == "irfft":
         # The real part of twice the sum over the half spectrum; unpaired elements count once.
-        k = _range(t, bounds[target.comm.rank], t.shape[1])
+        k = _range(t, parts.interval(target.comm.rank)[0], t.shape[1])
         t = t * torch.where((k > 0) & (2 * k != step.n), 2.0, 1.0).to(t.dtype.to_real())
     grid = _factored(step.n, target.comm.size)
     if grid is None:
-        result = _bluestein(t.to(complex_dtype), bounds, target, step)
+        result = _bluestein(t.to(complex_dtype), parts, target, step)
     else:
-        result = _four_step(t, bounds, target, step, grid)
+        result = _four_step(t, parts, target, step, grid)
     return result.real if step.kind == "irfft" else result
 
 
@@ -207,34 +199,34 @@ def _convolution_length(least: int, size: int) -> int:
     return next(length for length in sorted(found) if _factored(length, size) is not None)
 
 
-def _four_step(t: Tensor, bounds: Shape, target: Layout, step: Step, grid: _Grid) -> Tensor:
+def _four_step(t: Tensor, parts: Division, target: Layout, step: Step, grid: _Grid) -> Tensor:
     """Transform lines of n1 * n2 elements: columns, twiddle factors, rows.
 
     Element j is at (j // n2, j % n2); element k of the result at (k % n1, k // n1).
     """
     n1, n2 = grid
     comm = target.comm
-    matrix = _to_columns(t, bounds, n2, n1, comm)
+    matrix = _to_columns(t, parts, n2, n1, comm)
     if not matrix.is_complex():
         matrix = matrix.to(matrix.dtype.to_complex())
     rows = _columns_to_rows(matrix, grid, step.sign, comm)
     return _from_columns(rows.transpose(1, 2) * step.scale, target, n1)
 
 
-def _bluestein(t: Tensor, bounds: Shape, target: Layout, step: Step) -> Tensor:
+def _bluestein(t: Tensor, parts: Division, target: Layout, step: Step) -> Tensor:
     """Transform lines of any length: X[k] = c[k] sum_j (x[j] c[j]) / c[k - j], a convolution.
 
     c[k] is exp(-+ i pi k^2 / n). The chirp 1 / c is transformed as one more line.
     """
     comm, n, sign = target.comm, step.n, step.sign
-    used, wanted = bounds[-1], step.n_out
+    used, wanted = parts.total, step.n_out
     length = _convolution_length(max(used + wanted - 1, 2 * comm.size**2), comm.size)
     grid = _factored(length, comm.size)
     assert grid is not None
     n1, n2 = grid
-    begin = bounds[comm.rank]
+    begin, _ = parts.interval(comm.rank)
     t = t * _chirp(_range(t, begin, t.shape[1]), n, sign, t.dtype)
-    matrix = _to_columns(t, bounds, n2, n1, comm)
+    matrix = _to_columns(t, parts, n2, n1, comm)
     first, width = _columns(n2, comm)
     place = _range(t, 0, n1)[:, None] * n2 + _range(t, first, width)
     place = torch.where(place < wanted, place, length - place)
@@ -313,68 +305,15 @@ def _columns(n: int, comm: Communicator) -> tuple[int, int]:
     return layout.start, layout.count
 
 
-class _Windows(NamedTuple):
-    """The elements of a line's interval that lie in some columns of the line as a matrix."""
-
-    head: Shape  # in the first row, if the interval has only a part of it: places [begin, end)
-    body: Shape  # whole rows [first, last)
-    tail: Shape
-
-
-def _windows(begin: int, end: int, length: int, columns: Shape) -> _Windows:
-    """Find the elements of ``[begin, end)`` whose place in their row is in ``columns``."""
-    low, high = columns
-    first, last = -(-begin // length), end // length
-    head = overlap(begin, end, (first - 1) * length + low, (first - 1) * length + high)
-    if first > last:  # all in one row
-        return _Windows(head, (first, first), (end, end))
-    tail = overlap(begin, end, last * length + low, last * length + high)
-    return _Windows(head, (first, last), tail)
-
-
-def _sizes(windows: _Windows, width: int) -> list[int]:
-    """Return the numbers of elements in the head, the body and the tail."""
-    (a, b), (first, last), (c, d) = windows
-    return [b - a, (last - first) * width, d - c]
-
-
-def _to_columns(t: Tensor, bounds: Shape, length: int, rows: int, comm: Communicator) -> Tensor:
+def _to_columns(t: Tensor, parts: Division, length: int, rows: int, comm: Communicator) -> Tensor:
     """Bring lines, whose intervals lie on the ranks, to matrices split along the columns.
 
-    The first ``bounds[-1]`` elements of a line are given; the rest of ``rows * length`` are
-    zeros, which are not sent. One all-to-all.
+    The first elements of a line are given, divided into `parts`; the rest of ``rows * length``
+    are zeros, which are not sent. One all-to-all.
     """
-    me, lines = comm.rank, len(t)
-    offsets = Layout.balanced((length,), 0, comm).offsets
-    begin, end = bounds[me], bounds[me + 1]
-    pieces = []
-    sent = []
-    for low, high in pairwise(offsets):
-        head, (first, last), tail = _windows(begin, end, length, (low, high))
-        body = t[:, first * length - begin : last * length - begin]
-        body = body.reshape(lines, last - first, length)[:, :, low:high]
-        piece = [
-            t[:, head[0] - begin : head[1] - begin],
-            body.reshape(lines, (last - first) * (high - low)),
-            t[:, tail[0] - begin : tail[1] - begin],
-        ]
-        pieces += [part.reshape(-1) for part in (piece if lines == 1 else [torch.cat(piece, 1)])]
-        sent.append(sum(part.numel() for part in piece))
-    mine = (offsets[me], offsets[me + 1])
-    width = mine[1] - mine[0]
-    parts = [sum(_sizes(_windows(a, b, length, mine), width)) for a, b in pairwise(bounds)]
-    counts = [lines * part for part in parts]
-    received = exchange(torch.cat(pieces), sent, counts, comm)
-    # The ranks' intervals follow each other: so do the elements, row by row.
-    cells = [
-        block.view(lines, part)
-        for block, part in zip(torch.split(received, counts), parts, strict=True)
-    ]
-    zeros = rows * width - sum(parts)
-    if zeros:
-        cells.append(t.new_zeros((lines, zeros)))
-    joined = received if lines == 1 and not zeros else torch.cat(cells, dim=1)
-    return joined.view(lines, rows, width)
+    columns = Periodic(rows, Division.balanced(length, comm.size))
+    matrix = exchange_periodic(t, Periodic(1, parts), columns, comm)
+    return matrix.view(len(t), rows, columns.columns[comm.rank])
 
 
 def _from_columns(matrix: Tensor, target: Layout, length: int) -> Tensor:
@@ -384,28 +323,7 @@ def _from_columns(matrix: Tensor, target: Layout, length: int) -> Tensor:
     elements beyond are dropped. One all-to-all.
     """
     comm = target.comm
-    offsets = Layout.balanced((length,), 0, comm).offsets
-    columns = [(low, high) for low, high in pairwise(offsets)]
-    mine = columns[comm.rank]
-    lines = len(matrix)
-    flat = matrix.reshape(lines, -1)
-    width = mine[1] - mine[0]
-    sent = [sum(_sizes(_windows(a, b, length, mine), width)) for a, b in pairwise(target.offsets)]
-    blocks = torch.split(flat[:, : sum(sent)], sent, dim=1)
-    send = join([block.reshape(-1) for block in blocks], 0)
-    begin, end = target.start, target.start + target.count
-    windows = [_windows(begin, end, length, pair) for pair in columns]
-    sizes = [_sizes(w, high - low) for w, (low, high) in zip(windows, columns, strict=True)]
-    received = exchange(
-        send, [lines * n for n in sent], [lines * sum(three) for three in sizes], comm
-    )
-    heads, bodies, tails = [], [], []
-    first, last = windows[0].body
-    pieces = torch.split(received, [lines * sum(three) for three in sizes])
-    for piece, three, (low, high) in zip(pieces, sizes, columns, strict=True):
-        head, body, tail = torch.split(piece.view(lines, sum(three)), three, dim=1)
-        heads.append(head)
-        bodies.append(body.reshape(lines, last - first, high - low))
-        tails.append(tail)
-    body = torch.cat(bodies, dim=2).reshape(lines, -1)
-    return torch.cat([*heads, body, *tails], dim=1)
+    assert target.division is not None
+    columns = Periodic(matrix.shape[1], Division.balanced(length, comm.size))
+    flat = matrix.reshape(len(matrix), -1)
+    return exchange_periodic(flat, columns, Periodic(1, target.division), comm)

@@ -136,7 +136,7 @@ axes : int or sequence of int, optional
 Returns
 -------
 Array
-    The layout of `x`. One all-to-all of the rows that change rank if the split axis is shifted.
+    The layout of `x`. One exchange of the rows that change rank if the split axis is shifted.
 
 Raises
 ------

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 
 from .._comm.communicator import Communicator, as_communicator
+from .._comm.division import Division
 from .._comm.recording import breaks
 from .._comm.trace import note
 from .._core.arguments import as_int
 from .._core.array import Array
+from .._core.collectives import divided
 from .._core.dtypes import to_numpy_dtype, to_torch_dtype
 from .._core.layout import Layout, as_ints
 from .._core.redistribute import redistribute
@@ -111,13 +113,13 @@ def load_csv(
     with bar(func, end - begin, comm, progress) as advance:
         local, place = attempt(func, comm, read)
     shapes = comm.allgather_ints(tuple(local.shape))
-    widths = sorted({width for rows, width in shapes if rows})
+    widths = sorted({int(width) for width in shapes[shapes[:, 0] > 0, 1]})
     if len(widths) > 1:
         raise ValueError(f"{func}: {name!r} has rows of {widths} numbers; expected equal lengths")
     width = widths[0] if widths else 0
-    counts = tuple(rows for rows, _ in shapes)
-    found = Layout.of((sum(counts), width), 0, counts, comm)
-    x = Array(local.reshape(counts[comm.rank], width).to(place), found)
+    rows = Division.of(shapes[:, 0])
+    found = Layout.of((rows.total, width), 0, rows, comm)
+    x = Array(local.reshape(found.local_shape).to(place), found)
     return redistribute(x, new_layout(func, x.shape, split, comm))
 
 
@@ -218,8 +220,8 @@ def save_csv(
     data = attempt(func, x.comm, lambda: _as_text(as_numpy(rows._local), delimiter, format))
     if header is not None and x.comm.rank == 0:
         data = f"{header}\n".encode() + data
-    sizes = [size for (size,) in x.comm.allgather_ints((len(data),))]
-    offset = sum(sizes[: x.comm.rank])
+    sizes = divided(len(data), x.comm)
+    offset, _ = sizes.interval(x.comm.rank)
 
     def write(path: str) -> None:
         with open(path, "r+b") as file:
@@ -231,7 +233,7 @@ def save_csv(
     note("io: text", len(data))
     with (
         replacing(func, x.comm, path) as unfinished,
-        bar(func, sum(sizes), x.comm, progress) as advance,
+        bar(func, sizes.total, x.comm, progress) as advance,
     ):
         attempt(func, x.comm, lambda: write(unfinished))
         advance(len(data))

@@ -286,7 +286,7 @@ def _read_rows(
             values = later.run(partial(_read, source, part_of_rank, dtype, place, advance))
             if values is None:
                 values = torch.empty(even.local_shape, dtype=dtype, device=place)
-            target = Layout.of(block.shape, split, layout.counts, comm)
+            target = Layout.of(block.shape, split, layout.division, comm)
             to.narrow(axis, first, count).copy_(redistribute(Array(values, even), target)._local)
             del values  # before the next rows are read
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from .._comm.communicator import Communicator
+from .._comm.division import Division
 from .._core.array import Array
 from .._core.dtypes import carrier, to_numpy_dtype
-from .._core.layout import Layout, Shape, balanced_counts
+from .._core.layout import Layout, Shape
 from .._core.redistribute import redistribute
 from .._reshape import reshape
 from ._agreement import ROUND, Deferred, T, Values
@@ -159,9 +160,8 @@ def _all(axes: int) -> tuple[slice, ...]:
 def _even_chunks(shape: Shape, axis: int, rows: int, comm: Communicator) -> Layout:
     """Return a layout in which the ranks have about equally many whole chunks."""
     n = shape[axis]
-    bounds = np.cumsum([0, *balanced_counts(-(-n // rows), comm.size)]) * rows
-    counts = tuple(int(c) for c in np.diff(np.minimum(bounds, n)))
-    return Layout.of(shape, axis, counts, comm)
+    chunks = Division.balanced(-(-n // rows), comm.size)
+    return Layout.of(shape, axis, Division(np.minimum(chunks.offsets * rows, n)), comm)
 
 
 def _intervals(layout: Layout) -> list[Interval]:

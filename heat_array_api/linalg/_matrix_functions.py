@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -94,10 +93,10 @@ def _diagonal(func: str, x: Array, offset: int) -> Array:
         target = layout.with_shape(shape, split)
     else:
         by_rows = split == x.ndim - 2
-        ends = [bound if by_rows else bound - offset for bound in layout.offsets]
-        ends = [min(max(end, first), max(first, last)) for end in ends]
-        counts = tuple(b - a for a, b in pairwise(ends))
-        target = Layout.of(shape, x.ndim - 2, counts, layout.comm)
+        assert layout.division is not None
+        shift = 0 if by_rows else -offset
+        rows = layout.division.map(lambda ends: np.clip(ends + shift, first, max(first, last)))
+        target = Layout.of(shape, x.ndim - 2, rows, layout.comm)
         start = layout.start if by_rows else -layout.start
     parts = torch.diagonal(x._local, offset=offset + start, dim1=-2, dim2=-1)
     return Array(parts, target)

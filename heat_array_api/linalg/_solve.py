@@ -175,7 +175,7 @@ def _layout_of_stack(a: Array, b: Array, shape: tuple[int, ...]) -> Layout | Non
         if split is not None and split < x.ndim - 2:
             axis = split + ndim - x.ndim
             if x.shape[split] == shape[axis]:
-                return Layout.of(shape, axis, x._layout.counts, comm)
+                return Layout.of(shape, axis, x._layout.division, comm)
     longest = longest_axis(shape[:-2])
     replicated = a.split is None and b.split is None
     if longest is None or (replicated and (comm.size == 1 or shape[longest] < 2)):

@@ -343,6 +343,23 @@ def test_alltoallv(dtype, way):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_exchange_with_some_ranks(dtype, way):
+    for count in (
+        lambda s, d: (d == s + 1) * (s + 1),  # the next rank
+        lambda s, d: (s != d) * ((s + 2 * d) % 3),
+        lambda s, d: 3 * (s == 0 and d > 0),
+        lambda s, d: 0,
+    ):
+        sizes = [[count(s, d) for d in range(P)] for s in range(P)]
+        parts = [values(s, (sum(sizes[s]),), dtype) for s in range(P)]
+        blocks = [np.split(parts[s], np.cumsum(sizes[s])[:-1])[RANK] for s in range(P)]
+        sends = tuple((d, n) for d, n in enumerate(sizes[RANK]) if n)
+        receives = tuple((s, sizes[s][RANK]) for s in range(P) if sizes[s][RANK])
+        mine = to_torch(parts[RANK], dtype)
+        check(W.exchange(mine, sends, receives), np.concatenate(blocks), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_sendrecv_round_the_ring(dtype, way):
     for step in (1, P - 1):
         dest, source = (RANK + step) % P, (RANK - step) % P
@@ -371,6 +388,8 @@ def test_wrong_counts_raise():
         W.reduce_scatter(torch.zeros(3), [2] * P)
     with pytest.raises(ValueError, match="alltoallv"):
         W.alltoallv(torch.zeros(3), [2] * P, [2] * P)
+    with pytest.raises(ValueError, match="exchange"):
+        W.exchange(torch.zeros(3), (((RANK + 1) % P, 2),), (((RANK - 1) % P, 2),))
 
 
 def test_no_autograd_history():
@@ -407,8 +426,8 @@ def test_staging_keeps_no_large_buffers(monkeypatch):
 
 
 def test_metadata():
-    assert W.allgather_ints((RANK, -7, 2**40)) == [(r, -7, 2**40) for r in range(P)]
-    assert W.allgather_ints(()) == [()] * P
+    assert W.allgather_ints((RANK, -7, 2**40)).tolist() == [[r, -7, 2**40] for r in range(P)]
+    assert W.allgather_ints(()).shape == (P, 0)
     assert W.allgather_object({"rank": RANK}) == [{"rank": r} for r in range(P)]
     with _trace.trace() as t:
         assert W.allgather_object(RANK, patient=True) == list(range(P))
@@ -472,7 +491,7 @@ def test_communicators_of_mpi4py():
     other = MPI.COMM_WORLD.Dup()
     assert as_communicator("test", other) is not mine
     theirs.Free()
-    assert mine.allgather_ints((RANK,)) == [(P - 1 - r,) for r in range(P)]
+    assert mine.allgather_ints((RANK,)).tolist() == [[P - 1 - r] for r in range(P)]
     assert as_communicator("test", MPI.COMM_SELF).size == 1
     for wrong in (MPI.COMM_NULL, "world", 3):
         with pytest.raises(TypeError, match="expected a Communicator"):

@@ -59,6 +59,7 @@ def test_every_collective_and_its_bytes():
         W.bcast(t, 0)
         W.allgatherv(t[:RANK], range_of(P))
         W.alltoallv(t.view(-1), [3] * P, [3] * P)
+        W.exchange(t.view(-1)[:2], (((RANK + 1) % P, 2),), (((RANK - 1) % P, 2),))
         W.sendrecv(t, (RANK + 1) % P, (RANK - 1) % P, t.shape)
         W.sendrecv(t, None, None, t.shape)
         W.allgather_ints((1, 2))
@@ -73,6 +74,7 @@ def test_every_collective_and_its_bytes():
         ("bcast", size),
         ("allgather", 12 * RANK),
         ("alltoall", size - 12),
+        ("exchange", 8),
         ("sendrecv", size),
         ("sendrecv", 0),
         ("allgather_ints", 16),

@@ -10,6 +10,7 @@ from mpi4py import MPI
 
 from heat_array_api._comm import mpi as _mpi
 from heat_array_api._comm.communicator import Communicator, world
+from heat_array_api._comm.division import Division
 from heat_array_api._comm.dry import Answers, DryTransport
 from heat_array_api._comm.mpi import MPITransport
 from heat_array_api._comm.table import TABLE, TENSOR_METHODS
@@ -27,7 +28,8 @@ DTYPES = [torch.bool, torch.int16, torch.float16, torch.float32, torch.float64, 
 def calls(rank: int, size: int, dtype: torch.dtype) -> list[tuple[str, torch.Tensor, tuple]]:
     """Return one call or more of every collective of tensors: name, tensor, other arguments."""
     t = torch.arange(6 * size).reshape(2 * size, 3).add(rank).to(dtype)
-    row, column = list(range(size)), [2] * size
+    row, column = Division.of(range(size)), Division.of([2] * size)
+    after, before = (rank + 1) % size, (rank - 1) % size
     ops = ("sum", "prod") if dtype.is_complex else ("sum", "prod", "max", "min")
     return [
         *(("allreduce", t, (op,)) for op in ops),
@@ -37,10 +39,16 @@ def calls(rank: int, size: int, dtype: torch.dtype) -> list[tuple[str, torch.Ten
         ("allgather", t[:rank], (row,)),
         ("allgather", t[:2], (column,)),
         ("alltoall", t.view(-1)[: 2 * size], (column, column)),
-        ("alltoall", t.view(-1)[: sum(row)], (row, [rank] * size)),
+        ("alltoall", t.view(-1)[: row.total], (row, Division.of([rank] * size))),
+        ("exchange", t.view(-1)[: 3 * (size > 1)], parts(after, before, size)),
         ("sendrecv", t, ((rank + 1) % size, (rank - 1) % size, (3, 2 * size))),
         ("sendrecv", t, (None, None, (2,))),
     ]
+
+
+def parts(after: int, before: int, size: int) -> tuple:
+    """Return what goes round a ring of ranks: three elements; nothing on one rank."""
+    return (((after, 3),), ((before, 3),)) if size > 1 else ((), ())
 
 
 def carried(where: Communicator | Transport, name: str, t: torch.Tensor, args: tuple):
@@ -81,7 +89,7 @@ def test_a_dry_transport_has_results_of_the_shapes_in_the_table(dtype, size):
             facts = (dry, own, dtype, args)
             last = messages[-1]
             assert (last.collective, last.nbytes) == (name, row.nbytes(*facts)), name
-        assert dry.allgather_ints([rank, 3]) == [(rank, 3)] * size
+        assert dry.allgather_ints([rank, 3]).tolist() == [[rank, 3]] * size
         assert dry.bcast_object("a", size - 1) == "a"
         assert (dry.node_rank, dry.node_size) == (rank % 2, 2)
         assert repr(Communicator(dry)) == f"<Communicator: rank {rank} of {size}, a dry run>"
@@ -94,7 +102,8 @@ def test_ranks_of_a_dry_run_hear_what_others_said():
         heard = []
         for rank, n in said.items():
             answers.begin(rank)
-            heard.append([n for (n,) in DryTransport(rank, 9, 9, answers, []).allgather_ints([n])])
+            everyone = DryTransport(rank, 9, 9, answers, []).allgather_ints([n])
+            heard.append(everyone[:, 0].tolist())
     assert heard == [[5, 4, 4, 4, 4, 4, 4, 4, 3]] * 3
     assert answers.agree
     answers.begin(1)
@@ -107,14 +116,14 @@ def test_one_rank_without_mpi_has_the_same_bookkeeping():
         assert (where.rank, where.size) == (0, 1)
         for one in (where, where.split(3, 0), where.duplicate()):
             assert one.size == 1
-            assert one.allgather_ints([1, -2]) == [(1, -2)]
+            assert one.allgather_ints([1, -2]).tolist() == [[1, -2]]
             assert one.allgather_object("a", patient=True) == ["a"]
             assert one.bcast_object("b", 0) == "b"
             assert one.arrive()()
             one.barrier()
     alone = Communicator(SerialTransport())
     assert alone.mpi is None
-    assert alone.split(0).allgather_ints((5,)) == [(5,)]
+    assert alone.split(0).allgather_ints((5,)).tolist() == [[5]]
     assert (alone.node_rank, alone.node_size) == (0, 1)
 
 

@@ -59,11 +59,12 @@ def test_messages_are_recorded_by_the_table():
             W.bcast(t, P - 1),
             W.allgatherv(t[:1], counts),
             W.alltoallv(t[:, 0], counts, counts),
+            W.exchange(t[:, 0], (((RANK + 1) % P, P),), (((RANK - 1) % P, P),)),
             W.sendrecv(t, (RANK + 1) % P, (RANK - 1) % P, [3, P]),
         ]
     assert sent.events == []
     messages = recorder.capture.messages
-    assert [m.collective for m in messages] == [row.name for row in list(TABLE.values())[:7]]
+    assert [m.collective for m in messages] == [row.name for row in list(TABLE.values())[:8]]
     for message, result in zip(messages, results, strict=True):
         row = TABLE[message.collective]
         assert tuple(result.shape) == row.result(W, message.shape, *message.args)

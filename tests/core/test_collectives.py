@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import heat_array_api as xp
+from heat_array_api._comm.division import Division
 from heat_array_api._comm.table import TABLE
 from heat_array_api._core import collectives as p
 from heat_array_api._core.layout import Layout
@@ -46,12 +47,14 @@ def weights(comm):
 def cases(comm, counts):
     size, rank = comm.size, comm.rank
     n = sum(counts)
-    own = counts[rank]
+    own, rows = counts[rank], Division.of(counts)
     layout0 = Layout.of((n, 3), 0, counts, comm)
     layout1 = Layout.of((3, n), 1, counts, comm)
     back = counts[::-1]
     table = [[(i + 2 * j) % 3 for j in range(size)] for i in range(size)]
     sends, receives = table[rank], [row[rank] for row in table]
+    goes = tuple((r, n) for r, n in enumerate(sends) if n and r != rank)
+    comes = tuple((r, n) for r, n in enumerate(receives) if n and r != rank)
     nearer = counts[(rank - 1) % size]
     return {
         "preduce": ("V", (4, 2), "R", lambda t: p.preduce(t, "sum", comm)),
@@ -60,8 +63,8 @@ def cases(comm, counts):
         "gather 1": ("S", (3, own), "R", lambda t: p.gather(t, layout1)),
         "shard 0": ("R", (n, 3), "S", lambda t: p.shard(t, layout0)),
         "shard 1": ("R", (3, n), "S", lambda t: p.shard(t, layout1)),
-        "reduce_scatter": ("V", (n, 3), "S", lambda t: p.reduce_scatter(t, counts, comm)),
-        "gather_varying": ("S", (own, 3), "V", lambda t: p.gather_varying(t, counts, comm)),
+        "reduce_scatter": ("V", (n, 3), "S", lambda t: p.reduce_scatter(t, rows, comm)),
+        "gather_varying": ("S", (own, 3), "V", lambda t: p.gather_varying(t, rows, comm)),
         "broadcast_rows": (
             "S",
             (3, 2) if rank == size - 1 else (0, 2),
@@ -69,6 +72,12 @@ def cases(comm, counts):
             lambda t: p.broadcast_rows(t, (3, 2), size - 1, comm),
         ),
         "exchange": ("S", (sum(sends),), "S", lambda t: p.exchange(t, sends, receives, comm)),
+        "exchange_parts": (
+            "S",
+            (sum(n for _, n in goes),),
+            "S",
+            lambda t: p.exchange_parts(t, goes, comes, comm),
+        ),
         "ring_shift": ("S", (own, 2), "S", lambda t: p.ring_shift(t, (nearer, 2), comm)),
         "ring_shift back": (
             "S",
@@ -459,16 +468,16 @@ MESSAGES = {
     "cumulative_sum": (lambda x: xp.cumulative_sum(x, axis=0), [ROWS], "allgather", "allreduce"),
     "resplit": (lambda x: xp.resplit(x, 1), [ROWS], "alltoall", "alltoall"),
     "replicate": (lambda x: xp.resplit(x, None), [ROWS], "allgather", ""),
-    "concat": (lambda x: xp.concat([x, x]), [ROWS], "alltoall", "alltoall"),
+    "concat": (lambda x: xp.concat([x, x]), [ROWS], "exchange", "exchange"),
     "stack": (lambda x: xp.stack([x, x], axis=1), [ROWS], "", ""),
-    "roll": (lambda x: xp.roll(x, 1, axis=0), [ROWS], "alltoall", "alltoall"),
+    "roll": (lambda x: xp.roll(x, 1, axis=0), [ROWS], "exchange", "exchange"),
     "repeat": (lambda x: xp.repeat(x, 2, axis=0), [ROWS], "", ""),
     "slice": (lambda x: x[1:-1:2], [ROWS], "", ""),
-    "backwards": (lambda x: x[::-1], [ROWS], "alltoall", "alltoall"),
+    "backwards": (lambda x: x[::-1], [ROWS], "exchange", "exchange"),
     "row": (lambda x: x[3], [ROWS], "bcast", ""),
     "mask": (lambda x: x[x[:, 0] > 0], [ROWS], "allgather_ints", ""),
     "write": (written, [ROWS, ((3, 16), None)], "", "allgather"),
-    "write of a split value": (written, [ROWS, ((3, 16), 0)], "alltoall", "alltoall"),
+    "write of a split value": (written, [ROWS, ((3, 16), 0)], "exchange", "exchange"),
     "sort": (lambda x: xp.sort(x, axis=0), [ROWS], "alltoall alltoall", "alltoall alltoall"),
     "x @ matrix": (lambda x, m: x @ m, [ROWS, ((16, 3), None)], "", "allreduce"),
     "x.T @ x": (lambda x: x.T @ x, [ROWS], "allreduce", ""),
@@ -514,12 +523,15 @@ def test_a_parameter_used_often_crosses_once(comm):
 
 def test_adjoint_messages_are_those_of_the_table(comm):
     """Where every rank has a cotangent of its own, as the results here are not replicated."""
-    size, counts = comm.size, (2,) * comm.size
+    size, counts = comm.size, Division.of((2,) * comm.size)
+    after = (((comm.rank + 1) % size, 2 * size),) * (size > 1)
+    before = (((comm.rank - 1) % size, 2 * size),) * (size > 1)
     functions = {
         "allreduce": lambda t: p.pvary(p.preduce(t, "sum", comm), comm),
         "reduce_scatter": lambda t: p.reduce_scatter(t, counts, comm),
-        "allgather": lambda t: p.gather_varying(t, (2 * size,) * size, comm),
+        "allgather": lambda t: p.gather_varying(t, Division.of((2 * size,) * size), comm),
         "alltoall": lambda t: p.exchange(t, counts, counts, comm),
+        "exchange": lambda t: p.exchange_parts(t, after, before, comm),
         "sendrecv": lambda t: p.ring_shift(t, (2 * size,), comm),
     }
     assert set(functions) == {name for name, row in TABLE.items() if row.adjoint}

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 import heat_array_api as xp
-from heat_array_api._core.layout import Layout, balanced_counts, normalize_axes, normalize_axis
+from heat_array_api._comm.division import Division
+from heat_array_api._core.layout import Layout, normalize_axes, normalize_axis
 from layouts import assert_equal, layouts, make
 
 
 def test_balanced_counts():
-    assert balanced_counts(10, 4) == (3, 3, 2, 2)
-    assert balanced_counts(2, 4) == (1, 1, 0, 0)
-    assert balanced_counts(0, 3) == (0, 0, 0)
+    assert Division.balanced(10, 4).counts == (3, 3, 2, 2)
+    assert Division.balanced(2, 4).counts == (1, 1, 0, 0)
+    assert Division.balanced(0, 3).counts == (0, 0, 0)
 
 
 def test_a_layout_is_complete():
@@ -40,7 +41,7 @@ def test_layouts_are_values():
     comm = xp.world()
     a, b = (
         Layout.balanced((4, 3), 0, comm),
-        Layout.of((4, 3), 0, balanced_counts(4, comm.size), comm),
+        Layout.of((4, 3), 0, Division.balanced(4, comm.size), comm),
     )
     assert a == b
     assert hash(a) == hash(b)
@@ -83,7 +84,7 @@ def test_counts_must_fit():
     comm = xp.world()
     for counts in ((3,) * comm.size, (4,) + (0,) * comm.size):
         with pytest.raises(ValueError, match="counts"):
-            Layout((4,), 0, counts, comm)
+            Layout((4,), 0, Division.of(counts), comm)
 
 
 def test_layouts_that_make_no_sense():
@@ -98,10 +99,10 @@ def test_layouts_that_make_no_sense():
         ((4,), 0, (4, 0, *rest), "do not divide axis 0"),
     ):
         with pytest.raises(ValueError, match=f"Layout: .*{message}"):
-            Layout(shape, split, counts, comm)
+            Layout(shape, split, Division.of(counts), comm)
     if comm.size > 1:
         with pytest.raises(ValueError, match="do not divide"):
-            Layout((4,), 0, (5, -1, *rest[1:]), comm)
+            Layout((4,), 0, Division.of((5, -1, *rest[1:])), comm)
 
 
 def test_axes():

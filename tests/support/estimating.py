@@ -72,7 +72,7 @@ def rows_stay(n: int):
         if e.collective in ("allgather", "bcast", "allreduce") and e.bytes >= n
     ]
     agree(f"messages of {n} bytes or more: {large}" if large else None)
-    assert not t.count("alltoall"), t.summary()
+    assert t.count("alltoall") == t.count("exchange") == 0, t.summary()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import torch
 import heat_array_api as xp
 from _harness import FailedElsewhere, checksum
 from heat_array_api._comm.communicator import world
-from heat_array_api._core.collectives import counts_of
+from heat_array_api._core.collectives import numbers_of
 from heat_array_api._core.dtypes import to_torch_dtype
 from heat_array_api._core.layout import Layout
 
@@ -125,7 +125,7 @@ def agree(problem: str | None, comm: Any = None) -> None:
     """Raise on every rank if any rank has a problem."""
     __tracebackhide__ = True
     comm = world() if comm is None else comm
-    flags = counts_of(0 if problem is None else 1, comm)
+    flags = numbers_of(0 if problem is None else 1, comm)
     if problem is not None:
         raise AssertionError(problem)
     if any(flags):
@@ -136,7 +136,7 @@ def same_everywhere(what: str, text: str, comm: Any = None) -> None:
     """Raise on every rank unless `text` is the same on all of them."""
     __tracebackhide__ = True
     comm = world() if comm is None else comm
-    if len(set(counts_of(checksum(text), comm))) > 1:
+    if len(set(numbers_of(checksum(text), comm).tolist())) > 1:
         raise AssertionError(f"{what} differs from rank to rank; here it is {text}")
 
 
