@@ -579,7 +579,7 @@ def _convert(
     """Return the Array `x` with another dtype, device or split."""
     if comm is not None and as_communicator("asarray", comm) is not x.comm:
         raise CommunicatorMismatchError(
-            f"asarray: x lives on {x.comm}, not on comm; use from_local with its shards"
+            f"asarray: x lives on {x.comm.shown}, not on comm; use from_local with its shards"
         )
     target = x._local.dtype if dtype is None else to_torch_dtype(dtype, "asarray")
     check_conversion("asarray", x._local.dtype, target)

@@ -92,8 +92,16 @@ class Communicator:
         return getattr(self.transport, "mpi", None)
 
     def __repr__(self) -> str:
+        return self._shown(f"rank {self.rank} of {self.size}")
+
+    @property
+    def shown(self) -> str:
+        """How errors show the communicator, the same on all of its ranks."""
+        return self._shown(f"{self.size} rank{'s' * (self.size > 1)}")
+
+    def _shown(self, ranks: str) -> str:
         note = f", {self.transport.note}" if self.transport.note else ""
-        return f"<Communicator: rank {self.rank} of {self.size}{note}>"
+        return f"<Communicator: {ranks}{note}>"
 
     def __copy__(self) -> Communicator:
         return self
@@ -105,7 +113,7 @@ class Communicator:
         if self is world():
             return world, ()
         raise TypeError(
-            f"pickle: {self!r} is not the communicator of all ranks, and means something to "
+            f"pickle: {self.shown} is not the communicator of all ranks, and means something to "
             f"this job only; pickle x.local, and build the array with from_local(..., comm=)"
         )
 
@@ -540,7 +548,8 @@ def as_communicator(func: str, comm: Any) -> Communicator:
     if mpi is None or not mpi.is_intracomm(comm):
         kinds = "" if mpi is None else "a valid mpi4py Intracomm that this rank is in, "
         raise TypeError(
-            f"{func}: comm is {shown(comm)}; expected a Communicator, {kinds}or None for all ranks"
+            f"{func}: comm is {shown(comm)}; expected a Communicator, {kinds}or None for all "
+            f"ranks, {world().shown}"
         )
     result: Communicator = (
         world() if mpi.is_world(comm) else mpi.adopted(comm, Communicator, _is_live)

@@ -753,7 +753,7 @@ def common_communicator(func: str, *arrays: Array) -> Communicator:
     for other in arrays[1:]:
         if other._layout.comm is not comm:
             raise CommunicatorMismatchError(
-                f"{func}: the arrays live on different communicators ({comm} and "
-                f"{other._layout.comm}); move one with from_local or asarray(..., comm=)"
+                f"{func}: the arrays live on different communicators ({comm.shown} and "
+                f"{other._layout.comm.shown}); move one with from_local or asarray(..., comm=)"
             )
     return comm

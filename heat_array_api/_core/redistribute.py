@@ -101,8 +101,8 @@ def redistribute(x: Array, layout: Layout) -> Array:
         )
     if layout.comm is not x.layout.comm:
         raise CommunicatorMismatchError(
-            f"redistribute: layout is of {layout.comm}, x lives on {x.layout.comm}; make the "
-            f"array there with comm="
+            f"redistribute: layout is of {layout.comm.shown}, x lives on {x.layout.comm.shown}; "
+            f"make the array there with comm="
         )
     t = move(x._local, x._layout, layout)
     return Array(t.view_as(t) if t is x._local else t, layout)

@@ -13,7 +13,7 @@ from mpi4py import MPI
 import heat_array_api as xp
 from heat_array_api._comm.communicator import as_communicator
 from heat_array_api._core.layout import Layout
-from layouts import assert_equal, layouts, make
+from layouts import assert_equal, layouts, make, same_everywhere
 
 WORLD = xp.world()
 SHAPE = (7, 3)
@@ -122,8 +122,9 @@ def test_copies_and_pickles(part, values):
     x = xp.asarray(values, split=0, comm=part)
     assert copy.copy(x).comm is part
     assert copy.deepcopy(x).comm is part
-    with pytest.raises(TypeError, match="is not the communicator of all ranks"):
+    with pytest.raises(TypeError, match="is not the communicator of all ranks") as caught:
         pickle.dumps(x)
+    same_everywhere("the error", str(caught.value), part)
 
 
 # ---------------------------------------------------------------------- mixing
@@ -162,8 +163,9 @@ def test_mixing_communicators_raises_on_all_ranks_before_any_message(name):
     part = WORLD.split(0, WORLD.size - WORLD.rank)
     x, y = xp.zeros(SHAPE, split=0), xp.zeros(SHAPE, split=0, comm=part)
     x[0], y[0]  # what the calls themselves need of messages comes before
-    with pytest.raises(xp.CommunicatorMismatchError):
+    with pytest.raises(xp.CommunicatorMismatchError) as caught:
         MIXED[name](x, y)
+    same_everywhere("the error", str(caught.value))
 
 
 @pytest.mark.parametrize("name", ["add", "iadd", "where", "matmul", "concat", "setitem", "clip"])
